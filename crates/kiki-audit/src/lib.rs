@@ -1,0 +1,1 @@
+//! The tamper-evident log: segments, tiles, signed checkpoint, views, verification.

@@ -1,0 +1,1 @@
+//! Growth services: value (SyncValue) and engage (SyncEngage).

@@ -1,0 +1,1 @@
+//! Platform kit: configuration, telemetry, health, HTTP server, problems, authorisation, shutdown.

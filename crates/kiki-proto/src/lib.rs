@@ -1,0 +1,26 @@
+//! Protobuf messages, clients and servers, generated from `proto/`.
+//!
+//! Only services use this crate; engines speak in the types of their own crates.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::needless_pass_by_value,
+    clippy::large_futures,
+    reason = "generated code"
+)]
+
+/// SyncShield: authorizations, consent, audit.
+pub mod shield {
+    pub mod v1 {
+        tonic::include_proto!("kiki.shield.v1");
+    }
+}
+
+/// SyncValue: customer lifetime value.
+pub mod value {
+    pub mod v1 {
+        tonic::include_proto!("kiki.value.v1");
+    }
+}

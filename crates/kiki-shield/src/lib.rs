@@ -1,0 +1,1 @@
+//! SyncShield: spend, consent, subject requests and audit as a service.

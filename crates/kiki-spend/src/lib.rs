@@ -1,0 +1,1 @@
+//! The spend governor: a pure state machine and its durable owner.

@@ -1,0 +1,1 @@
+//! SQL storage on SQLite or PostgreSQL: pool, migrations, outbox, idempotency.

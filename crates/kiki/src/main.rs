@@ -1,0 +1,2 @@
+//! The `kiki` executable.
+fn main() {}
