@@ -1,1 +1,13 @@
-//! Platform kit: configuration, telemetry, health, HTTP server, problems, authorisation, shutdown.
+//! Platform kit: what every service stands on, and nothing that belongs to one of them.
+//!
+//! Start with [`service`]: a service hands over its API and gets a router that already does request ids, traces,
+//! metrics, authentication, limits and health. [`server`] serves such a router, [`inprocess`] calls it without a socket.
+//! Handlers answer errors as a [`problem::Problem`], read input with [`extract`], and prove a permission by taking
+//! an [`authorisation::Allowed`].
+
+mod body_limit;
+pub mod clock;
+pub mod context;
+pub mod extract;
+pub mod ids;
+pub mod problem;

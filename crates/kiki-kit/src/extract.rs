@@ -1,0 +1,175 @@
+//! What a handler takes from a request. Each of these refuses bad input with a [`Problem`] that names the field.
+//!
+//! [`Json`] is also the way to answer with JSON.
+
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::{IntoResponse, Response};
+use axum::{body, extract};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::body_limit::is_too_large;
+use crate::problem::Problem;
+
+/// A JSON body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Json<T>(pub T);
+
+/// The query parameters. Unknown ones are ignored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query<T>(pub T);
+
+/// The parameters of the path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Path<T>(pub T);
+
+/// A JSON body, or without one the same fields as query parameters. Numbers and booleans of the query arrive as the
+/// text that a form has, which the derived `Deserialize` of such fields reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonOrQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        require_json(request.headers())?;
+        let bytes = read_body(request).await?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parse_query(&parts.uri).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match extract::Path::from_request_parts(parts, state).await {
+            Ok(extract::Path(value)) => Ok(Self(value)),
+            Err(rejection) => Err(path_problem(rejection)),
+        }
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(Request::new(body)).await?;
+        if bytes.is_empty() {
+            return parse_query(&parts.uri).map(Self);
+        }
+        require_json(&parts.headers)?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+async fn read_body(request: Request) -> Result<Bytes, Problem> {
+    // The bound is the service layer's, which wraps every body that comes from outside.
+    body::to_bytes(request.into_body(), usize::MAX).await.map_err(|error| {
+        if is_too_large(&error) { too_large() } else { Problem::malformed("The body broke off before its end.") }
+    })
+}
+
+pub(crate) fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than this service accepts.")
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let suffixed = essence.starts_with("application/") && essence.ends_with("+json");
+    if essence == "application/json" || suffixed {
+        return Ok(());
+    }
+    let detail = "The body must be JSON, with the header content-type: application/json.";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).with_field("content-type"))
+}
+
+fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    match axum::Json::from_bytes(bytes) {
+        Ok(axum::Json(value)) => Ok(value),
+        Err(JsonRejection::JsonDataError(error)) => Err(field_problem(&error)),
+        Err(error) => Err(Problem::malformed(format!("The body is not JSON: {}.", innermost(&error)))),
+    }
+}
+
+fn parse_query<T: DeserializeOwned>(uri: &http::Uri) -> Result<T, Problem> {
+    match extract::Query::try_from_uri(uri) {
+        Ok(extract::Query(value)) => Ok(value),
+        Err(QueryRejection::FailedToDeserializeQueryString(error)) => Err(field_problem(&error)),
+        Err(error) => Err(Problem::malformed(error.body_text())),
+    }
+}
+
+fn path_problem(rejection: PathRejection) -> Problem {
+    let PathRejection::FailedToDeserializePathParams(rejection) = rejection else {
+        return Problem::internal(&rejection);
+    };
+    match rejection.into_kind() {
+        ErrorKind::ParseErrorAtKey { key, value, expected_type } => {
+            Problem::invalid(key, format_args!("{value:?} is not a {expected_type}"))
+        }
+        ErrorKind::DeserializeError { key, message, .. } => Problem::invalid(key, message),
+        ErrorKind::InvalidUtf8InPathParam { key } => Problem::invalid(key, "is not UTF-8"),
+        kind => Problem::malformed(format!("The path is wrong: {kind}.")),
+    }
+}
+
+/// The problem of a value of the wrong shape. The error's text starts with the path of the field where one is known
+/// (`limits[0].amount: invalid type ...`), or names a field that is missing or not wanted in backticks.
+fn field_problem(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let text = innermost(error);
+    let (path, message) = match text.split_once(": ") {
+        Some((path, message)) if is_field_path(path) => (path, message),
+        _ => ("", text.as_str()),
+    };
+    let inner = ["missing field `", "unknown field `", "duplicate field `"]
+        .into_iter()
+        .find_map(|start| message.strip_prefix(start)?.split('`').next());
+    let field = match (path, inner) {
+        ("", None) => return Problem::malformed(format!("The request has the wrong shape: {message}.")),
+        ("", Some(inner)) => inner.to_owned(),
+        (path, None) => path.to_owned(),
+        // The path of a field that is not known, or twice there, already ends in it.
+        (path, Some(inner)) if path == inner || path.ends_with(&format!(".{inner}")) => path.to_owned(),
+        (path, Some(inner)) => format!("{path}.{inner}"),
+    };
+    Problem::invalid(field, message)
+}
+
+fn is_field_path(path: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'[' | b']' | b'?');
+    !path.is_empty() && path.bytes().all(allowed)
+}
+
+/// The text of the innermost cause that tells the path, without the prefixes that each layer puts before it.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    let prefixes = [
+        "Failed to deserialize the JSON body into the target type: ",
+        "Failed to parse the request body as JSON: ",
+        "Failed to deserialize query string: ",
+    ];
+    let stripped = prefixes.into_iter().find_map(|prefix| text.strip_prefix(prefix));
+    stripped.unwrap_or(&text).to_owned()
+}
