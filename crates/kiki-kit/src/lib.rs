@@ -5,6 +5,7 @@
 //! Handlers answer errors as a [`problem::Problem`], read input with [`extract`], and prove a permission by taking
 //! an [`authorisation::Allowed`].
 
+pub mod authorisation;
 mod body_limit;
 pub mod clock;
 pub mod context;
