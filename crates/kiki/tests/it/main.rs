@@ -1,0 +1,6 @@
+//! The one integration binary of the workspace: what only holds when every part is there.
+//!
+//! A module per subject. `cfg(test)` is always on here; it tells the lints that helpers beside the tests are test code too.
+
+#[cfg(test)]
+mod architecture;
