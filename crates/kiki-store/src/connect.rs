@@ -1,0 +1,137 @@
+//! Opening a pool: addresses, the embedded file, and the settings of each connection.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool};
+
+use crate::{Dialect, Options, StoreError};
+
+/// Tries to switch a file to write-ahead logging while another process does the same.
+const WAL_TRIES_MAX: u32 = 100;
+const WAL_PAUSE: Duration = Duration::from_millis(20);
+
+/// A pool for `address`, with one connection tried.
+pub(crate) async fn open(address: &str, options: Options) -> Result<(Dialect, AnyPool), StoreError> {
+    sqlx::any::install_default_drivers();
+    let (dialect, url) = resolve(address)?;
+    let target: AnyConnectOptions =
+        url.parse().map_err(|_| StoreError::Address("the database's address is not a URL".to_owned()))?;
+    let timeout = options.statement_timeout;
+    let pool = AnyPoolOptions::new()
+        .max_connections(options.connections_max.max(1))
+        .acquire_timeout(options.acquire_timeout)
+        .after_connect(move |connection, _| Box::pin(set_up(connection, dialect, timeout)))
+        .connect_with(target)
+        .await?;
+    if dialect == Dialect::Sqlite {
+        log_ahead(&pool).await?;
+    }
+    Ok((dialect, pool))
+}
+
+/// The kind of database and its URL; the file of an embedded one exists afterwards.
+fn resolve(address: &str) -> Result<(Dialect, String), StoreError> {
+    match Dialect::of_url(address) {
+        Some(Dialect::Postgres) => Ok((Dialect::Postgres, address.to_owned())),
+        Some(Dialect::Sqlite) => {
+            let path = address.trim_start_matches("sqlite:").trim_start_matches("//");
+            if path.contains('?') || path.contains(":memory:") || path.is_empty() {
+                let why = "a sqlite: address is the path of a file, without parameters";
+                return Err(StoreError::Address(why.to_owned()));
+            }
+            Ok((Dialect::Sqlite, file_url(Path::new(path))?))
+        }
+        None if address.contains("://") => {
+            let why = "the database's address is none of a path, sqlite:PATH, postgres://...";
+            Err(StoreError::Address(why.to_owned()))
+        }
+        None => Ok((Dialect::Sqlite, file_url(Path::new(address))?)),
+    }
+}
+
+/// Creates the file, readable by its owner alone (SQLite gives its side files the same mode), and spells its URL.
+fn file_url(path: &Path) -> Result<String, StoreError> {
+    let path = std::path::absolute(path).map_err(StoreError::File)?;
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(StoreError::File)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(StoreError::File(error)),
+        _ => {}
+    }
+    let mut url = String::from("sqlite://");
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-') {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Ok(url)
+}
+
+/// The settings of every connection.
+async fn set_up(connection: &mut AnyConnection, dialect: Dialect, timeout: Duration) -> Result<(), sqlx::Error> {
+    let ms = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+    match dialect {
+        Dialect::Sqlite => {
+            // FULL: a commit is on the disk before it is answered.
+            for pragma in ["PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON"] {
+                sqlx::query(pragma).execute(&mut *connection).await?;
+            }
+            let busy = sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {}", ms.min(i64::from(i32::MAX))));
+            sqlx::query(busy).execute(connection).await?;
+        }
+        Dialect::Postgres => {
+            sqlx::query(
+                "SELECT set_config(name, $1, false) FROM (VALUES ('statement_timeout'), ('lock_timeout'), \
+                 ('idle_in_transaction_session_timeout')) AS settings (name)",
+            )
+            .bind(ms.to_string())
+            .execute(connection)
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Write-ahead logging, so that readers and the writer do not wait for each other. The file remembers it. The switch
+/// needs the file alone and does not wait for it, so it is tried again for a while.
+async fn log_ahead(pool: &AnyPool) -> Result<(), StoreError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match sqlx::query("PRAGMA journal_mode = WAL").execute(pool).await.map_err(StoreError::from) {
+            Err(error) if error.is_unavailable() && tries < WAL_TRIES_MAX => tokio::time::sleep(WAL_PAUSE).await,
+            result => return result.map(|_| ()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_names_no_known_database_is_refused_without_repeating_it() {
+        for address in ["mysql://root:secret@localhost/kiki", "sqlite::memory:", "sqlite:kiki.db?mode=ro", "sqlite:"] {
+            let error = resolve(address).unwrap_err();
+            assert!(matches!(error, StoreError::Address(_)), "{address}");
+            assert!(!error.to_string().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_path_keeps_its_odd_characters() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b?#%.db");
+        let url = file_url(&path).unwrap();
+        assert!(url.ends_with("/a%20b%3F%23%25.db"), "{url}");
+        assert!(path.exists());
+    }
+}

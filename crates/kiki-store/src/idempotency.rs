@@ -1,0 +1,182 @@
+//! The memory of `Idempotency-Key`s: one key, one effect, one answer.
+//!
+//! [`begin`] before the effect, [`finish`] with the answer. Where the effect is SQL alone, both and the effect are
+//! one transaction: a concurrent repeat waits for it and gets the answer. Where the effect reaches out, commit
+//! after `begin`, act, then `finish` in the transaction that records the effect: a repeat meanwhile is told that it is
+//! in progress, and after a crash the key is free again when its lease ends. [`abandon`] frees it at once.
+//!
+//! Keys are kept as hashes. They live until they expire; [`purge`] removes those in small batches.
+
+use kiki_types::{TenantId, UnixMillis};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Columns as _, Store, StoreError, Tx};
+
+/// Bytes of a key at the most.
+pub const KEY_BYTES_MAX: usize = 255;
+
+/// How long a key is remembered: 24 hours.
+pub const LIFE_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// How long a key without an answer stays in progress: 60 seconds.
+pub const LEASE_MS: i64 = 60 * 1_000;
+
+/// A key and the request that came with it. Holds hashes only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    tenant: TenantId,
+    scope: &'static str,
+    key_hash: String,
+    request_hash: String,
+}
+
+impl Key {
+    /// `scope` names the operation, such as `campaigns.create`; `request` is the body, or what identifies it.
+    ///
+    /// # Errors
+    /// [`NotAKey`].
+    pub fn new(tenant: &TenantId, scope: &'static str, key: &str, request: &[u8]) -> Result<Self, NotAKey> {
+        let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
+        if key.is_empty() || key.len() > KEY_BYTES_MAX || !visible {
+            return Err(NotAKey);
+        }
+        let (key_hash, request_hash) = (hash(key.as_bytes()), hash(request));
+        Ok(Self { tenant: tenant.clone(), scope, key_hash, request_hash })
+    }
+}
+
+/// The text cannot be an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not 1 to 255 visible ASCII characters")]
+pub struct NotAKey;
+
+/// An answer as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What a key means now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// It is the caller's: act, then [`finish`].
+    Fresh,
+    /// The work was done; this was the answer.
+    Replay(Response),
+    /// The key came before with another request.
+    Conflict,
+    /// The same request is being worked on.
+    InProgress,
+}
+
+/// Takes `key` for the caller unless it was taken.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn begin(tx: &mut Tx, key: &Key, now: UnixMillis) -> Result<Begin, StoreError> {
+    let taken = sqlx::query(
+        "INSERT INTO idempotency (tenant, scope, key_hash, request_hash, created_at, lease_until, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant, scope, key_hash) DO UPDATE SET \
+         request_hash = excluded.request_hash, status = NULL, body = NULL, created_at = excluded.created_at, \
+         lease_until = excluded.lease_until, expires_at = excluded.expires_at \
+         WHERE idempotency.expires_at <= excluded.created_at OR (idempotency.status IS NULL AND \
+         idempotency.lease_until <= excluded.created_at AND idempotency.request_hash = excluded.request_hash)",
+    )
+    .bind(key.tenant.as_str())
+    .bind(key.scope)
+    .bind(key.key_hash.as_str())
+    .bind(key.request_hash.as_str())
+    .bind(now.0)
+    .bind(now.plus(LEASE_MS).0)
+    .bind(now.plus(LIFE_MS).0)
+    .execute(tx.sql())
+    .await?
+    .rows_affected();
+    if taken == 1 { Ok(Begin::Fresh) } else { found(tx, key).await }
+}
+
+async fn found(tx: &mut Tx, key: &Key) -> Result<Begin, StoreError> {
+    let row = sqlx::query(
+        "SELECT request_hash, status, body FROM idempotency WHERE tenant = $1 AND scope = $2 AND key_hash = $3",
+    )
+    .bind(key.tenant.as_str())
+    .bind(key.scope)
+    .bind(key.key_hash.as_str())
+    .fetch_one(tx.sql())
+    .await?;
+    if row.text("request_hash")? != key.request_hash {
+        return Ok(Begin::Conflict);
+    }
+    let Some(status) = row.int_opt("status")? else { return Ok(Begin::InProgress) };
+    let status = u16::try_from(status)
+        .map_err(|error| StoreError::Unreadable { column: "status".to_owned(), why: error.to_string() })?;
+    Ok(Begin::Replay(Response { status, body: row.bytes_opt("body")?.unwrap_or_default() }))
+}
+
+/// Remembers the answer to a key that [`begin`] called [`Begin::Fresh`].
+///
+/// # Errors
+/// The database does not answer.
+pub async fn finish(tx: &mut Tx, key: &Key, response: &Response) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE idempotency SET status = $5, body = $6 \
+         WHERE tenant = $1 AND scope = $2 AND key_hash = $3 AND request_hash = $4 AND status IS NULL",
+    )
+    .bind(key.tenant.as_str())
+    .bind(key.scope)
+    .bind(key.key_hash.as_str())
+    .bind(key.request_hash.as_str())
+    .bind(i64::from(response.status))
+    .bind(response.body.clone())
+    .execute(tx.sql())
+    .await?;
+    Ok(())
+}
+
+/// Gives back a key whose work did not happen.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn abandon(tx: &mut Tx, key: &Key) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM idempotency \
+         WHERE tenant = $1 AND scope = $2 AND key_hash = $3 AND request_hash = $4 AND status IS NULL",
+    )
+    .bind(key.tenant.as_str())
+    .bind(key.scope)
+    .bind(key.key_hash.as_str())
+    .bind(key.request_hash.as_str())
+    .execute(tx.sql())
+    .await?;
+    Ok(())
+}
+
+/// Removes at most `limit` keys that expired by `now`. Returns how many.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn purge(store: &Store, now: UnixMillis, limit: u32) -> Result<u64, StoreError> {
+    let mut tx = store.begin().await?;
+    let gone = sqlx::query(
+        "DELETE FROM idempotency WHERE expires_at <= $1 AND (tenant, scope, key_hash) IN \
+         (SELECT tenant, scope, key_hash FROM idempotency WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+    )
+    .bind(now.0)
+    .bind(i64::from(limit))
+    .execute(tx.sql())
+    .await?
+    .rows_affected();
+    tx.commit().await?;
+    Ok(gone)
+}
+
+fn hash(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+#[path = "idempotency_tests.rs"]
+mod tests;

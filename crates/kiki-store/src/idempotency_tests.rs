@@ -1,0 +1,142 @@
+use super::*;
+use crate::testing::on_both;
+
+const NOW: UnixMillis = UnixMillis(1_770_000_000_000);
+
+fn key(tenant: &str, key: &str, request: &str) -> Key {
+    Key::new(&tenant.parse().unwrap(), "test.create", key, request.as_bytes()).unwrap()
+}
+
+fn created() -> Response {
+    Response { status: 201, body: b"{\"id\":7}".to_vec() }
+}
+
+async fn begin_alone(store: &Store, key: &Key, now: UnixMillis) -> Begin {
+    let mut tx = store.begin().await.unwrap();
+    let begun = begin(&mut tx, key, now).await.unwrap();
+    tx.commit().await.unwrap();
+    begun
+}
+
+async fn finish_alone(store: &Store, key: &Key) {
+    let mut tx = store.begin().await.unwrap();
+    finish(&mut tx, key, &created()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[test]
+fn a_key_is_short_visible_text() {
+    let tenant = TenantId::default_tenant();
+    assert!(Key::new(&tenant, "test", "a-1", b"").is_ok());
+    for bad in ["", "a b", "ä", "a\n", &"x".repeat(256)] {
+        assert_eq!(Key::new(&tenant, "test", bad, b""), Err(NotAKey), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_fresh_then_in_progress_then_answered_and_conflicts_with_another_request() {
+    on_both(async |db| {
+        let (mine, other) = (key("acme", "k", "a"), key("acme", "k", "b"));
+        assert_eq!(begin_alone(&db.store, &mine, NOW).await, Begin::Fresh);
+        assert_eq!(begin_alone(&db.store, &mine, NOW).await, Begin::InProgress);
+        assert_eq!(begin_alone(&db.store, &other, NOW).await, Begin::Conflict);
+        finish_alone(&db.store, &mine).await;
+        assert_eq!(begin_alone(&db.store, &mine, NOW).await, Begin::Replay(created()));
+        assert_eq!(begin_alone(&db.store, &other, NOW).await, Begin::Conflict);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_tenants_same_key_is_another_key() {
+    on_both(async |db| {
+        assert_eq!(begin_alone(&db.store, &key("acme", "k", "a"), NOW).await, Begin::Fresh);
+        assert_eq!(begin_alone(&db.store, &key("globex", "k", "b"), NOW).await, Begin::Fresh);
+        finish_alone(&db.store, &key("globex", "k", "b")).await;
+        assert_eq!(begin_alone(&db.store, &key("acme", "k", "a"), NOW).await, Begin::InProgress);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_rolled_back_leaves_the_key_free() {
+    on_both(async |db| {
+        let key = key("acme", "k", "a");
+        let mut tx = db.store.begin().await.unwrap();
+        assert_eq!(begin(&mut tx, &key, NOW).await.unwrap(), Begin::Fresh);
+        finish(&mut tx, &key, &created()).await.unwrap();
+        tx.rollback().await.unwrap();
+        assert_eq!(begin_alone(&db.store, &key, NOW).await, Begin::Fresh);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lapsed_lease_frees_the_key_for_the_same_request_only() {
+    on_both(async |db| {
+        let (mine, other) = (key("acme", "k", "a"), key("acme", "k", "b"));
+        begin_alone(&db.store, &mine, NOW).await;
+        let lapsed = NOW.plus(LEASE_MS);
+        assert_eq!(begin_alone(&db.store, &mine, lapsed.plus(-1)).await, Begin::InProgress);
+        assert_eq!(begin_alone(&db.store, &other, lapsed).await, Begin::Conflict);
+        assert_eq!(begin_alone(&db.store, &mine, lapsed).await, Begin::Fresh);
+        assert_eq!(begin_alone(&db.store, &mine, lapsed).await, Begin::InProgress);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_abandoned_key_is_free_and_an_answered_one_cannot_be_abandoned() {
+    on_both(async |db| {
+        let key = key("acme", "k", "a");
+        for expected in [Begin::Fresh, Begin::Fresh] {
+            assert_eq!(begin_alone(&db.store, &key, NOW).await, expected);
+            let mut tx = db.store.begin().await.unwrap();
+            abandon(&mut tx, &key).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        begin_alone(&db.store, &key, NOW).await;
+        finish_alone(&db.store, &key).await;
+        let mut tx = db.store.begin().await.unwrap();
+        abandon(&mut tx, &key).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(begin_alone(&db.store, &key, NOW).await, Begin::Replay(created()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_expired_key_is_another_key_and_is_purged_in_batches() {
+    on_both(async |db| {
+        for text in ["k1", "k2", "k3"] {
+            begin_alone(&db.store, &key("acme", text, "a"), NOW).await;
+        }
+        let expired = NOW.plus(LIFE_MS);
+        assert_eq!(begin_alone(&db.store, &key("acme", "k1", "b"), expired).await, Begin::Fresh);
+        assert_eq!(purge(&db.store, expired.plus(-1), 10).await.unwrap(), 0);
+        assert_eq!(purge(&db.store, expired, 1).await.unwrap(), 1);
+        assert_eq!(purge(&db.store, expired, 10).await.unwrap(), 1);
+        assert_eq!(begin_alone(&db.store, &key("acme", "k1", "b"), expired).await, Begin::InProgress);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_at_once_one_acts_and_the_other_gets_its_answer() {
+    on_both(async |db| {
+        let once = async || {
+            let key = key("acme", "k", "a");
+            let mut tx = db.store.begin().await.unwrap();
+            let begun = begin(&mut tx, &key, NOW).await.unwrap();
+            if begun == Begin::Fresh {
+                finish(&mut tx, &key, &created()).await.unwrap();
+            }
+            tx.commit().await.unwrap();
+            begun
+        };
+        let both = tokio::join!(once(), once());
+        let expected = [(Begin::Fresh, Begin::Replay(created())), (Begin::Replay(created()), Begin::Fresh)];
+        assert!(expected.contains(&both), "{both:?}");
+    })
+    .await;
+}
