@@ -12,3 +12,5 @@ pub mod context;
 pub mod extract;
 pub mod ids;
 pub mod problem;
+pub mod service;
+pub mod shutdown;

@@ -1,0 +1,222 @@
+//! The one layer around every service. It is written by hand, as one future per request, because it runs for each of
+//! them: what depends on the route alone is kept beside the route, and a request allocates little here.
+//!
+//! Order: the request gets its context; it is admitted (bound on concurrency, bound on its body); who sent it is found
+//! out; the handler runs within time and its panic is caught; the answer gets its headers; what happened is counted
+//! and logged. Paths and query strings are never logged, only the route's template.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{MatchedPath, Request};
+use axum::response::{IntoResponse as _, Response};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::header::{CONTENT_TYPE, EXPECT, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use kiki_types::{IdSource, Principal};
+use tonic::Status;
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+use super::health::Health;
+use super::measure::{Endpoint, Measured};
+use super::{Limits, Platform};
+use crate::authorisation::Authenticator;
+use crate::body_limit::Limited;
+use crate::context::RequestContext;
+use crate::extract::too_large;
+use crate::problem::{Problem, http_status};
+
+/// What the layer needs, shared by all routes of a service.
+pub(super) struct Stack {
+    ids: Arc<dyn IdSource>,
+    authenticator: Authenticator,
+    limits: Limits,
+    health: Arc<Health>,
+}
+
+impl Stack {
+    pub(super) fn new(platform: &Platform, health: Arc<Health>) -> Self {
+        Self {
+            ids: Arc::clone(&platform.ids),
+            authenticator: platform.authenticator.clone(),
+            limits: platform.limits,
+            health,
+        }
+    }
+}
+
+/// Puts the layer around a route.
+#[derive(Clone)]
+pub(super) struct StackLayer {
+    stack: Arc<Stack>,
+    requests_max: usize,
+}
+
+impl StackLayer {
+    pub(super) fn bounded(stack: Arc<Stack>) -> Self {
+        Self { requests_max: stack.limits.requests_max, stack }
+    }
+
+    pub(super) fn unbounded(stack: Arc<Stack>) -> Self {
+        Self { requests_max: usize::MAX, stack }
+    }
+}
+
+impl<S> Layer<S> for StackLayer {
+    type Service = Stacked<S>;
+
+    fn layer(&self, inner: S) -> Stacked<S> {
+        let endpoint = Arc::new(Endpoint::new(Arc::clone(self.stack.health.counters())));
+        Stacked { inner, endpoint, layer: self.clone() }
+    }
+}
+
+/// A route within the layer.
+#[derive(Clone)]
+pub(super) struct Stacked<S> {
+    inner: S,
+    endpoint: Arc<Endpoint>,
+    layer: StackLayer,
+}
+
+impl<S> Service<Request> for Stacked<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The one that was polled ready is the one to call.
+        let fresh = self.clone();
+        let ready = std::mem::replace(self, fresh);
+        Box::pin(ready.answer(request).map(Ok))
+    }
+}
+
+impl<S> Stacked<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    async fn answer(self, mut request: Request) -> Response {
+        let context = RequestContext::from_headers(request.headers(), &*self.layer.stack.ids);
+        let route = request.extensions().get::<MatchedPath>();
+        let measured = self.endpoint.begin(request.method(), route.map(MatchedPath::as_str));
+        let span = tracing::debug_span!("request", route = measured.route(), request_id = context.request_id());
+        request.extensions_mut().insert(context.clone());
+        let answer = async {
+            let response = self.admit(request, &measured).await;
+            finish(&response, measured);
+            response
+        };
+        let mut response = context.clone().scope(answer.instrument(span)).await;
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        context.write_to(response.headers_mut());
+        response
+    }
+
+    async fn admit(self, request: Request, measured: &Measured) -> Response {
+        let grpc = is_grpc(request.headers());
+        if measured.concurrent() > self.layer.requests_max {
+            let detail = "Too many requests at the same time.";
+            return refuse(Problem::unavailable("overloaded", detail, std::time::Duration::from_secs(1)), grpc);
+        }
+        let stack = Arc::clone(&self.layer.stack);
+        let guarded = AssertUnwindSafe(self.run(request, grpc)).catch_unwind();
+        match tokio::time::timeout(stack.limits.request_time_max, guarded).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(panic)) => {
+                tracing::error!(panic = panic_text(&*panic), "handler panicked");
+                refuse(Problem::unexplained(), grpc)
+            }
+            Err(_) => {
+                let detail = "The request took too long and was given up. It may have had its effect.";
+                refuse(Problem::unavailable("timed_out", detail, std::time::Duration::from_secs(1)), grpc)
+            }
+        }
+    }
+
+    async fn run(mut self, mut request: Request, grpc: bool) -> Response {
+        let stack = Arc::clone(&self.layer.stack);
+        let limit = stack.limits.body_bytes_max;
+        let size = request.body().size_hint();
+        if size.lower() > limit {
+            // Who asks before sending is told at once; who sends anyway must be read to hear the answer.
+            if !request.headers().contains_key(EXPECT) {
+                Limited::new(request.into_body(), limit).discard().await;
+            }
+            return refuse(too_large(), grpc);
+        }
+        if size.upper().is_none_or(|upper| upper > limit) {
+            request = request.map(|body| Body::new(Limited::new(body, limit)));
+        }
+        identify(&stack.authenticator, &mut request);
+        match self.inner.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+fn identify(authenticator: &Authenticator, request: &mut Request) {
+    if request.extensions().get::<Arc<Principal>>().is_some() {
+        return;
+    }
+    match authenticator.authenticate(request.uri(), request.headers()) {
+        Ok(principal) => request.extensions_mut().insert(principal).is_some(),
+        Err(refusal) => request.extensions_mut().insert(refusal).is_some(),
+    };
+}
+
+fn finish(response: &Response, measured: Measured) {
+    let status = told_status(response);
+    let (method, route) = (measured.method(), measured.route().to_owned());
+    let duration_ms = measured.finish(status).as_secs_f64() * 1_000.0;
+    let status_code = status.as_u16();
+    if status.is_server_error() {
+        tracing::error!(target: "kiki::access", method, route, status = status_code, duration_ms, "answered");
+    } else if status.is_client_error() {
+        tracing::info!(target: "kiki::access", method, route, status = status_code, duration_ms, "answered");
+    } else {
+        tracing::debug!(target: "kiki::access", method, route, status = status_code, duration_ms, "answered");
+    }
+}
+
+/// The status that the answer means: a gRPC failure travels as HTTP 200 with its own code.
+fn told_status(response: &Response) -> StatusCode {
+    match response.headers().get(Status::GRPC_STATUS) {
+        Some(code) => http_status(tonic::Code::from_bytes(code.as_bytes())),
+        None => response.status(),
+    }
+}
+
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The answer to who spoke HTTP or gRPC.
+pub(super) fn refuse(problem: Problem, grpc: bool) -> Response {
+    match (grpc, problem.code()) {
+        (false, _) => problem.into_response(),
+        (true, "unknown_path") => Status::unimplemented("There is no such method.").into_http(),
+        (true, _) => Status::from(problem).into_http(),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)")
+}
