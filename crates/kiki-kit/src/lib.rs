@@ -11,6 +11,7 @@ pub mod clock;
 pub mod context;
 pub mod extract;
 pub mod ids;
+pub mod inprocess;
 pub mod problem;
 pub mod service;
 pub mod shutdown;
