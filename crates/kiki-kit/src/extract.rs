@@ -4,7 +4,7 @@
 
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::response::{IntoResponse, Response};
 use axum::{body, extract};
 use bytes::Bytes;
@@ -58,7 +58,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match extract::Path::from_request_parts(parts, state).await {
             Ok(extract::Path(value)) => Ok(Self(value)),
-            Err(rejection) => Err(path_problem(rejection)),
+            Err(rejection) => Err(path_problem(parts, state, rejection).await),
         }
     }
 }
@@ -121,18 +121,27 @@ fn parse_query<T: DeserializeOwned>(uri: &http::Uri) -> Result<T, Problem> {
     }
 }
 
-fn path_problem(rejection: PathRejection) -> Problem {
+async fn path_problem<S: Send + Sync>(parts: &mut Parts, state: &S, rejection: PathRejection) -> Problem {
     let PathRejection::FailedToDeserializePathParams(rejection) = rejection else {
         return Problem::internal(&rejection);
     };
+    // A lone value or a tuple is refused without its name, which the route knows.
+    let params = RawPathParams::from_request_parts(parts, state).await;
+    let names: Vec<&str> = params.iter().flatten().map(|(name, _)| name).collect();
+    let name = |index: usize| (*names.get(index).unwrap_or(&"path")).to_owned();
     match rejection.into_kind() {
-        ErrorKind::ParseErrorAtKey { key, value, expected_type } => {
-            Problem::invalid(key, format_args!("{value:?} is not a {expected_type}"))
-        }
+        ErrorKind::ParseErrorAtKey { key, expected_type, .. } => not_a(key, expected_type),
+        ErrorKind::ParseErrorAtIndex { index, expected_type, .. } => not_a(name(index), expected_type),
+        ErrorKind::ParseError { expected_type, .. } => not_a(name(0), expected_type),
         ErrorKind::DeserializeError { key, message, .. } => Problem::invalid(key, message),
+        ErrorKind::Message(message) => Problem::invalid(name(0), message),
         ErrorKind::InvalidUtf8InPathParam { key } => Problem::invalid(key, "is not UTF-8"),
         kind => Problem::malformed(format!("The path is wrong: {kind}.")),
     }
+}
+
+fn not_a(field: String, expected_type: &str) -> Problem {
+    Problem::invalid(field, format_args!("is not of type {expected_type}"))
 }
 
 /// The problem of a value of the wrong shape. The error's text starts with the path of the field where one is known

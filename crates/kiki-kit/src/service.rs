@@ -1,6 +1,6 @@
 //! How a service becomes a router: its API in, everything that all services share around it.
 //!
-//! ```ignore
+//! ```text
 //! let service = HttpService::builder("shield", env!("CARGO_PKG_VERSION"), &platform)
 //!     .api(OpenApiRouter::new().routes(routes!(authorize)).with_state(state))
 //!     .grpc(Routes::new(ShieldServer::new(shield)))
