@@ -13,5 +13,6 @@ pub mod extract;
 pub mod ids;
 pub mod inprocess;
 pub mod problem;
+pub mod server;
 pub mod service;
 pub mod shutdown;

@@ -49,14 +49,14 @@ impl Shutdown {
         self.soft.is_cancelled()
     }
 
-    /// Waits for the beginning of the end.
-    pub async fn draining(&self) {
-        self.soft.cancelled().await;
+    /// Waits for the beginning of the end. Cheap to be polled often, by many.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.soft.child_token().cancelled_owned()
     }
 
     /// Waits until what is not finished is let go.
-    pub async fn aborted(&self) {
-        self.hard.cancelled().await;
+    pub fn aborted(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.hard.child_token().cancelled_owned()
     }
 }
 
@@ -97,13 +97,10 @@ impl Tasks {
         name: &'static str,
         task: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<Option<T>> {
-        let shutdown = self.shutdown.clone();
+        // A token of its own, since all who wait on one token take its lock at each poll.
+        let aborted = self.shutdown.hard.child_token();
         let guarded = async move {
-            let outcome = tokio::select! {
-                biased;
-                outcome = AssertUnwindSafe(task).catch_unwind() => outcome,
-                () = shutdown.aborted() => return None,
-            };
+            let outcome = aborted.run_until_cancelled(AssertUnwindSafe(task).catch_unwind()).await?;
             outcome.map_err(|_| tracing::error!(task = name, "task panicked")).ok()
         };
         match RequestContext::current() {
