@@ -1,1 +1,52 @@
-//! The tamper-evident log: segments, tiles, signed checkpoint, views, verification.
+//! The tamper-evident log: what was decided, in order, provable later. It is the journal of the spend governor too.
+//!
+//! Under one directory (`$KIKI_DATA/audit`):
+//!
+//! | path | what | written by |
+//! |---|---|---|
+//! | `segments/<first index>.seg` | the entries: the only truth here | [`Log`] |
+//! | `log/tile/…`, `log/checkpoint` | Merkle tiles and the signed tree head (C2SP tlog-tiles) | [`Deriver`] |
+//! | `shield_audit_gdpr.csv`, `.jsonl` | the views that people read | [`Deriver`] |
+//! | `views.json` | how far the views are | [`Deriver`] |
+//! | `lock` | held by the process that appends | [`Log`] |
+//!
+//! Invariants:
+//! - [`Log::append`] returns after its batch is durable, or fails and takes nothing more.
+//! - Segments are never rewritten. Only an incomplete record at the very end, beyond the checkpoint, is ever cut.
+//! - Everything but the segments can be derived again from them; [`verify()`] does so and names the first difference.
+//! - A checkpoint covers durable entries only, and is never signed for fewer entries than an earlier one.
+//!
+//! Start with [`log`] (append), [`reader`] (read), [`derive`](mod@derive) (tiles and views), [`verify`](mod@verify).
+
+pub mod batch;
+pub mod checkpoint;
+pub mod derive;
+pub mod durable;
+pub mod entry;
+pub mod error;
+pub mod keys;
+pub mod log;
+pub mod note;
+pub mod reader;
+
+mod files;
+mod record;
+mod recover;
+mod rows;
+mod segments;
+#[cfg(test)]
+mod testing;
+mod tiles;
+mod tree;
+mod views;
+
+pub use batch::{Batch, PushError};
+pub use checkpoint::Checkpoint;
+pub use derive::{DeriveOptions, Deriver, Progress};
+pub use durable::Durable;
+pub use entry::{ENTRY_BYTES_MAX, Entry};
+pub use error::{Difference, Error, OpenError, Place};
+pub use keys::{KeyError, LogKey};
+pub use log::{Log, Opened, Options, Torn};
+pub use note::{NoteError, VerifierKey};
+pub use reader::{Reader, Record};

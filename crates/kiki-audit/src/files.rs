@@ -1,0 +1,94 @@
+//! Files that survive a crash whole: written beside their place, made durable, renamed into it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// Suffix of a file that is being written. One that a crash left behind is overwritten or ignored.
+pub(crate) const UNFINISHED: &str = ".tmp";
+
+/// Makes `dir` and what is missing above it, for the owner only.
+pub(crate) fn create_dirs(dir: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(Error::io(dir))
+}
+
+/// Makes the names in `dir` durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io(dir))
+}
+
+/// How every file of the log is opened for writing: for the owner only.
+pub(crate) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    PathBuf::from(name)
+}
+
+/// Writes `bytes` beside `path` and makes them durable; [`publish`] puts them in place.
+pub(crate) fn prepare(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let beside = unfinished(path);
+    let write = || {
+        let mut file = private().create(true).truncate(true).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(Error::io(&beside))
+}
+
+/// Renames what [`prepare`] wrote into place. The caller makes the directory durable.
+pub(crate) fn publish(path: &Path) -> Result<(), Error> {
+    fs::rename(unfinished(path), path).map_err(Error::io(path))
+}
+
+/// Replaces `path` by `bytes`: after a crash it holds the former bytes or these.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    prepare(path, bytes)?;
+    publish(path)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Reads a file of at most `bytes_max`.
+pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    let read = || {
+        let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+        let mut bytes = Vec::new();
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        if bytes.len() > bytes_max {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("is longer than {bytes_max} bytes")));
+        }
+        Ok(bytes)
+    };
+    read().map_err(Error::io(path))
+}
+
+/// As [`read`]; `None` if there is no such file.
+pub(crate) fn read_if_there(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
+    match read(path, bytes_max) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Fills `buffer` as far as the input goes; says how far.
+pub(crate) fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,101 @@
+//! Reading entries back, each verified, with bounded memory.
+
+use std::path::Path;
+
+use crate::entry::Entry;
+use crate::error::{Error, Place};
+use crate::segments::{self, Cursor, Segment, Step, Walk};
+
+/// Reads the entries of a range in their order. It may run beside the process that appends, as long as the range ends
+/// at a durable length: what is behind it is not interpreted.
+pub struct Reader {
+    /// `None` for an empty range.
+    walk: Option<Walk>,
+    to: u64,
+}
+
+/// One entry and where it is.
+pub struct Record<'a> {
+    /// The entry's index.
+    pub index: u64,
+    /// Its JSON.
+    pub bytes: &'a [u8],
+    file: &'a Path,
+    offset: u64,
+}
+
+impl Record<'_> {
+    /// The parsed entry.
+    ///
+    /// # Errors
+    /// The bytes are not the JSON of an entry.
+    pub fn entry(&self) -> Result<Entry, Error> {
+        parse(self.bytes, || self.place())
+    }
+
+    /// Where its record starts.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { file: self.file.to_owned(), offset: self.offset, entry: Some(self.index) }
+    }
+}
+
+/// The entry at `place`.
+pub(crate) fn parse(bytes: &[u8], place: impl FnOnce() -> Place) -> Result<Entry, Error> {
+    Entry::parse(bytes).map_err(|error| Error::different(place(), "the JSON of an entry", error.to_string()))
+}
+
+impl Reader {
+    /// Reads the entries from `from` to before `to`, of the log at `dir`.
+    ///
+    /// # Errors
+    /// A segment cannot be read or does not check, or the log ends before `from`.
+    pub fn open(dir: &Path, from: u64, to: u64) -> Result<Self, Error> {
+        if from >= to {
+            return Ok(Self { walk: None, to });
+        }
+        let mut reader = Self::over(dir, Walk::start(segments::list(dir)?, from)?, to)?;
+        while reader.cursor().is_some_and(|cursor| cursor.index < from) {
+            reader.next_record()?;
+        }
+        Ok(reader)
+    }
+
+    /// Goes on where an earlier reader was, up to `to`.
+    pub(crate) fn resume(dir: &Path, cursor: Cursor, to: u64) -> Result<Self, Error> {
+        Self::over(dir, Walk::resume(segments::list(dir)?, cursor)?, to)
+    }
+
+    fn over(dir: &Path, walk: Option<Walk>, to: u64) -> Result<Self, Error> {
+        let first = || Place { file: Segment::new(dir, 0).path, offset: 0, entry: Some(0) };
+        Ok(Self { walk: Some(walk.ok_or_else(|| ended(first(), to))?), to })
+    }
+
+    /// Between the last record and the next.
+    pub(crate) fn cursor(&self) -> Option<Cursor> {
+        self.walk.as_ref().map(Walk::cursor)
+    }
+
+    /// The next entry, or `None` after the last of the range.
+    ///
+    /// # Errors
+    /// A segment cannot be read or does not check, or the log ends before the range does.
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, Error> {
+        let Some(walk) = &mut self.walk else { return Ok(None) };
+        if walk.cursor().index >= self.to {
+            return Ok(None);
+        }
+        match walk.step()? {
+            Step::Entry { index, offset } => {
+                Ok(Some(Record { index, bytes: walk.entry(), file: &walk.segment().path, offset }))
+            }
+            Step::End => Err(ended(walk.place(), self.to)),
+            Step::Tail(fault) => Err(walk.fault(&fault)),
+        }
+    }
+}
+
+/// The log ends at `place`, before entry `to`.
+pub(crate) fn ended(place: Place, to: u64) -> Error {
+    Error::different(place, format!("{to} entries"), "the end of the log")
+}

@@ -1,0 +1,39 @@
+//! Tiles on disk: read back, checked for their form.
+
+use std::path::Path;
+
+use crate::error::{Error, Place};
+use crate::files;
+use crate::tree::{Edge, HASH_BYTES, Hash, TILE_WIDTH, TileId, partial_tiles};
+
+/// The first `width` hashes of a tile of a tree of `size` entries.
+pub(crate) fn read(log: &Path, tile: TileId, width: usize, size: u64) -> Result<Vec<Hash>, Error> {
+    let stored = tile.width_at(size);
+    match read_file(&tile.path_at_width(log, stored), stored) {
+        // The tree may have grown meanwhile: then the partial tile has given way to the full one.
+        Err(error) if error.is_not_found() && stored < TILE_WIDTH => read_file(&tile.path(log), TILE_WIDTH),
+        read => read,
+    }
+    .map(|mut hashes| {
+        hashes.truncate(width);
+        hashes
+    })
+}
+
+/// The `width` hashes of the tile at `path`.
+pub(crate) fn read_file(path: &Path, width: usize) -> Result<Vec<Hash>, Error> {
+    let bytes = files::read(path, TILE_WIDTH * HASH_BYTES)?;
+    if bytes.len() != width * HASH_BYTES {
+        let expected = format!("{} bytes", width * HASH_BYTES);
+        return Err(Error::different(Place::file(path), expected, format!("{} bytes", bytes.len())));
+    }
+    let (hashes, _) = bytes.as_chunks::<HASH_BYTES>();
+    Ok(hashes.to_vec())
+}
+
+/// The right edge of the tree of the first `at` entries, from the tiles of the tree of `size` entries.
+pub(crate) fn load_edge(log: &Path, at: u64, size: u64) -> Result<Edge, Error> {
+    let partials: Result<Vec<_>, Error> =
+        partial_tiles(at).map(|(tile, width)| Ok((tile, read(log, tile, width, size)?))).collect();
+    Ok(Edge::of(at, partials?))
+}
