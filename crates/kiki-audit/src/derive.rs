@@ -1,0 +1,254 @@
+//! Deriving from durable entries what is published: tiles, checkpoint, views.
+//!
+//! A step takes a bounded number of entries. Its tiles are durable before the checkpoint that needs them; its views are
+//! durable before they are counted. After a restart the tree goes on from the tiles at its right edge. Where these are
+//! missing or do not give the root that was signed, the tree is grown again from the entries, and must reach that root.
+//! Deleting `log/tile` is thus how tiles are rebuilt.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::checkpoint::{self, Checkpoint};
+use crate::durable::Durable;
+use crate::error::Error;
+use crate::files;
+use crate::keys::LogKey;
+use crate::reader::Reader;
+use crate::segments::Cursor;
+use crate::tiles;
+use crate::tree::{Edge, FullTile, Hash, TileId, leaf_hash, partial_tiles};
+use crate::views::Views;
+
+/// How the views look and how long a step may take.
+#[derive(Clone, Copy, Debug)]
+pub struct DeriveOptions {
+    /// What stands in the last column of the views.
+    pub retention_days: u32,
+    /// Entries that one [`Deriver::advance`] takes at the most.
+    pub entries_per_step: u64,
+}
+
+/// How far the derivation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Entries that are in the checkpoint and in the views.
+    pub derived: u64,
+    /// Entries that could be.
+    pub durable: u64,
+}
+
+impl Progress {
+    /// Whether there is nothing left to do.
+    #[must_use]
+    pub const fn caught_up(self) -> bool {
+        self.derived >= self.durable
+    }
+}
+
+/// Derives tiles, checkpoint and views of one log.
+pub struct Deriver {
+    dir: PathBuf,
+    key: LogKey,
+    entries_per_step: u64,
+    edge: Edge,
+    signed: Checkpoint,
+    /// Whether the tiles up to the signed size are being written again.
+    rebuilding: bool,
+    views: Views,
+    /// Where the last step ended.
+    cursor: Option<Cursor>,
+    failed: bool,
+}
+
+impl Deriver {
+    /// Goes on from what is there for the log at `dir`. Without a checkpoint it signs that of the empty log, so call it
+    /// before the first entry is appended.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or the checkpoint is not by `key`.
+    pub fn open(dir: &Path, key: LogKey, options: DeriveOptions) -> Result<Self, Error> {
+        let log = checkpoint::log_dir(dir);
+        files::create_dirs(&log)?;
+        let views = Views::open(dir, options.retention_days)?;
+        files::sync_dir(dir)?;
+        let signed = match Checkpoint::load(dir, Some(key.verifier()))? {
+            Some(checkpoint) => checkpoint,
+            None => sign(dir, &key, &Edge::default())?,
+        };
+        let edge = match tiles::load_edge(&log, signed.size, signed.size) {
+            Ok(edge) if edge.root() == signed.root => Some(edge),
+            Ok(_) | Err(Error::Different(_)) => None,
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            key,
+            entries_per_step: options.entries_per_step.max(1),
+            rebuilding: edge.is_none(),
+            edge: edge.unwrap_or_default(),
+            signed,
+            views,
+            cursor: None,
+            failed: false,
+        })
+    }
+
+    /// The last checkpoint that was signed.
+    #[must_use]
+    pub const fn checkpoint(&self) -> &Checkpoint {
+        &self.signed
+    }
+
+    /// Takes the next entries before `durable_len`, at most [`DeriveOptions::entries_per_step`].
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or the entries do not check. After an error it must be opened again.
+    pub fn advance(&mut self, durable_len: u64) -> Result<Progress, Error> {
+        if self.failed {
+            let source = io::Error::other("deriving has failed before: it must be opened again");
+            return Err(Error::Io { path: self.dir.clone(), source });
+        }
+        self.step(durable_len).inspect_err(|_| self.failed = true)?;
+        Ok(Progress { derived: self.derived(), durable: durable_len })
+    }
+
+    /// Derives until `durable` is stopped, then what is left, and returns. Rests for `pace` after each round, so that a
+    /// checkpoint covers what came meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub fn run(&mut self, durable: &Durable, pace: Duration) -> Result<(), Error> {
+        loop {
+            let state = durable.wait_beyond(self.derived());
+            while !self.advance(state.len)?.caught_up() {}
+            if state.stopped {
+                return Ok(());
+            }
+            durable.pause(pace);
+        }
+    }
+
+    fn derived(&self) -> u64 {
+        self.edge.size().min(self.views.entries())
+    }
+
+    fn step(&mut self, durable_len: u64) -> Result<(), Error> {
+        if self.views.entries() > durable_len {
+            self.views.start_over()?;
+        }
+        let from = self.derived();
+        let mut to = durable_len.min(from.saturating_add(self.entries_per_step));
+        if self.rebuilding {
+            // Stops where the root is known.
+            to = to.min(self.signed.size.max(self.edge.size()));
+        }
+        let had_rows = self.views.entries();
+        let full = self.read(from, to)?;
+        self.publish(&full)?;
+        if self.views.entries() > had_rows { self.views.save() } else { Ok(()) }
+    }
+
+    /// Grows the tree and the views by the entries of a range; returns the tiles that became full.
+    fn read(&mut self, from: u64, to: u64) -> Result<Vec<FullTile>, Error> {
+        let mut reader = match self.cursor.filter(|cursor| cursor.index == from) {
+            Some(cursor) if from < to => Reader::resume(&self.dir, cursor, to)?,
+            _ => Reader::open(&self.dir, from, to)?,
+        };
+        let mut full = Vec::new();
+        while let Some(record) = reader.next_record()? {
+            if record.index >= self.edge.size() {
+                self.edge.push(leaf_hash(record.bytes), &mut full);
+            }
+            if record.index >= self.views.entries() {
+                self.views.push(&record.entry()?.event)?;
+            }
+        }
+        self.cursor = reader.cursor().or(self.cursor);
+        Ok(full)
+    }
+
+    /// Writes tiles, then the checkpoint that needs them, then removes partial tiles that full ones replace.
+    fn publish(&mut self, full: &[FullTile]) -> Result<(), Error> {
+        let size = self.edge.size();
+        let (rebuilt, grown) = (self.rebuilding && size == self.signed.size, size > self.signed.size);
+        if rebuilt {
+            self.signed.check_root(&self.dir, &self.edge.root())?;
+        }
+        self.write_tiles(full, rebuilt, grown)?;
+        if rebuilt {
+            self.rebuilding = false;
+        }
+        if grown {
+            self.signed = sign(&self.dir, &self.key, &self.edge)?;
+        }
+        let log = checkpoint::log_dir(&self.dir);
+        full.iter().try_for_each(|tile| remove_dir(&tile.id.partial_dir(&log)))
+    }
+
+    fn write_tiles(&self, full: &[FullTile], rebuilt: bool, grown: bool) -> Result<(), Error> {
+        let log = checkpoint::log_dir(&self.dir);
+        let mut writer = TileWriter::new(&log);
+        for tile in full {
+            writer.prepare(tile.id, &tile.hashes)?;
+        }
+        let there: Vec<(TileId, usize)> = partial_tiles(self.signed.size).collect();
+        for (tile, hashes) in self.edge.partials() {
+            if rebuilt {
+                remove_dir(&tile.partial_dir(&log))?;
+            }
+            if rebuilt || (grown && !there.contains(&(tile, hashes.len()))) {
+                writer.prepare(tile, hashes)?;
+            }
+        }
+        writer.publish()
+    }
+}
+
+fn sign(dir: &Path, key: &LogKey, edge: &Edge) -> Result<Checkpoint, Error> {
+    let origin = key.verifier().name().to_owned();
+    let checkpoint = Checkpoint { origin, size: edge.size(), root: edge.root() };
+    files::replace(&checkpoint::path(dir), key.sign(&checkpoint.text()).as_bytes())?;
+    Ok(checkpoint)
+}
+
+fn remove_dir(dir: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Puts tiles in place together.
+struct TileWriter<'a> {
+    log: &'a Path,
+    tiles: Vec<PathBuf>,
+    dirs: BTreeSet<PathBuf>,
+}
+
+impl<'a> TileWriter<'a> {
+    const fn new(log: &'a Path) -> Self {
+        Self { log, tiles: Vec::new(), dirs: BTreeSet::new() }
+    }
+
+    fn prepare(&mut self, tile: TileId, hashes: &[Hash]) -> Result<(), Error> {
+        let path = tile.path_at_width(self.log, hashes.len());
+        for dir in path.ancestors().skip(1).take_while(|dir| dir.starts_with(self.log)) {
+            if !self.dirs.insert(dir.to_owned()) {
+                break;
+            }
+        }
+        path.parent().map_or(Ok(()), files::create_dirs)?;
+        files::prepare(&path, hashes.as_flattened())?;
+        self.tiles.push(path);
+        Ok(())
+    }
+
+    fn publish(self) -> Result<(), Error> {
+        self.tiles.iter().try_for_each(|path| files::publish(path))?;
+        self.dirs.iter().try_for_each(|dir| files::sync_dir(dir))
+    }
+}

@@ -1,0 +1,169 @@
+//! The views: one row for each entry, as CSV and as JSON lines, for people and for the tools that they use.
+//!
+//! Rows are appended, made durable, and then counted in `views.json`; what a crash left behind the count is cut off and
+//! written again. Where the count is missing, does not fit, or the retention has changed, the views start over: they
+//! are derived.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use kiki_types::event::AuditEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::files;
+use crate::rows::Format;
+use crate::segments::bytes;
+
+const PROGRESS_BYTES_MAX: usize = 4096;
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// How far the views are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ViewProgress {
+    /// Entries that have their row in each view.
+    pub(crate) entries: u64,
+    /// Bytes of the CSV view up to there.
+    pub(crate) csv_bytes: u64,
+    /// Bytes of the JSON view up to there.
+    pub(crate) jsonl_bytes: u64,
+    /// What stands in each row's last column.
+    pub(crate) retention_days: u32,
+}
+
+impl ViewProgress {
+    /// Where it is kept for the log at `dir`.
+    pub(crate) fn path(dir: &Path) -> PathBuf {
+        dir.join("views.json")
+    }
+
+    /// `None` if there is none or it is malformed.
+    pub(crate) fn load(dir: &Path) -> Result<Option<Self>, Error> {
+        let bytes = files::read_if_there(&Self::path(dir), PROGRESS_BYTES_MAX)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), Error> {
+        let path = Self::path(dir);
+        let text = serde_json::to_vec(self).map_err(|error| Error::io(&path)(io::Error::other(error)))?;
+        files::replace(&path, &text)
+    }
+
+    /// Bytes of the view in this format.
+    pub(crate) const fn bytes(&self, format: Format) -> u64 {
+        match format {
+            Format::Csv => self.csv_bytes,
+            Format::Jsonl => self.jsonl_bytes,
+        }
+    }
+}
+
+/// Both views, open for appending.
+pub(crate) struct Views {
+    dir: PathBuf,
+    retention_days: u32,
+    entries: u64,
+    csv: View,
+    jsonl: View,
+}
+
+impl Views {
+    pub(crate) fn open(dir: &Path, retention_days: u32) -> Result<Self, Error> {
+        let progress = ViewProgress::load(dir)?.filter(|progress| progress.retention_days == retention_days);
+        let entries = progress.map_or(0, |progress| progress.entries);
+        let csv = View::open(dir, Format::Csv)?;
+        let jsonl = View::open(dir, Format::Jsonl)?;
+        let mut views = Self { dir: dir.to_owned(), retention_days, entries, csv, jsonl };
+        match progress {
+            Some(progress) if views.csv.holds(progress.csv_bytes)? && views.jsonl.holds(progress.jsonl_bytes)? => {
+                views.csv.cut(progress.csv_bytes)?;
+                views.jsonl.cut(progress.jsonl_bytes)?;
+            }
+            _ => views.start_over()?,
+        }
+        Ok(views)
+    }
+
+    /// Empties both.
+    pub(crate) fn start_over(&mut self) -> Result<(), Error> {
+        self.entries = 0;
+        // Counted as empty first: a crash in between must not leave a count of rows that are gone.
+        let empty = ViewProgress { entries: 0, csv_bytes: 0, jsonl_bytes: 0, retention_days: self.retention_days };
+        empty.save(&self.dir)?;
+        for view in [&mut self.csv, &mut self.jsonl] {
+            view.cut(0)?;
+            view.buffer.extend_from_slice(view.format.header());
+        }
+        self.save()
+    }
+
+    /// Entries that have their row: the index of the next one.
+    pub(crate) const fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Adds the rows of the next entry.
+    pub(crate) fn push(&mut self, event: &AuditEvent) -> Result<(), Error> {
+        for view in [&mut self.csv, &mut self.jsonl] {
+            view.format.write_row(&mut view.buffer, event, self.retention_days);
+            if view.buffer.len() >= BUFFER_BYTES {
+                view.flush()?;
+            }
+        }
+        self.entries += 1;
+        Ok(())
+    }
+
+    /// Makes the rows durable, then counts them.
+    pub(crate) fn save(&mut self) -> Result<(), Error> {
+        for view in [&mut self.csv, &mut self.jsonl] {
+            view.flush()?;
+            view.file.sync_data().map_err(Error::io(&view.path))?;
+        }
+        let progress = ViewProgress {
+            entries: self.entries,
+            csv_bytes: self.csv.len,
+            jsonl_bytes: self.jsonl.len,
+            retention_days: self.retention_days,
+        };
+        progress.save(&self.dir)
+    }
+}
+
+struct View {
+    format: Format,
+    path: PathBuf,
+    file: File,
+    len: u64,
+    buffer: Vec<u8>,
+}
+
+impl View {
+    fn open(dir: &Path, format: Format) -> Result<Self, Error> {
+        let path = format.path(dir);
+        let file = files::private().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+        Ok(Self { format, path, file, len: 0, buffer: Vec::new() })
+    }
+
+    /// Whether the file has this many bytes and the header among them.
+    fn holds(&self, len: u64) -> Result<bool, Error> {
+        let found = self.file.metadata().map_err(Error::io(&self.path))?.len();
+        Ok(found >= len && len >= bytes(self.format.header().len()))
+    }
+
+    fn cut(&mut self, len: u64) -> Result<(), Error> {
+        self.file.set_len(len).map_err(Error::io(&self.path))?;
+        self.len = len;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.file.write_all(&self.buffer).map_err(Error::io(&self.path))?;
+        self.len += bytes(self.buffer.len());
+        self.buffer.clear();
+        Ok(())
+    }
+}
