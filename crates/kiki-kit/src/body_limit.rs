@@ -10,9 +10,11 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Frame, SizeHint};
+use tonic::Status;
 
-use crate::problem::causes;
+use crate::problem::{Problem, causes};
 
 /// How many times the bound is read and thrown away before the sender is cut off.
 const DISCARD_FACTOR: u64 = 4;
@@ -34,17 +36,28 @@ pub(crate) fn is_too_large(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(<dyn Error>::is::<TooLarge>)
 }
 
-/// A body of at most `limit` bytes; reading beyond fails with [`TooLarge`].
+/// The problem that says so.
+pub(crate) fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than this service accepts.")
+}
+
+/// A body of at most `limit` bytes. Reading beyond fails with [`TooLarge`], or where gRPC reads with the status that it
+/// looks for among the causes.
 #[derive(Debug)]
 pub(crate) struct Limited {
     inner: Body,
     limit: u64,
     seen: u64,
+    grpc: bool,
 }
 
 impl Limited {
-    pub(crate) fn new(inner: Body, limit: u64) -> Self {
-        Self { inner, limit, seen: 0 }
+    pub(crate) fn new(inner: Body, limit: u64, grpc: bool) -> Self {
+        Self { inner, limit, seen: 0, grpc }
+    }
+
+    fn error(&self) -> axum::Error {
+        if self.grpc { axum::Error::new(Status::from(too_large())) } else { axum::Error::new(TooLarge) }
     }
 
     /// Reads to the end and keeps nothing, so that the sender gets to read an answer. Bounded like all reading.
@@ -62,7 +75,7 @@ impl http_body::Body for Limited {
             let frame = match std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 // Whatever ends it, the end of a body beyond its bound is this error.
-                _ if self.seen > self.limit => return Poll::Ready(Some(Err(axum::Error::new(TooLarge)))),
+                _ if self.seen > self.limit => return Poll::Ready(Some(Err(self.error()))),
                 end => return Poll::Ready(end),
             };
             self.seen = self.seen.saturating_add(frame.data_ref().map_or(0, |data| data.len() as u64));
@@ -70,7 +83,7 @@ impl http_body::Body for Limited {
                 return Poll::Ready(Some(Ok(frame)));
             }
             if self.seen > self.limit.saturating_mul(DISCARD_FACTOR) {
-                return Poll::Ready(Some(Err(axum::Error::new(TooLarge))));
+                return Poll::Ready(Some(Err(self.error())));
             }
         }
     }

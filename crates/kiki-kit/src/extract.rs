@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::body_limit::is_too_large;
+use crate::body_limit::{is_too_large, too_large};
 use crate::problem::Problem;
 
 /// A JSON body.
@@ -88,10 +88,6 @@ async fn read_body(request: Request) -> Result<Bytes, Problem> {
     body::to_bytes(request.into_body(), usize::MAX).await.map_err(|error| {
         if is_too_large(&error) { too_large() } else { Problem::malformed("The body broke off before its end.") }
     })
-}
-
-pub(crate) fn too_large() -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than this service accepts.")
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {

@@ -27,9 +27,8 @@ use super::health::Health;
 use super::measure::{Endpoint, Measured};
 use super::{Limits, Platform};
 use crate::authorisation::Authenticator;
-use crate::body_limit::Limited;
+use crate::body_limit::{Limited, too_large};
 use crate::context::RequestContext;
-use crate::extract::too_large;
 use crate::problem::{Problem, http_status};
 
 /// What the layer needs, shared by all routes of a service.
@@ -156,12 +155,12 @@ where
         if size.lower() > limit {
             // Who asks before sending is told at once; who sends anyway must be read to hear the answer.
             if !request.headers().contains_key(EXPECT) {
-                Limited::new(request.into_body(), limit).discard().await;
+                Limited::new(request.into_body(), limit, grpc).discard().await;
             }
             return refuse(too_large(), grpc);
         }
         if size.upper().is_none_or(|upper| upper > limit) {
-            request = request.map(|body| Body::new(Limited::new(body, limit)));
+            request = request.map(|body| Body::new(Limited::new(body, limit, grpc)));
         }
         identify(&stack.authenticator, &mut request);
         match self.inner.call(request).await {
