@@ -1,1 +1,29 @@
-//! The spend governor: a pure state machine and its durable owner.
+//! The spend governor: money is reserved before it moves, and every answer can be recomputed.
+//!
+//! Invariants:
+//! - [`State::apply`] is the only place where money is decided. It is pure: no clock, no randomness, no I/O.
+//! - For every limit, what was captured plus what is held never exceeds it by an authorization.
+//! - An answer leaves the [`owner`] only after the entry that proves it is on the disk.
+//! - A [`snapshot`] is a convenience: the log alone gives the same state.
+//!
+//! Start with [`state`]; [`owner`] puts it behind a queue and a journal; [`replay`] runs it on a file of commands.
+
+pub mod account;
+pub mod command;
+pub mod digest;
+mod expiry;
+mod image;
+pub mod limit;
+pub mod owner;
+mod record;
+pub mod replay;
+pub mod shard;
+pub mod snapshot;
+pub mod state;
+
+pub use command::{Authorize, Command, Outcome, Resolution};
+pub use digest::Digest;
+pub use limit::{LimitKind, Standing};
+pub use owner::{Decision, Handle, Owner, OwnerError, Settings};
+pub use shard::{OpenError, fold};
+pub use state::{Bounds, State};

@@ -1,0 +1,51 @@
+//! Decisions in memory: authorize and capture in one step, spread over 1,000, 10,000 and 100,000 budgets, with two
+//! window limits on each path.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use kiki_spend::{Authorize, Bounds, Command, Digest, LimitKind, State};
+
+const START: i64 = 1_700_000_000_000;
+
+fn state(budgets: u32) -> State {
+    let mut state = State::new(Bounds { accounts_per_tenant: u32::MAX, limits: u32::MAX, ..Bounds::default() });
+    let kind = LimitKind::Window { amount: i64::MAX, seconds: 60 };
+    state.apply(&Command::Limit { id: "tenant".into(), path: "t".into(), kind }, START);
+    for n in 0..budgets {
+        state.apply(&Command::Limit { id: format!("b{n}").into(), path: format!("t/{n}").into(), kind }, START);
+    }
+    state
+}
+
+fn requests(budgets: u32) -> Vec<Command> {
+    let request = |n: u32| Authorize {
+        id: Digest::of(&n.to_string()),
+        key: None,
+        path: format!("t/{}", n.wrapping_mul(2_654_435_761) % budgets).into(),
+        amount: 1_010_000,
+        ttl_ms: 30_000,
+        consent: None,
+        capture: true,
+    };
+    (0..16_384).map(|n| Command::Authorize(request(n))).collect()
+}
+
+fn decide(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("governor in memory");
+    group.throughput(Throughput::Elements(1));
+    for budgets in [1_000, 10_000, 100_000] {
+        let (mut state, requests) = (state(budgets), requests(budgets));
+        let mut asked = 0_usize;
+        group.bench_function(BenchmarkId::from_parameter(budgets), |bencher| {
+            bencher.iter(|| {
+                asked += 1;
+                let at = START + i64::try_from(asked / 10_000).unwrap();
+                state.apply(&requests[asked % requests.len()], at)
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decide);
+criterion_main!(benches);

@@ -1,0 +1,139 @@
+//! Accounts: paths such as `tenant/desk/agent`, as a tree in which each node knows what is held at or below it.
+//!
+//! Invariant: a node's `held` and `holds` are the sum and the number of the open holds of its subtree.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kiki_types::tenant::is_name;
+
+/// Parts of a path at the most.
+pub const DEPTH_MAX: usize = 8;
+
+/// Whether `path` is 1 to 8 names (see [`is_name`]) with slashes between them.
+#[must_use]
+pub fn check(path: &str) -> bool {
+    path.split('/').count() <= DEPTH_MAX && path.split('/').all(is_name)
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) path: Arc<str>,
+    pub(crate) parent: Option<u32>,
+    /// The topmost account of its path, which stands for the tenant.
+    pub(crate) root: u32,
+    /// Indexes of the limits on this node.
+    pub(crate) limits: Vec<u32>,
+    pub(crate) held: i128,
+    pub(crate) holds: u32,
+    /// On a root: the accounts of its tree, itself among them.
+    pub(crate) tree: u32,
+}
+
+/// The tree. Nodes are never removed; callers bound them by [`Accounts::missing`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accounts {
+    nodes: Vec<Account>,
+    by_path: HashMap<Arc<str>, u32>,
+}
+
+impl Accounts {
+    pub(crate) fn get(&self, index: u32) -> &Account {
+        &self.nodes[index as usize]
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> &mut Account {
+        &mut self.nodes[index as usize]
+    }
+
+    pub(crate) fn all(&self) -> &[Account] {
+        &self.nodes
+    }
+
+    /// The node of `path` or of its nearest ancestor that exists, and how many parts of the path have none.
+    pub(crate) fn deepest(&self, path: &str) -> (Option<u32>, u32) {
+        let mut prefix = path;
+        let mut missing = 0;
+        loop {
+            if let Some(&index) = self.by_path.get(prefix) {
+                return (Some(index), missing);
+            }
+            missing += 1;
+            match prefix.rfind('/') {
+                Some(slash) => prefix = &prefix[..slash],
+                None => return (None, missing),
+            }
+        }
+    }
+
+    /// Whether `path` can be added when a tenant may have `most` accounts.
+    pub(crate) fn has_room(&self, path: &str, most: u32) -> bool {
+        let (nearest, missing) = self.deepest(path);
+        let tree = nearest.map_or(0, |index| self.get(self.get(index).root).tree);
+        missing == 0 || tree.saturating_add(missing) <= most
+    }
+
+    /// The node of `path`, made with its ancestors if need be.
+    pub(crate) fn intern(&mut self, path: &str) -> u32 {
+        if let Some(&index) = self.by_path.get(path) {
+            return index;
+        }
+        let parent = path.rfind('/').map(|slash| self.intern(&path[..slash]));
+        let index = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let root = parent.map_or(index, |parent| self.get(parent).root);
+        let path: Arc<str> = path.into();
+        self.by_path.insert(path.clone(), index);
+        self.nodes.push(Account { path, parent, root, limits: Vec::new(), held: 0, holds: 0, tree: 0 });
+        self.get_mut(root).tree += 1;
+        index
+    }
+
+    /// `from` and all its ancestors.
+    pub(crate) fn upwards(&self, from: Option<u32>) -> impl Iterator<Item = &Account> {
+        std::iter::successors(from.map(|index| self.get(index)), |node| node.parent.map(|index| self.get(index)))
+    }
+
+    /// A hold of `amount` opens (or, with `opened` false, ends) at `account`.
+    pub(crate) fn hold(&mut self, account: u32, amount: i64, opened: bool) {
+        let mut next = Some(account);
+        while let Some(index) = next {
+            let node = self.get_mut(index);
+            if opened {
+                node.held += i128::from(amount);
+                node.holds += 1;
+            } else {
+                node.held -= i128::from(amount);
+                node.holds -= 1;
+            }
+            next = node.parent;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_names_with_slashes_between() {
+        assert!(check("t") && check("t/desk/agent-7/c.1/email"));
+        for bad in ["", "/", "t/", "/t", "t//a", "t/a b", "t/../u", "a/b/c/d/e/f/g/h/i"] {
+            assert!(!check(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_counts_in_every_account_above() {
+        let mut accounts = Accounts::default();
+        let leaf = accounts.intern("t/a/x");
+        let other = accounts.intern("t/b");
+        accounts.hold(leaf, 5, true);
+        accounts.hold(other, 7, true);
+        accounts.hold(leaf, 5, false);
+        let held = |path: &str| accounts.get(accounts.deepest(path).0.unwrap()).held;
+        assert_eq!([held("t"), held("t/a"), held("t/a/x"), held("t/b"), held("t/b/none")], [7, 0, 0, 7, 7]);
+        assert_eq!(accounts.get(0).tree, 4);
+        assert!(accounts.has_room("t/c", 5) && !accounts.has_room("t/c/d", 5) && accounts.has_room("t/a", 0));
+    }
+}

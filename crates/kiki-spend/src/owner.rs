@@ -1,0 +1,337 @@
+//! The owner of a shard: one thread that holds the state in memory, takes commands in order, journals them in
+//! batches and answers after the batch is durable.
+//!
+//! Batches are made by the disk, not by a timer: whatever came while the last batch was being written is the next
+//! one. When the log fails, everything that was decided on top of it is thrown away, the callers are told that
+//! nobody decided, and the state is folded again from what the disk has.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kiki_audit::{DeriveOptions, Deriver, Durable};
+use kiki_types::event::AuditEvent;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::command::{Command, Outcome};
+use crate::digest::Digest;
+use crate::limit::Standing;
+pub use crate::shard::{OpenError, Settings};
+use crate::shard::{Shard, base, fold_all};
+use crate::snapshot;
+use crate::state::{AuthorizationView, State};
+
+/// Commands that may wait for the owner.
+const QUEUE: usize = 16_384;
+/// Commands in one batch at the most.
+const BATCH: usize = 4096;
+/// Entries after which a snapshot is made beside the running owner.
+const SNAPSHOT_EVERY: u64 = 1_000_000;
+/// How often an owner without a log tries to open it again.
+const REOPEN: Duration = Duration::from_secs(1);
+/// How far the derived tiles and views may stay behind.
+const DERIVE_PACE: Duration = Duration::from_millis(500);
+/// Entries that are derived between two looks at whether to stop.
+const DERIVE_ENTRIES: u64 = 50_000;
+
+/// Nobody decided. It is not a denial.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OwnerError {
+    /// More commands wait than the owner can take in.
+    #[error("too many commands are waiting")]
+    Busy,
+    /// The log cannot be written.
+    #[error("the log cannot be written")]
+    Journal,
+    /// The owner has ended.
+    #[error("the governor is shutting down")]
+    Stopped,
+}
+
+/// What came of a command, after it became durable.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The answer.
+    pub outcome: Outcome,
+    /// The place of its entry in the log; `None` for repeats and for what decides nothing.
+    pub index: Option<u64>,
+    /// The governor's time.
+    pub at: i64,
+    /// The authorization it is about, if one is kept.
+    pub authorization: Option<(Digest, AuthorizationView)>,
+    /// For a request for money or a check: how each limit stands after it, for somebody who asks for the same.
+    pub standings: Vec<Standing>,
+}
+
+type Reply = Box<dyn FnOnce(Result<(), OwnerError>) + Send>;
+
+enum Request {
+    Decide(Box<(Command, AuditEvent)>, oneshot::Sender<Result<Decision, OwnerError>>),
+    /// Looks at the state now, answers with the batch.
+    Read(Box<dyn FnOnce(&mut State) -> Reply + Send>),
+    Stop,
+}
+
+/// Asks the owner. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle(mpsc::Sender<Request>);
+
+impl Handle {
+    /// Decides `command` for the tenant of `draft`, which becomes its audit entry: id, time, outcome and reason are
+    /// filled in.
+    ///
+    /// # Errors
+    /// [`OwnerError`]: nobody decided. After [`OwnerError::Journal`] the command may still be found to count.
+    pub async fn decide(&self, command: Command, draft: AuditEvent) -> Result<Decision, OwnerError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Decide(Box::new((command, draft)), reply))?;
+        answer.await.map_err(|_| OwnerError::Stopped)?
+    }
+
+    /// Looks at the state. The answer waits until everything it may show is durable.
+    ///
+    /// # Errors
+    /// [`OwnerError`]: nobody looked.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> Result<T, OwnerError> {
+        let (reply, answer) = oneshot::channel();
+        let read = move |state: &mut State| -> Reply {
+            let seen = look(state);
+            Box::new(move |durable: Result<(), OwnerError>| {
+                // A caller that no longer waits is no error.
+                let _ = reply.send(durable.map(|()| seen));
+            })
+        };
+        self.send(Request::Read(Box::new(read)))?;
+        answer.await.map_err(|_| OwnerError::Stopped)?
+    }
+
+    fn send(&self, request: Request) -> Result<(), OwnerError> {
+        self.0.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => OwnerError::Busy,
+            mpsc::error::TrySendError::Closed(_) => OwnerError::Stopped,
+        })
+    }
+}
+
+/// The running owner. Dropping it leaves the thread to end when all handles are gone; [`Owner::stop`] waits.
+pub struct Owner {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+impl Owner {
+    /// Opens the shard and starts its threads.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the log does not check, or another process owns it.
+    pub fn start(settings: Settings) -> Result<Self, OpenError> {
+        let shard = Shard::open(&settings)?;
+        let derive_options =
+            DeriveOptions { retention_days: settings.retention_days, entries_per_step: DERIVE_ENTRIES };
+        let mut deriver = Deriver::open(&settings.audit(), settings.key()?, derive_options)?;
+        let durable = Arc::new(Durable::new(shard.len()));
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let running = Running { settings, queue, durable: durable.clone(), snapshots: None };
+        let thread = std::thread::spawn(move || {
+            let derived = std::thread::spawn({
+                let durable = durable.clone();
+                move || deriver.run(&durable, DERIVE_PACE)
+            });
+            running.run(shard);
+            durable.stop();
+            match derived.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "tiles and views are behind the log"),
+                Err(_) => tracing::error!("deriving tiles and views panicked"),
+            }
+        });
+        Ok(Self { handle: Handle(sender), thread })
+    }
+
+    /// A handle to ask with.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Answers what waits, writes a snapshot, derives what is left, ends. Blocks until it is done.
+    pub fn stop(self) {
+        if self.handle.0.blocking_send(Request::Stop).is_ok() && self.thread.join().is_err() {
+            tracing::error!("the governor's thread panicked");
+        }
+    }
+}
+
+/// What to answer once the batch is durable.
+enum Waiting {
+    Decision(Decision, oneshot::Sender<Result<Decision, OwnerError>>),
+    Read(Reply),
+}
+
+impl Waiting {
+    fn answer(self, durable: Result<(), OwnerError>) {
+        match self {
+            // A caller that no longer waits is no error: its decision stands and is in the log.
+            Self::Decision(decision, reply) => drop(reply.send(durable.map(|()| decision))),
+            Self::Read(reply) => reply(durable),
+        }
+    }
+}
+
+struct Running {
+    settings: Settings,
+    queue: mpsc::Receiver<Request>,
+    durable: Arc<Durable>,
+    snapshots: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn run(mut self, shard: Shard) {
+        let mut open = Some(shard);
+        while let Some(mut shard) = open.take() {
+            if self.serve(&mut shard) {
+                shard.snapshot();
+                break;
+            }
+            drop(shard);
+            open = self.reopen();
+        }
+        if let Some(thread) = self.snapshots.take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// Serves until told to stop (true) or until the log fails (false).
+    fn serve(&mut self, shard: &mut Shard) -> bool {
+        let mut waiting = Vec::with_capacity(BATCH);
+        loop {
+            let Some(first) = self.queue.blocking_recv() else { return true };
+            let mut next = Some(first);
+            let mut stops = false;
+            while let Some(request) = next.take() {
+                match request {
+                    Request::Stop => stops = true,
+                    Request::Read(look) => waiting.push(read(shard, look)),
+                    Request::Decide(command, reply) => decide(shard, *command, reply, &mut waiting),
+                }
+                if !stops && waiting.len() < BATCH && !shard.is_full() {
+                    next = self.queue.try_recv().ok();
+                }
+            }
+            let written = shard.commit();
+            if let Err(error) = &written {
+                tracing::error!(%error, "the log cannot be written; nothing of this batch is answered");
+            } else {
+                self.durable.set(shard.len());
+            }
+            let durable = written.map_err(|_| OwnerError::Journal);
+            for one in waiting.drain(..) {
+                one.answer(durable.clone());
+            }
+            match (stops, durable) {
+                (true, _) => return true,
+                (false, Err(_)) => return false,
+                (false, Ok(())) => self.snapshot_beside(shard),
+            }
+        }
+    }
+
+    /// Refuses what comes until the log opens again; `None` when told to stop first.
+    fn reopen(&mut self) -> Option<Shard> {
+        let mut tried: Option<Instant> = None;
+        loop {
+            if tried.is_none_or(|tried| tried.elapsed() >= REOPEN) {
+                match Shard::open(&self.settings) {
+                    Ok(shard) => {
+                        self.durable.set(shard.len());
+                        return Some(shard);
+                    }
+                    Err(error) => tracing::error!(%error, "the log does not open"),
+                }
+                tried = Some(Instant::now());
+            }
+            match self.queue.blocking_recv()? {
+                Request::Stop => return None,
+                Request::Decide(_, reply) => drop(reply.send(Err(OwnerError::Journal))),
+                // Dropping the question tells its caller that nobody looked.
+                Request::Read(look) => drop(look),
+            }
+        }
+    }
+
+    /// Makes a snapshot by folding the log in a thread of its own, so that no command waits for it.
+    fn snapshot_beside(&mut self, shard: &mut Shard) {
+        let to = shard.len();
+        let is_running = self.snapshots.as_ref().is_some_and(|thread| !thread.is_finished());
+        if is_running || to - shard.snapshot_at < SNAPSHOT_EVERY {
+            return;
+        }
+        shard.snapshot_at = to;
+        let settings = self.settings.clone();
+        self.snapshots = Some(std::thread::spawn(move || {
+            if let Err(error) = fold_and_snapshot(&settings, to) {
+                tracing::warn!(%error, "no snapshot written; the next start replays more of the log");
+            }
+        }));
+    }
+}
+
+fn fold_and_snapshot(settings: &Settings, to: u64) -> Result<(), OpenError> {
+    let (from, mut state) = base(settings)?;
+    fold_all(&settings.audit(), &mut state, from, to)?;
+    let path = settings.snapshots();
+    snapshot::write(&path, to, &state).map_err(|source| OpenError::Snapshot { path, source })
+}
+
+fn read(shard: &mut Shard, look: Box<dyn FnOnce(&mut State) -> Reply + Send>) -> Waiting {
+    let now = shard.now();
+    shard.state.advance(now);
+    Waiting::Read(look(&mut shard.state))
+}
+
+/// Whether an authorization that is to be settled belongs to `tenant`. One that does not is as good as unknown.
+fn is_own(state: &State, command: &Command, tenant: &str) -> bool {
+    let (Command::Capture { id, .. } | Command::Void { id }) = command else { return true };
+    state.authorization(*id).is_none_or(|view| view.path.split('/').next() == Some(tenant))
+}
+
+fn decide(
+    shard: &mut Shard,
+    (command, draft): (Command, AuditEvent),
+    reply: oneshot::Sender<Result<Decision, OwnerError>>,
+    waiting: &mut Vec<Waiting>,
+) {
+    if !is_own(&shard.state, &command, draft.tenant.as_str()) {
+        let outcome = Outcome::Unknown;
+        let decision = Decision { outcome, index: None, at: shard.now(), authorization: None, standings: Vec::new() };
+        waiting.push(Waiting::Decision(decision, reply));
+        return;
+    }
+    match shard.decide(&command, draft) {
+        Ok((applied, index)) => {
+            let state = &mut shard.state;
+            let id = match &command {
+                Command::Authorize(request) => {
+                    request.key.and_then(|key| state.authorization_of(key)).or(Some(request.id))
+                }
+                Command::Capture { id, .. } | Command::Void { id } => Some(*id),
+                _ => None,
+            };
+            let standings = match &command {
+                Command::Authorize(request) => state.standings(&request.path, request.amount),
+                Command::Check { path } => state.standings(path, 1),
+                _ => Vec::new(),
+            };
+            let authorization = id.and_then(|id| Some((id, state.authorization(id)?)));
+            let decision = Decision { outcome: applied.outcome, index, at: state.now(), authorization, standings };
+            waiting.push(Waiting::Decision(decision, reply));
+        }
+        Err(error) => {
+            tracing::error!(%error, "an entry cannot be encoded; nothing of this batch is answered");
+            drop(reply.send(Err(OwnerError::Journal)));
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! A state and the log that it follows from: opening, folding, deciding.
+//!
+//! Invariant: the state is what the entries of the log give, plus the commands of the batch that is being made.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiki_audit::{Batch, Entry, Log, LogKey, Options, PushError, Reader};
+use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
+use kiki_types::{IdSource, UnixMillis};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::command::{Command, Outcome};
+use crate::snapshot;
+use crate::state::{Applied, Bounds, State};
+
+/// Where a shard lives and what it is made with.
+#[derive(Clone)]
+pub struct Settings {
+    /// `$KIKI_DATA`: the log is in `audit/`, snapshots in `spend/`, keys in `keys/`.
+    pub data: PathBuf,
+    /// The log's name in its checkpoints.
+    pub origin: String,
+    /// Shown in the views as the time for which entries are kept.
+    pub retention_days: u32,
+    /// The wall clock.
+    pub clock: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
+    /// Where the ids of entries come from.
+    pub ids: Arc<dyn IdSource>,
+    /// Randomness for the log's key, asked for once in the life of an installation.
+    pub key_seed: fn() -> Zeroizing<[u8; 32]>,
+}
+
+impl Settings {
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.data.join("audit")
+    }
+
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.data.join("spend")
+    }
+
+    pub(crate) fn key(&self) -> Result<LogKey, OpenError> {
+        LogKey::open_or_create(&self.data.join("keys"), &self.origin, self.key_seed)
+            .map_err(|error| OpenError::Key(error.to_string()))
+    }
+}
+
+/// Why a shard cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The log's key cannot be read or made.
+    #[error("the log's key: {0}")]
+    Key(String),
+    /// The log does not open.
+    #[error("the log does not open: {0}")]
+    Log(#[from] kiki_audit::OpenError),
+    /// The log does not read.
+    #[error("the log does not check: {0}")]
+    Read(#[from] kiki_audit::Error),
+    /// Snapshots cannot be read.
+    #[error("snapshots in {path}: {source}")]
+    Snapshot {
+        /// Their folder.
+        path: PathBuf,
+        /// What the file system says.
+        source: std::io::Error,
+    },
+    /// The log is shorter than what a snapshot was made of: entries are gone.
+    #[error("the log has {found} entries, but a snapshot was made of {expected}: entries are missing at its end")]
+    Short {
+        /// What the snapshot covers.
+        expected: u64,
+        /// What the log has.
+        found: u64,
+    },
+    /// The rules give another outcome than the log has.
+    #[error("{place}: {problem}")]
+    Fold {
+        /// The entry's place.
+        place: String,
+        /// What differs.
+        problem: String,
+    },
+}
+
+/// The engine's part of an entry.
+#[derive(Serialize, Deserialize)]
+struct Body<C, O> {
+    /// The governor's time, which never runs backwards.
+    at: i64,
+    cmd: C,
+    out: O,
+}
+
+/// Applies an entry of the log to `state` and compares the outcome with the one that the log has.
+///
+/// # Errors
+/// What the entry should have held, and what it holds.
+pub fn fold(state: &mut State, entry: &Entry) -> Result<(), String> {
+    let raw = entry.body.as_deref().ok_or("expected a body with a command and its outcome, found none")?;
+    let body: Body<Command, Outcome> =
+        serde_json::from_str(raw.get()).map_err(|error| format!("its body is no command with its outcome: {error}"))?;
+    let applied = state.apply(&body.cmd, body.at);
+    if applied.outcome != body.out || !applied.is_new {
+        return Err(format!("the rules give {:?}, the log has {:?}", applied.outcome, body.out));
+    }
+    Ok(())
+}
+
+/// Folds the entries `from..to` of the log in `audit` into `state`.
+pub(crate) fn fold_all(audit: &Path, state: &mut State, from: u64, to: u64) -> Result<(), OpenError> {
+    let mut reader = Reader::open(audit, from, to)?;
+    while let Some(record) = reader.next_record()? {
+        let entry = record.entry()?;
+        fold(state, &entry).map_err(|problem| OpenError::Fold { place: record.place().to_string(), problem })?;
+    }
+    Ok(())
+}
+
+/// The newest snapshot, or the beginning.
+pub(crate) fn base(settings: &Settings) -> Result<(u64, State), OpenError> {
+    let path = settings.snapshots();
+    let newest = snapshot::newest(&path, Bounds::default()).map_err(|source| OpenError::Snapshot { path, source })?;
+    Ok(newest.unwrap_or_else(|| (0, State::new(Bounds::default()))))
+}
+
+/// A state with its log open for appending.
+pub(crate) struct Shard {
+    pub(crate) state: State,
+    log: Log,
+    batch: Batch,
+    settings: Settings,
+    /// The state holds something that the batch does not.
+    is_poisoned: bool,
+    /// After how many entries the newest snapshot was made.
+    pub(crate) snapshot_at: u64,
+}
+
+impl Shard {
+    pub(crate) fn open(settings: &Settings) -> Result<Self, OpenError> {
+        let key = settings.key()?.verifier().clone();
+        let (snapshot_at, mut state) = base(settings)?;
+        let options = Options { check_from: snapshot_at, key: Some(key), ..Options::default() };
+        let (log, opened) = Log::open(&settings.audit(), &options)?;
+        if let Some(torn) = &opened.torn {
+            tracing::warn!(place = %torn.place, bytes = torn.bytes, "cut an incomplete record off the log's end");
+        }
+        if opened.len < snapshot_at {
+            return Err(OpenError::Short { expected: snapshot_at, found: opened.len });
+        }
+        fold_all(&settings.audit(), &mut state, snapshot_at, opened.len)?;
+        tracing::info!(entries = opened.len, replayed = opened.len - snapshot_at, "the log is open");
+        Ok(Self { state, log, batch: Batch::new(), settings: settings.clone(), is_poisoned: false, snapshot_at })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.log.len()
+    }
+
+    /// Whether the batch should be written before more is put into it.
+    pub(crate) fn is_full(&self) -> bool {
+        const BATCH_BYTES: usize = 4 * 1024 * 1024;
+        self.batch.bytes() >= BATCH_BYTES
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.state.now().max((self.settings.clock)().0)
+    }
+
+    /// Decides `command` and puts its entry into the batch. Returns the entry's index if it is to become one.
+    /// After an error nothing more can be committed: the state has moved on without an entry.
+    pub(crate) fn decide(&mut self, command: &Command, draft: AuditEvent) -> Result<(Applied, Option<u64>), PushError> {
+        let at = self.now();
+        let applied = self.state.apply(command, at);
+        if !applied.is_new {
+            return Ok((applied, None));
+        }
+        let event = complete(draft, &applied.outcome, at, self.settings.ids.as_ref());
+        let index = self.log.len() + self.batch.len() as u64;
+        let body = Body { at, cmd: command, out: &applied.outcome };
+        let pushed = self.batch.push_with(&event, &body);
+        self.is_poisoned |= pushed.is_err();
+        pushed.map(|()| (applied, Some(index)))
+    }
+
+    /// Makes the batch durable.
+    pub(crate) fn commit(&mut self) -> Result<(), std::io::Error> {
+        if self.is_poisoned {
+            return Err(std::io::Error::other("a decision could not be encoded as an entry"));
+        }
+        if !self.batch.is_empty() {
+            self.log.append(&mut self.batch)?;
+            self.batch.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes a snapshot of what is durable; call it with an empty batch.
+    pub(crate) fn snapshot(&mut self) {
+        let entries = self.log.len();
+        if entries == self.snapshot_at {
+            return;
+        }
+        match snapshot::write(&self.settings.snapshots(), entries, &self.state) {
+            Ok(()) => self.snapshot_at = entries,
+            Err(error) => tracing::warn!(%error, "no snapshot written; the next start replays more of the log"),
+        }
+    }
+}
+
+/// The draft with what only the decision knows: id, time, outcome, reason. An event of another service, which has
+/// an id, keeps its own.
+fn complete(mut event: AuditEvent, outcome: &Outcome, at: i64, ids: &dyn IdSource) -> AuditEvent {
+    if event.id.is_nil() {
+        event.id = ids.uuid();
+        event.at = UnixMillis(at);
+    }
+    if let Outcome::Denied { refused_by } = outcome {
+        event.outcome = EventOutcome::Denied;
+        event.reason = refused_by.join(" ");
+    }
+    if event.outcome == EventOutcome::Denied {
+        event.level = Level::Warning;
+    }
+    event
+}
+
+/// The governor's time at which `entry` was decided, in milliseconds since 1970; `None` if it is no entry of the
+/// governor. It never runs backwards from entry to entry.
+#[must_use]
+pub fn governor_time(entry: &Entry) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Time {
+        at: i64,
+    }
+    serde_json::from_str::<Time>(entry.body.as_deref()?.get()).ok().map(|time| time.at)
+}

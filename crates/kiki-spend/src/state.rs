@@ -1,0 +1,453 @@
+//! The rules of the money: `apply(state, command, now) → outcome`.
+//!
+//! Time is handed in and never runs backwards: an earlier time is read as the latest seen. Holds end by
+//! themselves before anything else happens at their time. Equal histories give equal states and equal answers.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use kiki_types::Purpose;
+
+use crate::account::{self, Accounts};
+use crate::command::{Authorize, Bound, Command, Outcome, Resolution};
+use crate::digest::{BuildFolding, Digest};
+use crate::expiry::Expiry;
+use crate::limit::{Limit, LimitKind, Standing};
+use crate::record::{First, Record, Records, Stage};
+
+/// How long an ended authorization and its key are kept at least.
+pub const KEPT_MS: i64 = 24 * 3600 * 1000;
+
+/// The longest hold: 31 days.
+pub const TTL_MS_MAX: i64 = 31 * 24 * 3600 * 1000;
+
+/// Limits on one account.
+pub const LIMITS_PER_ACCOUNT_MAX: usize = 32;
+
+/// Bytes in a limit's id.
+pub const LIMIT_ID_BYTES_MAX: usize = 192;
+
+/// The name by which missing consent refuses, among the ids of limits.
+pub const CONSENT: &str = "consent";
+
+/// How large the state may grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Accounts of one tenant.
+    pub accounts_per_tenant: u32,
+    /// Authorizations of one tenant: open holds, and ended ones for as long as their keys are kept.
+    pub authorizations_per_tenant: u32,
+    /// Limits, of all tenants.
+    pub limits: u32,
+    /// Consents, of all tenants.
+    pub consents: u32,
+    /// Databases that hand over entries.
+    pub sources: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            accounts_per_tenant: 100_000,
+            authorizations_per_tenant: 1_000_000,
+            limits: 100_000,
+            consents: 20_000_000,
+            sources: 10_000,
+        }
+    }
+}
+
+/// What is known of an authorization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorizationView {
+    /// The account that pays.
+    pub path: Arc<str>,
+    /// What was asked for.
+    pub amount: i64,
+    /// What was captured.
+    pub captured: i64,
+    /// `None` while it is held or if it was denied.
+    pub resolution: Option<Resolution>,
+    /// The limits that refused it; empty if it was not denied.
+    pub refused_by: Box<[Arc<str>]>,
+    /// When the hold ends, or would have ended.
+    pub until: i64,
+}
+
+/// A limit as it was defined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitView {
+    /// Its id.
+    pub id: Arc<str>,
+    /// The account that it governs.
+    pub path: Arc<str>,
+    /// What it limits.
+    pub kind: LimitKind,
+}
+
+/// An outcome, and whether the command was decided now (and so becomes an entry) or is a repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The answer.
+    pub outcome: Outcome,
+    /// Whether the log must hold it.
+    pub is_new: bool,
+}
+
+/// A tenant's authorizations.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tenant {
+    pub(crate) authorizations: u32,
+    /// Ended ones, in the order of their ends, and when they ended.
+    pub(crate) ended: VecDeque<(i64, u32)>,
+}
+
+/// The state of all accounts of a shard.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub(crate) now: i64,
+    pub(crate) bounds: Bounds,
+    pub(crate) accounts: Accounts,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) limits_by_id: HashMap<Arc<str>, u32>,
+    pub(crate) records: Records,
+    pub(crate) by_id: HashMap<Digest, u32, BuildFolding>,
+    pub(crate) by_key: HashMap<Digest, u32, BuildFolding>,
+    pub(crate) expiry: Expiry,
+    /// By the root account.
+    pub(crate) tenants: HashMap<u32, Tenant>,
+    pub(crate) consents: HashSet<(Digest, Purpose), BuildFolding>,
+    pub(crate) sources: BTreeMap<Digest, i64>,
+}
+
+impl State {
+    /// An empty state.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// The latest time seen, in milliseconds since 1970.
+    #[must_use]
+    pub const fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// Decides one command at `at`.
+    pub fn apply(&mut self, command: &Command, at: i64) -> Applied {
+        self.advance(at);
+        let outcome = match command {
+            Command::Limit { id, path, kind } => self.define(id, path, *kind),
+            Command::Authorize(request) => return self.authorize(request),
+            Command::Capture { id, amount } => self.capture(*id, *amount),
+            Command::Void { id } => self.void(*id),
+            Command::Consent { subject, purpose, granted } => self.consent((*subject, *purpose), *granted),
+            Command::Check { path } => self.check(path),
+            Command::Note { from } => return self.note(*from),
+        };
+        Applied { is_new: outcome.is_decision(), outcome }
+    }
+
+    /// Lets time pass: holds whose time has come end.
+    pub fn advance(&mut self, at: i64) {
+        self.now = self.now.max(at);
+        while let Some((until, slot)) = self.expiry.first() {
+            if until > self.now {
+                break;
+            }
+            self.resolve(slot, Resolution::Expired, until);
+        }
+    }
+
+    fn define(&mut self, id: &Arc<str>, path: &str, kind: LimitKind) -> Outcome {
+        if !kind.is_valid() || !account::check(path) || !(1..=LIMIT_ID_BYTES_MAX).contains(&id.len()) {
+            return Outcome::Invalid;
+        }
+        let known = self.limits_by_id.get(id).copied();
+        if known.is_none() && self.limits.len() >= self.bounds.limits as usize {
+            return Outcome::Exhausted { of: Bound::Limits };
+        }
+        if !self.accounts.has_room(path, self.bounds.accounts_per_tenant) {
+            return Outcome::Exhausted { of: Bound::Accounts };
+        }
+        let account = self.accounts.intern(path);
+        let is_there = known.is_some_and(|index| self.limits[index as usize].account == account);
+        if !is_there && self.accounts.get(account).limits.len() >= LIMITS_PER_ACCOUNT_MAX {
+            return Outcome::Exhausted { of: Bound::Limits };
+        }
+        let Some(index) = known else {
+            let index = u32::try_from(self.limits.len()).unwrap_or(u32::MAX);
+            self.limits.push(Limit::new(id.clone(), account, kind));
+            self.limits_by_id.insert(id.clone(), index);
+            self.accounts.get_mut(account).limits.push(index);
+            return Outcome::Defined;
+        };
+        let limit = &mut self.limits[index as usize];
+        if is_there {
+            limit.replace(kind, self.now);
+        } else {
+            let old = std::mem::replace(limit, Limit::new(id.clone(), account, kind)).account;
+            self.accounts.get_mut(old).limits.retain(|&other| other != index);
+            self.accounts.get_mut(account).limits.push(index);
+        }
+        Outcome::Defined
+    }
+
+    fn authorize(&mut self, request: &Authorize) -> Applied {
+        let repeat = |outcome| Applied { outcome, is_new: false };
+        if let Some(record) = request.key.and_then(|key| self.records.get(*self.by_key.get(&key)?)) {
+            let same = record.is_answer_to(request, &self.accounts.get(record.account).path);
+            return repeat(if same { record.first_answer() } else { Outcome::Conflict });
+        }
+        let valid = request.amount > 0
+            && (0..=TTL_MS_MAX).contains(&request.ttl_ms)
+            && account::check(&request.path)
+            && !self.by_id.contains_key(&request.id);
+        if !valid {
+            return repeat(Outcome::Invalid);
+        }
+        if let Err(of) = self.make_room(request) {
+            return repeat(Outcome::Exhausted { of });
+        }
+        let refused_by = self.refusals(&request.path, request.amount, request.consent);
+        let first = match (refused_by.is_empty(), request.capture) {
+            (false, _) => First::Denied(refused_by.into()),
+            (true, false) => First::Held,
+            (true, true) => First::Captured,
+        };
+        Applied { outcome: self.admit(request, first), is_new: true }
+    }
+
+    /// Whether the authorization fits; forgets the longest ended one of the tenant if that makes it fit.
+    fn make_room(&mut self, request: &Authorize) -> Result<(), Bound> {
+        if !self.accounts.has_room(&request.path, self.bounds.accounts_per_tenant) {
+            return Err(Bound::Accounts);
+        }
+        let root = self.accounts.deepest(&request.path).0.map(|nearest| self.accounts.get(nearest).root);
+        let Some(tenant) = root.and_then(|root| self.tenants.get_mut(&root)) else { return Ok(()) };
+        if tenant.authorizations < self.bounds.authorizations_per_tenant {
+            return Ok(());
+        }
+        match tenant.ended.front() {
+            Some(&(ended, slot)) if ended.saturating_add(KEPT_MS) <= self.now => {
+                tenant.ended.pop_front();
+                tenant.authorizations -= 1;
+                self.forget(slot);
+                Ok(())
+            }
+            _ => Err(Bound::Authorizations),
+        }
+    }
+
+    fn forget(&mut self, slot: u32) {
+        if let Some(record) = self.records.remove(slot) {
+            self.by_id.remove(&record.id);
+            if let Some(key) = record.key {
+                self.by_key.remove(&key);
+            }
+        }
+    }
+
+    /// The names of what refuses, in order.
+    fn refusals(&mut self, path: &str, amount: i64, consent: Option<(Digest, Purpose)>) -> Vec<Arc<str>> {
+        let mut refused_by = Vec::new();
+        for node in self.accounts.upwards(self.accounts.deepest(path).0) {
+            for &index in &node.limits {
+                let limit = &mut self.limits[index as usize];
+                if limit.refuses(self.now, amount, node.held) {
+                    refused_by.push(limit.id.clone());
+                }
+            }
+        }
+        if consent.is_some_and(|consent| !self.consents.contains(&consent)) {
+            refused_by.push(CONSENT.into());
+        }
+        refused_by.sort_unstable();
+        refused_by
+    }
+
+    /// Takes the money if `first` says so, and keeps what a later command may ask for.
+    fn admit(&mut self, request: &Authorize, first: First) -> Outcome {
+        let until = self.now.saturating_add(request.ttl_ms);
+        let is_held = first == First::Held;
+        if first == First::Captured {
+            let account = self.accounts.intern(&request.path);
+            self.book(account, request.amount);
+        }
+        if !is_held && request.key.is_none() {
+            return match first {
+                First::Denied(refused_by) => Outcome::Denied { refused_by },
+                First::Held | First::Captured => Outcome::Captured,
+            };
+        }
+        let account = self.accounts.intern(&request.path);
+        let record = Record::new(request, account, until, first);
+        let outcome = record.first_answer();
+        let slot = self.records.insert(record);
+        self.by_id.insert(request.id, slot);
+        if let Some(key) = request.key {
+            self.by_key.insert(key, slot);
+        }
+        let tenant = self.tenants.entry(self.accounts.get(account).root).or_default();
+        tenant.authorizations += 1;
+        if is_held {
+            self.expiry.insert(until, request.id, slot, &mut self.records);
+            self.accounts.hold(account, request.amount, true);
+        } else {
+            tenant.ended.push_back((self.now, slot));
+        }
+        outcome
+    }
+
+    /// Money has moved: it counts in every limit above `account` from now.
+    fn book(&mut self, account: u32, amount: i64) {
+        for node in self.accounts.upwards(Some(account)) {
+            for &index in &node.limits {
+                self.limits[index as usize].book(self.now, amount);
+            }
+        }
+    }
+
+    /// Ends a hold; its money is free.
+    fn resolve(&mut self, slot: u32, resolution: Resolution, at: i64) {
+        let Some(record) = self.records.get_mut(slot) else { return };
+        record.stage = Stage::Ended(resolution);
+        let (account, amount, place) = (record.account, record.amount, record.place());
+        self.expiry.remove(place, &mut self.records);
+        self.accounts.hold(account, amount, false);
+        self.tenants.entry(self.accounts.get(account).root).or_default().ended.push_back((at, slot));
+    }
+
+    fn held(&self, id: Digest) -> Result<u32, Outcome> {
+        let known = self.by_id.get(&id).and_then(|&slot| Some((slot, self.records.get(slot)?)));
+        match known.map(|(slot, record)| (slot, record.stage)) {
+            Some((slot, Stage::Held)) => Ok(slot),
+            Some((_, Stage::Ended(state))) => Err(Outcome::Resolved { state }),
+            Some((_, Stage::Denied)) | None => Err(Outcome::Unknown),
+        }
+    }
+
+    fn capture(&mut self, id: Digest, amount: Option<i64>) -> Outcome {
+        let slot = match self.held(id) {
+            Ok(slot) => slot,
+            Err(no) => return no,
+        };
+        let Some(record) = self.records.get_mut(slot) else { return Outcome::Unknown };
+        let amount = amount.unwrap_or(record.amount);
+        if !(1..=record.amount).contains(&amount) {
+            return Outcome::Invalid;
+        }
+        record.captured = amount;
+        let account = record.account;
+        self.resolve(slot, Resolution::Captured, self.now);
+        self.book(account, amount);
+        Outcome::Captured
+    }
+
+    fn void(&mut self, id: Digest) -> Outcome {
+        match self.held(id) {
+            Ok(slot) => {
+                self.resolve(slot, Resolution::Voided, self.now);
+                Outcome::Voided
+            }
+            Err(no) => no,
+        }
+    }
+
+    fn consent(&mut self, consent: (Digest, Purpose), granted: bool) -> Outcome {
+        if !granted {
+            self.consents.remove(&consent);
+            return Outcome::Revoked;
+        }
+        if self.consents.len() >= self.bounds.consents as usize && !self.consents.contains(&consent) {
+            return Outcome::Exhausted { of: Bound::Consents };
+        }
+        self.consents.insert(consent);
+        Outcome::Granted
+    }
+
+    /// Refuses when under some limit not even one millionth remains.
+    fn check(&mut self, path: &str) -> Outcome {
+        let spent = self.standings(path, 1).into_iter().filter(|standing| standing.remaining == 0);
+        let mut refused_by: Vec<_> = spent.map(|standing| standing.limit).collect();
+        if refused_by.is_empty() {
+            return Outcome::Clear;
+        }
+        refused_by.sort_unstable();
+        Outcome::Denied { refused_by: refused_by.into() }
+    }
+
+    fn note(&mut self, from: Option<(Digest, i64)>) -> Applied {
+        let mut is_new = true;
+        if let Some((source, position)) = from {
+            if !self.sources.contains_key(&source) && self.sources.len() >= self.bounds.sources as usize {
+                return Applied { outcome: Outcome::Exhausted { of: Bound::Sources }, is_new: false };
+            }
+            let last = self.sources.entry(source).or_insert(i64::MIN);
+            is_new = position > *last;
+            *last = position.max(*last);
+        }
+        Applied { outcome: Outcome::Noted, is_new }
+    }
+
+    /// How every limit on `path` stands for somebody who asks for `amount`, from the account upwards.
+    pub fn standings(&mut self, path: &str, amount: i64) -> Vec<Standing> {
+        let mut standings = Vec::new();
+        for node in self.accounts.upwards(self.accounts.deepest(path).0) {
+            for &index in &node.limits {
+                standings.push(self.limits[index as usize].standing(self.now, amount, node.held));
+            }
+        }
+        standings
+    }
+
+    /// What is known of an authorization: open, or ended and not yet forgotten.
+    #[must_use]
+    pub fn authorization(&self, id: Digest) -> Option<AuthorizationView> {
+        let record = self.records.get(*self.by_id.get(&id)?)?;
+        Some(AuthorizationView {
+            path: self.accounts.get(record.account).path.clone(),
+            amount: record.amount,
+            captured: record.captured,
+            resolution: match record.stage {
+                Stage::Ended(resolution) => Some(resolution),
+                Stage::Held | Stage::Denied => None,
+            },
+            refused_by: match &record.first {
+                First::Denied(refused_by) => refused_by.clone(),
+                First::Held | First::Captured => Box::default(),
+            },
+            until: record.until,
+        })
+    }
+
+    /// The authorization that `key` made.
+    #[must_use]
+    pub fn authorization_of(&self, key: Digest) -> Option<Digest> {
+        Some(self.records.get(*self.by_key.get(&key)?)?.id)
+    }
+
+    /// Whether `subject` agrees to `purpose`.
+    #[must_use]
+    pub fn has_consent(&self, subject: Digest, purpose: Purpose) -> bool {
+        self.consents.contains(&(subject, purpose))
+    }
+
+    /// The limit `id`, as it was defined.
+    #[must_use]
+    pub fn limit(&self, id: &str) -> Option<LimitView> {
+        let limit = self.limits.get(*self.limits_by_id.get(id)? as usize)?;
+        Some(self.view(limit))
+    }
+
+    /// All limits on `root` and below, in the order of their definition.
+    pub fn limits_under<'a>(&'a self, root: &'a str) -> impl Iterator<Item = LimitView> + 'a {
+        let root = self.accounts.deepest(root).0.filter(|&index| &*self.accounts.get(index).path == root);
+        let is_below = move |account: u32| root.is_some_and(|root| self.accounts.get(account).root == root);
+        self.limits.iter().filter(move |limit| is_below(limit.account)).map(|limit| self.view(limit))
+    }
+
+    fn view(&self, limit: &Limit) -> LimitView {
+        LimitView { id: limit.id.clone(), path: self.accounts.get(limit.account).path.clone(), kind: limit.kind }
+    }
+}

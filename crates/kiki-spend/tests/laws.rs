@@ -1,0 +1,157 @@
+//! Laws that hold after every command of any history.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
+
+use kiki_spend::{Authorize, Bounds, Command, Digest, LimitKind, Outcome, State, snapshot};
+use kiki_types::Purpose;
+use proptest::prelude::*;
+
+const START: i64 = 1_700_000_000_000;
+const PATHS: [&str; 4] = ["t", "t/a", "t/a/x", "t/b"];
+
+fn limits() -> Vec<Command> {
+    let limit = |id: &str, path: &str, kind| Command::Limit { id: id.into(), path: path.into(), kind };
+    vec![
+        limit("w", "t", LimitKind::Window { amount: 500, seconds: 60 }),
+        limit("s", "t/a", LimitKind::Total { amount: 2_000 }),
+        limit("e", "t/a/x", LimitKind::Each { least: 5, most: 200 }),
+    ]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let id = || (0_u128..40).prop_map(|id| Digest(id.to_be_bytes()));
+    let authorize = (id(), prop::option::of(id()), 0_usize..4, 1_i64..400, 1_i64..90_000, any::<bool>(), any::<bool>());
+    prop_oneof![
+        6 => authorize.prop_map(|(id, key, path, amount, ttl_ms, capture, asks)| {
+            let consent = asks.then_some((Digest([1; 16]), Purpose::Marketing));
+            Command::Authorize(Authorize { id, key, path: PATHS[path].into(), amount, ttl_ms, consent, capture })
+        }),
+        3 => (id(), prop::option::of(1_i64..400)).prop_map(|(id, amount)| Command::Capture { id, amount }),
+        2 => id().prop_map(|id| Command::Void { id }),
+        1 => any::<bool>().prop_map(|granted| {
+            Command::Consent { subject: Digest([1; 16]), purpose: Purpose::Marketing, granted }
+        }),
+        1 => (0_usize..4).prop_map(|path| Command::Check { path: PATHS[path].into() }),
+        1 => (1_i64..9).prop_map(|position| Command::Note { from: Some((Digest([2; 16]), position)) }),
+    ]
+}
+
+fn history() -> impl Strategy<Value = Vec<(i64, Command)>> {
+    prop::collection::vec((prop_oneof![0_i64..50, 0_i64..70_000], command()), 1..120)
+}
+
+/// Twenty authorizations a tenant, so that histories reach the bound.
+fn state() -> State {
+    let mut state = State::new(Bounds { authorizations_per_tenant: 20, ..Bounds::default() });
+    for limit in limits() {
+        assert_eq!(state.apply(&limit, START).outcome, Outcome::Defined);
+    }
+    state
+}
+
+fn standings(state: &mut State) -> Vec<kiki_spend::Standing> {
+    PATHS.iter().flat_map(|path| state.standings(path, 1)).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_limit_is_ever_exceeded(history in history()) {
+        let mut state = state();
+        let mut at = START;
+        for (later, command) in history {
+            at += later;
+            state.apply(&command, at);
+            for standing in standings(&mut state) {
+                if !matches!(standing.kind, LimitKind::Each { .. }) {
+                    prop_assert!(standing.used + standing.held <= standing.most.into(), "{command:?}: {standing:?}");
+                }
+                prop_assert!(standing.held >= 0 && standing.used >= 0, "{command:?}: {standing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_from_a_snapshot_goes_on_as_the_one_it_was_made_of(history in history(), at_step in 0_usize..120) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut live = state();
+        let mut restored: Option<State> = None;
+        let mut at = START;
+        for (step, (later, command)) in history.into_iter().enumerate() {
+            if step == at_step {
+                snapshot::write(folder.path(), 7, &live).unwrap();
+                let bounds = Bounds { authorizations_per_tenant: 20, ..Bounds::default() };
+                let (entries, state) = snapshot::newest(folder.path(), bounds).unwrap().unwrap();
+                prop_assert_eq!(entries, 7);
+                restored = Some(state);
+            }
+            at += later;
+            let answer = live.apply(&command, at);
+            if let Some(restored) = &mut restored {
+                prop_assert_eq!(restored.apply(&command, at), answer);
+                prop_assert_eq!(standings(restored), standings(&mut live));
+            }
+        }
+    }
+
+    #[test]
+    fn all_holds_end_and_leave_nothing_held(history in history()) {
+        let mut state = state();
+        let mut at = START;
+        for (later, command) in history {
+            at += later;
+            state.apply(&command, at);
+        }
+        state.advance(at + 90_000);
+        prop_assert!(standings(&mut state).iter().all(|standing| standing.held == 0));
+    }
+
+    #[test]
+    fn looking_at_the_state_changes_no_answer(history in history()) {
+        let (mut looked_at, mut alone) = (state(), state());
+        let mut at = START;
+        for (later, command) in history {
+            looked_at.advance(at + later / 2);
+            standings(&mut looked_at);
+            at += later;
+            prop_assert_eq!(looked_at.apply(&command, at), alone.apply(&command, at));
+        }
+    }
+}
+
+fn authorize(n: u8, amount: i64) -> Command {
+    let (id, key) = (Digest([n; 16]), Some(Digest([n; 16])));
+    Command::Authorize(Authorize { id, key, path: "t".into(), amount, ttl_ms: 1000, consent: None, capture: false })
+}
+
+#[test]
+fn without_room_for_its_key_new_work_is_refused_and_old_keys_still_protect() {
+    let mut state = State::new(Bounds { authorizations_per_tenant: 2, ..Bounds::default() });
+    let answer = |state: &mut State, n, at| state.apply(&authorize(n, 1), at).outcome;
+    assert_eq!(answer(&mut state, 1, START), Outcome::Held);
+    assert_eq!(answer(&mut state, 2, START), Outcome::Held);
+    assert!(matches!(answer(&mut state, 3, START), Outcome::Exhausted { .. }));
+    assert_eq!(answer(&mut state, 1, START), Outcome::Held, "a repeat needs no room");
+    let day = 24 * 3600 * 1000;
+    assert!(
+        matches!(answer(&mut state, 3, START + day), Outcome::Exhausted { .. }),
+        "a hold's key lives a day after its end"
+    );
+    assert_eq!(answer(&mut state, 3, START + day + 1000), Outcome::Held);
+    assert_eq!(state.apply(&authorize(2, 9), START + day + 1000).outcome, Outcome::Conflict, "only the oldest went");
+}
+
+#[test]
+fn a_snapshot_with_a_flipped_byte_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = state();
+    snapshot::write(folder.path(), 3, &state).unwrap();
+    state.apply(&authorize(1, 1), START);
+    snapshot::write(folder.path(), 4, &state).unwrap();
+    let newest = folder.path().join(format!("{:020}.snap", 4));
+    let whole = std::fs::read(&newest).unwrap();
+    for place in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1;
+        std::fs::write(&newest, bytes).unwrap();
+        assert_eq!(snapshot::newest(folder.path(), Bounds::default()).unwrap().unwrap().0, 3, "byte {place}");
+    }
+}
