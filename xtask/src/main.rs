@@ -1,7 +1,7 @@
 //! `cargo xtask`: what everyone runs before a change goes in, and what `.ci/run` runs after.
 //!
-//! Start at [`test`], [`lint`] or [`bench`]: each is a list of [`steps`]. A step prints its command before it runs and its
-//! time after; a failed step says what to run to mend it, and the others still run, so that one run tells everything.
+//! Start at `test.rs`, `lint.rs` or `bench/mod.rs`: each is a list of [`steps`]. A step prints its command before it runs
+//! and its time after; a failed step says what to run to mend it, and the others still run, so that one run tells all.
 //! Every other command waits for this crate to compile, so it takes no dependency beyond a reader of JSON.
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]

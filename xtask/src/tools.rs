@@ -38,13 +38,17 @@ pub(crate) fn ensure_deny(steps: &mut Steps<'_>, workspace: &Workspace) -> Optio
     if is_new_enough(&installed) {
         return Some(installed);
     }
+    let build = folder.join("build");
     let install = Line::cargo("install cargo-deny --locked --force --debug --version")
-        .and(&[DENY_VERSION, "--root", &folder.to_string_lossy()])
-        .and(&["--target-dir", &folder.join("build").to_string_lossy()])
+        .and(&[DENY_VERSION, "--root", &folder.to_string_lossy(), "--target-dir", &build.to_string_lossy()])
         .with("CARGO_PROFILE_DEV_DEBUG", 0)
         .with("CARGO_INCREMENTAL", 0);
     let mend = format!("cargo install cargo-deny --locked --version {DENY_VERSION} (it needs the registry)");
-    steps.run("cargo-deny", &install, &mend).then_some(installed)
+    steps.run("cargo-deny", &install, &mend).then(|| {
+        // Hundreds of megabytes that nothing reads again; where they stay, only space is lost.
+        let _ = fs::remove_dir_all(&build);
+        installed
+    })
 }
 
 fn is_new_enough(program: &Path) -> bool {
