@@ -6,8 +6,8 @@
     unreachable_pub,
     unused_qualifications,
     clippy::all,
-    clippy::needless_pass_by_value,
-    clippy::large_futures,
+    clippy::allow_attributes_without_reason,
+    clippy::pedantic,
     reason = "generated code"
 )]
 

@@ -1,1 +1,24 @@
-//! SyncShield: spend, consent, subject requests and audit as a service.
+//! SyncShield: may this agent act, for this customer, at this price?
+//!
+//! Invariants:
+//! - Money and consent are decided by `kiki-spend` and nowhere else; this crate turns requests into its commands and
+//!   its answers into HTTP and gRPC.
+//! - What reaches the log names people by keyed hashes only ([`pseudonym`]).
+//! - When nobody can decide, the answer is 503 `authority_unavailable`, never an allowance.
+//!
+//! Start with [`service`]: the verbs. [`routes`] and [`grpc`] are their two transports.
+
+mod api;
+mod error;
+pub mod grpc;
+pub mod jobs;
+mod model;
+pub mod pseudonym;
+mod repo;
+mod report;
+mod service;
+
+pub use api::routes;
+pub use error::ShieldError;
+pub use pseudonym::Pseudonyms;
+pub use service::{Caller, Seed, Shield};

@@ -1,0 +1,88 @@
+//! HTTP: the paths of the seeds exactly as their readers type them, and the interface proper under `/v1`.
+
+mod seeds;
+mod v1;
+
+use axum::extract::FromRequestParts;
+use http::HeaderValue;
+use http::header::RETRY_AFTER;
+use http::request::Parts;
+use kiki_kit::authorisation::{Allowed, RemoteNetwork};
+use kiki_kit::problem::Problem;
+use kiki_spend::owner::Decision;
+use kiki_spend::{Outcome, Standing};
+use kiki_types::UnixMillis;
+use kiki_types::money::format_micros;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::model::{LimitAnswer, tightest};
+use crate::service::{Caller, Shield, public_name};
+
+const KEY_BYTES_MAX: usize = 255;
+
+/// The paths of the service.
+#[must_use]
+pub fn routes(shield: Shield) -> OpenApiRouter {
+    OpenApiRouter::new().merge(seeds::routes()).merge(v1::routes()).with_state(shield)
+}
+
+fn caller<P>(allowed: &Allowed<P>, network: RemoteNetwork) -> Caller
+where
+    P: kiki_kit::authorisation::Can,
+{
+    Caller { principal: allowed.principal().clone(), network: network.0 }
+}
+
+/// The header `Idempotency-Key`: 1 to 255 bytes of visible ASCII.
+struct IdempotencyKey(Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let bytes = value.as_bytes();
+        if (1..=KEY_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic) {
+            return Ok(Self(value.to_str().ok().map(str::to_owned)));
+        }
+        Err(Problem::invalid("idempotency-key", "must be 1 to 255 bytes of visible ASCII"))
+    }
+}
+
+/// What refused, towards the caller; empty unless it was denied.
+fn refused_by(decision: &Decision) -> Vec<&str> {
+    match &decision.outcome {
+        Outcome::Denied { refused_by } => refused_by.iter().map(|limit| public_name(limit)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn limits(standings: &[Standing]) -> Vec<LimitAnswer> {
+    standings.iter().map(LimitAnswer::from).collect()
+}
+
+/// A denial with all that explains it: what refused, how each limit stands, when the same request would pass.
+fn denial(code: &'static str, detail: String, decision: &Decision) -> Problem {
+    let limits = serde_json::to_value(limits(&decision.standings)).unwrap_or_default();
+    let mut problem = Problem::denied(code, detail).with("refused_by", refused_by(decision)).with("limits", limits);
+    if let Some(entry) = decision.index {
+        problem = problem.with("entry", entry);
+    }
+    if let Some(standing) = tightest(&decision.standings) {
+        problem = problem.with("remaining", format_micros(standing.remaining));
+        if let Some(frees_at) = standing.frees_at {
+            problem = problem.with("frees_at", UnixMillis(frees_at).rfc3339());
+        }
+    }
+    // It passes when the last of those that refuse lets it pass; a limit that never does leaves the time open.
+    let waits = decision.standings.iter().filter(|standing| standing.refused).map(|standing| standing.passes_at);
+    match waits.collect::<Option<Vec<i64>>>().and_then(|times| times.into_iter().max()) {
+        Some(passes_at) => {
+            let seconds = u64::try_from(passes_at - decision.at).unwrap_or_default().div_ceil(1000);
+            problem
+                .with("passes_at", UnixMillis(passes_at).rfc3339())
+                .with_header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+        }
+        None => problem,
+    }
+}

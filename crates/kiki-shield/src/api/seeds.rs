@@ -1,0 +1,211 @@
+//! The paths that the seeds type. `GET /spend` changes state because they type it so: its answer is never stored, and
+//! it refuses what a browser marks as cross-site.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, StatusCode};
+use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
+use kiki_kit::extract::{Json, JsonOrQuery, Query};
+use kiki_kit::problem::Problem;
+use kiki_spend::Outcome;
+use kiki_types::money::format_micros;
+use kiki_types::{Money, Purpose, UnixMillis};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{IdempotencyKey, caller, denial, limits, refused_by};
+use crate::error::ShieldError;
+use crate::model::{
+    CheckAnswer, CheckRequest, ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SpendAnswer,
+    SpendRequest, SubjectRequestAnswer, SubjectRequestBody, SubjectRequestType, tightest,
+};
+use crate::report::ReportAnswer;
+use crate::service::{Ask, Caller, Shield};
+
+pub(super) fn routes() -> OpenApiRouter<Shield> {
+    OpenApiRouter::new()
+        .routes(routes!(spend_by_get, spend))
+        .routes(routes!(check))
+        .routes(routes!(grant))
+        .routes(routes!(revoke))
+        .routes(routes!(consent_status))
+        .routes(routes!(create_subject_request))
+        .routes(routes!(compliance_report))
+}
+
+type Spent = ([(http::HeaderName, &'static str); 1], Json<SpendAnswer>);
+
+/// Spend money: all of the amount, or nothing.
+///
+/// Authorizes and captures in one step. It changes state although it is a GET; prefer POST.
+#[utoipa::path(get, path = "/spend", tag = "seeds", params(SpendRequest),
+    responses((status = 200, body = SpendAnswer), (status = 403, description = "Refused; nothing is recorded")))]
+async fn spend_by_get(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::SpendWrite>,
+    network: RemoteNetwork,
+    IdempotencyKey(key): IdempotencyKey,
+    headers: HeaderMap,
+    Query(request): Query<SpendRequest>,
+) -> Result<Spent, Problem> {
+    refuse_cross_site(&headers)?;
+    spent(&shield, &caller(&allowed, network), request, key).await
+}
+
+/// Spend money: all of the amount, or nothing.
+#[utoipa::path(post, path = "/spend", tag = "seeds", params(SpendRequest), request_body = Option<SpendRequest>,
+    responses((status = 200, body = SpendAnswer), (status = 403, description = "Refused; nothing is recorded")))]
+async fn spend(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::SpendWrite>,
+    network: RemoteNetwork,
+    IdempotencyKey(key): IdempotencyKey,
+    JsonOrQuery(request): JsonOrQuery<SpendRequest>,
+) -> Result<Spent, Problem> {
+    spent(&shield, &caller(&allowed, network), request, key).await
+}
+
+fn refuse_cross_site(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(Problem::new(StatusCode::FORBIDDEN, "cross_site", "Another site may not spend money here.")),
+    }
+}
+
+async fn spent(shield: &Shield, caller: &Caller, request: SpendRequest, key: Option<String>) -> Result<Spent, Problem> {
+    let currency = shield.0.currency;
+    let amount = Money::new(request.amount.micros("amount")?, currency);
+    let ask =
+        Ask { account: request.account, amount, customer_id: None, purpose: None, ttl_ms: None, key, capture: true };
+    let (decision, _) = shield.authorize(caller, ask).await?;
+    if let Outcome::Denied { .. } = decision.outcome {
+        let by = refused_by(&decision).join(", ");
+        return Err(denial("budget_exceeded", format!("{amount} is more than remains under: {by}."), &decision));
+    }
+    let least = tightest(&decision.standings);
+    let answer = SpendAnswer {
+        status: "allowed",
+        amount: amount.decimal(),
+        currency: currency.to_string(),
+        remaining: least.map(|standing| format_micros(standing.remaining)),
+        frees_at: least.and_then(|standing| standing.frees_at).map(|at| UnixMillis(at).rfc3339()),
+        limits: limits(&decision.standings),
+        entry: decision.index,
+    };
+    Ok(([(CACHE_CONTROL, "no-store")], Json(answer)))
+}
+
+/// May a customer of this value be acted for?
+///
+/// Refuses a value below 10 or above 10000, and when nothing of the budget remains.
+#[utoipa::path(get, path = "/check", tag = "seeds", params(CheckRequest),
+    responses((status = 200, body = CheckAnswer), (status = 403, description = "Refused, with the reason")))]
+async fn check(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::SpendRead>,
+    network: RemoteNetwork,
+    Query(request): Query<CheckRequest>,
+) -> Result<impl IntoResponse, Problem> {
+    let ltv = request.ltv.micros("ltv")?;
+    let decision = shield.check(&caller(&allowed, network), ltv).await?;
+    let least = tightest(&decision.standings);
+    match refused_by(&decision).as_slice() {
+        [] => Ok((
+            [(CACHE_CONTROL, "no-store")],
+            Json(CheckAnswer {
+                status: "allowed",
+                ltv: format_micros(ltv.into()),
+                currency: shield.0.currency.to_string(),
+                remaining: least.map(|standing| format_micros(standing.remaining)),
+                entry: decision.index,
+            }),
+        )),
+        ["ltv_too_low"] => Err(denial("ltv_too_low", "A value below 10 is not worth acting for.".into(), &decision)),
+        ["ltv_too_high"] => Err(denial("ltv_too_high", "A value above 10000 needs a person.".into(), &decision)),
+        by => Err(denial("budget_spent", format!("Nothing remains under: {}.", by.join(", ")), &decision)),
+    }
+}
+
+/// Record that a customer agrees.
+#[utoipa::path(post, path = "/consent/grant", tag = "seeds", params(ConsentRequest),
+    request_body = Option<ConsentRequest>, responses((status = 200, body = ConsentAnswer)))]
+async fn grant(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::ConsentWrite>,
+    network: RemoteNetwork,
+    JsonOrQuery(request): JsonOrQuery<ConsentRequest>,
+) -> Result<Json<ConsentAnswer>, Problem> {
+    consent(&shield, &caller(&allowed, network), request, true).await
+}
+
+/// Record that a customer no longer agrees. The very next decision refuses.
+#[utoipa::path(post, path = "/consent/revoke", tag = "seeds", params(ConsentRequest),
+    request_body = Option<ConsentRequest>, responses((status = 200, body = ConsentAnswer)))]
+async fn revoke(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::ConsentWrite>,
+    network: RemoteNetwork,
+    JsonOrQuery(request): JsonOrQuery<ConsentRequest>,
+) -> Result<Json<ConsentAnswer>, Problem> {
+    consent(&shield, &caller(&allowed, network), request, false).await
+}
+
+async fn consent(
+    shield: &Shield,
+    caller: &Caller,
+    request: ConsentRequest,
+    granted: bool,
+) -> Result<Json<ConsentAnswer>, Problem> {
+    let purpose: Purpose = request.consent_type.parse().map_err(|error| ShieldError::invalid("consent_type", error))?;
+    shield.set_consent(caller, &request.customer_id, purpose, granted).await?;
+    Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents: [(purpose, granted)].into() }))
+}
+
+/// What does a customer agree to?
+#[utoipa::path(get, path = "/consent/status", tag = "seeds", params(ConsentStatusRequest),
+    responses((status = 200, body = ConsentAnswer)))]
+async fn consent_status(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::ConsentRead>,
+    network: RemoteNetwork,
+    Query(request): Query<ConsentStatusRequest>,
+) -> Result<Json<ConsentAnswer>, Problem> {
+    let consents = shield.consents(&caller(&allowed, network), &request.customer_id, &Purpose::ALL).await?;
+    Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents: consents.into_iter().collect() }))
+}
+
+/// Open a data subject request.
+#[utoipa::path(post, path = "/dsr/create", tag = "seeds", params(SubjectRequestBody),
+    request_body = Option<SubjectRequestBody>, responses((status = 201, body = SubjectRequestAnswer)))]
+async fn create_subject_request(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::SubjectRequestsWrite>,
+    network: RemoteNetwork,
+    JsonOrQuery(request): JsonOrQuery<SubjectRequestBody>,
+) -> Result<(StatusCode, Json<SubjectRequestAnswer>), Problem> {
+    let kind = SubjectRequestType::parse(&request.request_type)?;
+    let made = shield.open_subject_request(&caller(&allowed, network), &request.customer_id, kind).await?;
+    let answer = SubjectRequestAnswer {
+        request_id: made.id.to_string(),
+        customer_id: request.customer_id,
+        request_type: kind,
+        status: "received",
+        received_at: made.received_at.rfc3339(),
+        due_at: made.due_at.rfc3339(),
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// What was decided in a period, counted from the audit log.
+#[utoipa::path(get, path = "/compliance/report", tag = "seeds", params(ReportRequest),
+    responses((status = 200, body = ReportAnswer)))]
+async fn compliance_report(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::ComplianceRead>,
+    network: RemoteNetwork,
+    Query(request): Query<ReportRequest>,
+) -> Result<Json<ReportAnswer>, Problem> {
+    let period = request.period.as_deref().unwrap_or("monthly");
+    Ok(Json(shield.report(&caller(&allowed, network), period).await?))
+}

@@ -1,0 +1,100 @@
+//! What can go wrong at shield, and what its callers are told.
+
+use std::time::Duration;
+
+use kiki_kit::problem::Problem;
+use kiki_spend::OwnerError;
+use kiki_spend::command::{Bound, Resolution};
+use kiki_store::StoreError;
+use tonic::Status;
+
+/// Why shield did not do what it was asked. A denial of money is not among these: it is an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ShieldError {
+    /// A field is wrong.
+    #[error("{field}: {detail}")]
+    Invalid {
+        /// Its name.
+        field: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// No such thing for this tenant.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyConflict,
+    /// The authorization has ended in another way before.
+    #[error("the authorization is {} already", .0.as_str())]
+    Resolved(Resolution),
+    /// A bound of the governor is reached.
+    #[error("no room for more {0:?}")]
+    Exhausted(Bound),
+    /// Nobody decided.
+    #[error("nobody decided: {0}")]
+    Undecided(#[from] OwnerError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Log(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ShieldError {
+    /// A wrong field.
+    pub(crate) fn invalid(field: &'static str, detail: impl std::fmt::Display) -> Self {
+        Self::Invalid { field, detail: detail.to_string() }
+    }
+}
+
+const SOON: Duration = Duration::from_secs(1);
+
+impl From<ShieldError> for Problem {
+    fn from(error: ShieldError) -> Self {
+        match error {
+            ShieldError::Invalid { field, detail } => Self::invalid(field, detail),
+            ShieldError::NotFound(what) => Self::not_found(what),
+            ShieldError::KeyConflict => Self::conflict(
+                "idempotency_conflict",
+                "The idempotency key was used for a request with other values. Send a new key for a new request.",
+            ),
+            ShieldError::Resolved(state) => Self::conflict(
+                "already_resolved",
+                format!("The authorization is {} already; each is resolved once.", state.as_str()),
+            )
+            .with("state", state.as_str()),
+            ShieldError::Exhausted(of) => Self::unavailable(
+                "authority_exhausted",
+                format!("The governor keeps as many {} as it may. Nobody decided.", plural(of)),
+                Duration::from_secs(60),
+            ),
+            ShieldError::Undecided(error) => {
+                Self::unavailable("authority_unavailable", format!("Nobody decided: {error}."), SOON)
+            }
+            ShieldError::Store(error) if error.is_unavailable() => {
+                tracing::warn!(%error, "the database is away");
+                Self::unavailable("database_unavailable", "The database does not answer.", SOON)
+            }
+            ShieldError::Store(error) => Self::internal(&error),
+            ShieldError::Log(error) => Self::internal(&*error),
+        }
+    }
+}
+
+fn plural(of: Bound) -> &'static str {
+    match of {
+        Bound::Accounts => "accounts",
+        Bound::Authorizations => "authorizations",
+        Bound::Limits => "limits",
+        Bound::Consents => "consents",
+        Bound::Sources => "sources of entries",
+    }
+}
+
+impl From<ShieldError> for Status {
+    fn from(error: ShieldError) -> Self {
+        Problem::from(error).into()
+    }
+}

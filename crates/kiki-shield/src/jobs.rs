@@ -1,0 +1,74 @@
+//! What shield does by itself: it takes the audit entries that wait in its database's outbox into the log.
+
+use std::time::Duration;
+
+use kiki_kit::shutdown::Shutdown;
+use kiki_spend::{Command, Digest};
+use kiki_store::{StoreError, Tx, outbox, upkeep};
+use kiki_types::event::{AuditEvent, Envelope};
+
+use crate::error::ShieldError;
+use crate::service::Shield;
+
+/// The outbox topic of audit entries.
+pub const AUDIT_TOPIC: &str = "audit";
+
+/// Entries that are taken over at a time.
+const BATCH: u32 = 500;
+/// How long to wait when nothing waits.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Every how many pauses the database is tidied up.
+const UPKEEP_EVERY: u32 = 240;
+
+/// Puts `event` into the outbox of the transaction that makes it true.
+pub(crate) fn publish(tx: &mut Tx, event: &AuditEvent) -> Result<(), StoreError> {
+    let payload = serde_json::to_string(event).unwrap_or_default();
+    let envelope =
+        Envelope { id: event.id, tenant: event.tenant.clone(), at: event.at, topic: AUDIT_TOPIC.to_owned(), payload };
+    outbox::publish(tx, envelope)
+}
+
+/// Runs until shutdown.
+pub async fn run(shield: Shield, shutdown: Shutdown) {
+    let mut rounds = 0_u32;
+    loop {
+        match shield.relay_outbox().await {
+            Ok(0) => {}
+            Ok(_) => continue,
+            Err(error) => tracing::warn!(%error, "audit entries wait in the outbox"),
+        }
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(UPKEEP_EVERY)
+            && let Err(error) = upkeep::run(&shield.0.store, shield.0.clock.now()).await
+        {
+            tracing::warn!(%error, "the database was not tidied up");
+        }
+        tokio::select! {
+            () = shutdown.draining() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+impl Shield {
+    /// Takes what waits in the outbox into the log, in order, each entry once. Returns how many waited.
+    async fn relay_outbox(&self) -> Result<usize, ShieldError> {
+        let store = &self.0.store;
+        let waiting = outbox::pending(store, AUDIT_TOPIC, BATCH).await?;
+        let Some(last) = waiting.last().map(|pending| pending.position) else { return Ok(0) };
+        let source = Digest::from(store.source_id().await?);
+        for pending in &waiting {
+            match serde_json::from_str::<AuditEvent>(&pending.event.payload) {
+                Ok(event) => self.record(source, pending.position, event).await?,
+                Err(error) => tracing::error!(id = %pending.event.id, %error, "an audit entry is unreadable"),
+            }
+        }
+        outbox::delivered(store, AUDIT_TOPIC, last).await?;
+        Ok(waiting.len())
+    }
+
+    /// Writes another service's entry into the log, unless its position was taken before.
+    pub(crate) async fn record(&self, source: Digest, position: i64, event: AuditEvent) -> Result<(), ShieldError> {
+        self.decide(Command::Note { from: Some((source, position)) }, event).await.map(|_| ())
+    }
+}

@@ -1,0 +1,405 @@
+//! The verbs of shield: they check what comes in, make ids, draft the audit entry and ask the governor.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiki_audit::Checkpoint;
+use kiki_kit::clock::Clock;
+use kiki_kit::context::RequestContext;
+use kiki_spend::owner::Decision;
+use kiki_spend::state::{AuthorizationView, LimitView, TTL_MS_MAX};
+use kiki_spend::{Authorize, Command, Digest, Handle, LimitKind, Outcome, Resolution, Standing, account};
+use kiki_store::Store;
+use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
+use kiki_types::id::AuthorizationId;
+use kiki_types::{Currency, IdSource, Money, Principal, Purpose, TenantId, UnixMillis};
+use uuid::Uuid;
+
+use crate::error::ShieldError;
+use crate::pseudonym::Pseudonyms;
+
+/// Bytes of a customer's id at the most.
+const CUSTOMER_ID_BYTES_MAX: usize = 256;
+/// How long money stays held when the caller does not say: 15 minutes.
+const TTL_MS_DEFAULT: i64 = 15 * 60 * 1000;
+/// An LTV below this many millionths is refused by `/check`.
+const LTV_LEAST: i64 = 10_000_000;
+/// An LTV above this many millionths is refused by `/check`.
+const LTV_MOST: i64 = 10_000_000_000;
+/// The id of the budget that `MAX_BURST_BUDGET` and `WINDOW_SECONDS` define.
+pub(crate) const BURST: &str = "burst";
+
+/// Who asks, and from where: what an audit entry says of it.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Whose data may be touched, and in whose name.
+    pub principal: Arc<Principal>,
+    /// The network that the request came from; empty inside the process.
+    pub network: String,
+}
+
+/// What a shield is made of.
+pub struct Seed {
+    /// Asks the governor.
+    pub governor: Handle,
+    /// For what is not money: subject requests.
+    pub store: Store,
+    /// Keyed hashes.
+    pub pseudonyms: Pseudonyms,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids.
+    pub ids: Arc<dyn IdSource>,
+    /// The currency in which all accounts are kept.
+    pub currency: Currency,
+    /// `$KIKI_DATA/audit`: the log, for reports.
+    pub audit: PathBuf,
+}
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub struct Shield(pub(crate) Arc<Seed>);
+
+/// A request for money, as it came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) account: String,
+    pub(crate) amount: Money,
+    pub(crate) customer_id: Option<String>,
+    pub(crate) purpose: Option<Purpose>,
+    pub(crate) ttl_ms: Option<i64>,
+    pub(crate) key: Option<String>,
+    /// Capture in the same step.
+    pub(crate) capture: bool,
+}
+
+/// An authorization as its tenant sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) id: AuthorizationId,
+    pub(crate) view: AuthorizationView,
+}
+
+/// Adds the entries of a first start: the seeds' budget for the default tenant.
+impl Shield {
+    /// A shield of these parts.
+    #[must_use]
+    pub fn new(seed: Seed) -> Self {
+        Self(Arc::new(seed))
+    }
+
+    /// Defines the budget of the seeds for the default tenant, if it does not stand as configured.
+    ///
+    /// # Errors
+    /// [`ShieldError::Undecided`].
+    pub async fn define_burst(&self, amount: i64, seconds: u32) -> Result<(), ShieldError> {
+        let caller = Caller {
+            principal: Arc::new(Principal::service(TenantId::default_tenant(), "kiki-shield")),
+            network: String::new(),
+        };
+        self.define_budget(&caller, BURST, "", LimitKind::Window { amount, seconds }).await.map(|_| ())
+    }
+
+    /// The pseudonyms of this installation.
+    #[must_use]
+    pub fn pseudonyms(&self) -> &Pseudonyms {
+        &self.0.pseudonyms
+    }
+
+    /// Whether the governor answers.
+    ///
+    /// # Errors
+    /// [`ShieldError::Undecided`].
+    pub async fn ping(&self) -> Result<(), ShieldError> {
+        Ok(self.0.governor.read(|_| ()).await?)
+    }
+
+    pub(crate) fn draft(&self, caller: &Caller, event_type: &str, action: &str, resource: &str) -> AuditEvent {
+        let tenant = caller.principal.tenant.clone();
+        AuditEvent {
+            id: Uuid::nil(),
+            at: UnixMillis(0),
+            actor: self.0.pseudonyms.actor(&tenant, &caller.principal.name).to_string(),
+            tenant,
+            level: Level::Info,
+            event_type: event_type.to_owned(),
+            customer: String::new(),
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            outcome: EventOutcome::Allowed,
+            reason: String::new(),
+            ip: caller.network.clone(),
+            data: String::new(),
+            request: RequestContext::current().map(|context| context.request_id().to_owned()).unwrap_or_default(),
+        }
+    }
+
+    /// Reserves money, or spends it at once. A denial is an answer.
+    pub(crate) async fn authorize(
+        &self,
+        caller: &Caller,
+        ask: Ask,
+    ) -> Result<(Decision, AuthorizationId), ShieldError> {
+        let tenant = &caller.principal.tenant;
+        let path = path_of(tenant, &ask.account)?;
+        let amount = self.amount(ask.amount)?;
+        let ttl_ms = ask.ttl_ms.unwrap_or(TTL_MS_DEFAULT);
+        if !(1..=TTL_MS_MAX).contains(&ttl_ms) {
+            return Err(ShieldError::invalid("ttl_seconds", "must be positive and at most 31 days"));
+        }
+        let action = if ask.capture { "spend" } else { "authorize" };
+        let mut draft = self.draft(caller, &format!("spend.{action}"), action, &path);
+        let consent = match (ask.customer_id, ask.purpose) {
+            (Some(customer), Some(purpose)) => {
+                let subject = self.customer(tenant, &customer)?;
+                draft.customer = subject.to_string();
+                "consent".clone_into(&mut draft.data);
+                Some((subject, purpose))
+            }
+            (Some(customer), None) => {
+                draft.customer = self.customer(tenant, &customer)?.to_string();
+                None
+            }
+            (None, Some(_)) => return Err(ShieldError::invalid("customer_id", "must be given with a purpose")),
+            (None, None) => None,
+        };
+        let id = AuthorizationId::new(self.0.ids.as_ref());
+        let key = ask.key.map(|key| self.0.pseudonyms.request_key(tenant, &key));
+        let request =
+            Authorize { id: id.uuid().into(), key, path: path.into(), amount, ttl_ms, consent, capture: ask.capture };
+        let decision = self.decide(Command::Authorize(request), draft).await?;
+        // A repeat is about the authorization that the key made first.
+        let id = decision.authorization.as_ref().map_or(id, |(first, _)| Uuid::from(*first).into());
+        Ok((decision, id))
+    }
+
+    /// Settles a hold for `amount`, or for all of it. Settling it again for the same amount answers the same.
+    pub(crate) async fn capture(
+        &self,
+        caller: &Caller,
+        id: AuthorizationId,
+        amount: Option<Money>,
+    ) -> Result<Known, ShieldError> {
+        let amount = amount.map(|amount| self.amount(amount)).transpose()?;
+        let command = Command::Capture { id: id.uuid().into(), amount };
+        let draft = self.draft(caller, "spend.capture", "capture", &format!("authorization/{id}"));
+        let decision = self.decide_any(command, draft).await?;
+        let known = known(&decision, id);
+        match (decision.outcome, known) {
+            (Outcome::Captured, Some(known)) => Ok(known),
+            (Outcome::Resolved { state: Resolution::Captured }, Some(known))
+                if known.view.captured == amount.unwrap_or(known.view.amount) =>
+            {
+                Ok(known)
+            }
+            (Outcome::Resolved { state }, _) => Err(ShieldError::Resolved(state)),
+            (Outcome::Invalid, _) => Err(ShieldError::invalid("amount", "must be positive and at most what is held")),
+            _ => Err(ShieldError::NotFound("authorization")),
+        }
+    }
+
+    /// Gives a hold back. Giving it back again answers the same.
+    pub(crate) async fn void(&self, caller: &Caller, id: AuthorizationId) -> Result<Known, ShieldError> {
+        let draft = self.draft(caller, "spend.void", "void", &format!("authorization/{id}"));
+        let decision = self.decide_any(Command::Void { id: id.uuid().into() }, draft).await?;
+        let known = known(&decision, id);
+        match (decision.outcome, known) {
+            (Outcome::Voided | Outcome::Resolved { state: Resolution::Voided }, Some(known)) => Ok(known),
+            (Outcome::Resolved { state }, _) => Err(ShieldError::Resolved(state)),
+            _ => Err(ShieldError::NotFound("authorization")),
+        }
+    }
+
+    /// An authorization that is held, or has ended and is still kept.
+    pub(crate) async fn authorization(&self, caller: &Caller, id: AuthorizationId) -> Result<Known, ShieldError> {
+        let digest = Digest::from(id.uuid());
+        let view = self.0.governor.read(move |state| state.authorization(digest)).await?;
+        let own = view.filter(|view| view.path.split('/').next() == Some(caller.principal.tenant.as_str()));
+        own.map(|view| Known { id, view }).ok_or(ShieldError::NotFound("authorization"))
+    }
+
+    /// Defines a budget or replaces it; what was spent stays counted.
+    pub(crate) async fn define_budget(
+        &self,
+        caller: &Caller,
+        id: &str,
+        account: &str,
+        kind: LimitKind,
+    ) -> Result<LimitView, ShieldError> {
+        let tenant = &caller.principal.tenant;
+        let path = path_of(tenant, account)?;
+        let id = budget_id(tenant, id)?;
+        if !kind.is_valid() {
+            return Err(ShieldError::invalid(
+                "limit",
+                "amounts must not be negative, least not above most, and a window 1 second to 366 days long",
+            ));
+        }
+        let wanted = LimitView { id: id.as_str().into(), path: path.as_str().into(), kind };
+        if self.0.governor.read(move |state| state.limit(&id)).await?.as_ref() != Some(&wanted) {
+            let draft = self.draft(caller, "budget.define", "define", &wanted.id);
+            self.decide(Command::Limit { id: wanted.id.clone(), path: path.into(), kind }, draft).await?;
+        }
+        Ok(wanted)
+    }
+
+    /// The budget `id` and how it stands.
+    pub(crate) async fn budget(&self, caller: &Caller, id: &str) -> Result<(LimitView, Standing), ShieldError> {
+        let id = budget_id(&caller.principal.tenant, id)?;
+        let found = self.0.governor.read(move |state| {
+            let view = state.limit(&id)?;
+            let standing = state.standings(&view.path, 1).into_iter().find(|standing| standing.limit == view.id)?;
+            Some((view, standing))
+        });
+        found.await?.ok_or(ShieldError::NotFound("budget"))
+    }
+
+    /// At most `limit` budgets of the tenant from the `skip`th on, in the order of their definition.
+    pub(crate) async fn budgets(
+        &self,
+        caller: &Caller,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<(LimitView, Standing)>, ShieldError> {
+        let tenant = caller.principal.tenant.clone();
+        let found = self.0.governor.read(move |state| {
+            let views: Vec<_> = state.limits_under(tenant.as_str()).skip(skip).take(limit).collect();
+            let stand = |view: LimitView| {
+                let standing = state.standings(&view.path, 1).into_iter().find(|standing| standing.limit == view.id)?;
+                Some((view, standing))
+            };
+            views.into_iter().filter_map(stand).collect()
+        });
+        Ok(found.await?)
+    }
+
+    /// Whether a customer of this value may be acted for: not outside the bounds, and not when nothing remains.
+    pub(crate) async fn check(&self, caller: &Caller, ltv: i64) -> Result<Decision, ShieldError> {
+        let path = path_of(&caller.principal.tenant, "")?;
+        let mut draft = self.draft(caller, "spend.check", "check", &path);
+        let refusal = match ltv {
+            ..LTV_LEAST => Some("ltv_too_low"),
+            LTV_LEAST..=LTV_MOST => None,
+            _ => Some("ltv_too_high"),
+        };
+        let Some(reason) = refusal else {
+            return self.decide(Command::Check { path: path.into() }, draft).await;
+        };
+        draft.outcome = EventOutcome::Denied;
+        reason.clone_into(&mut draft.reason);
+        let mut decision = self.decide(Command::Note { from: None }, draft).await?;
+        decision.outcome = Outcome::Denied { refused_by: Box::new([reason.into()]) };
+        Ok(decision)
+    }
+
+    /// Records what a customer agreed to, or no longer agrees to.
+    pub(crate) async fn set_consent(
+        &self,
+        caller: &Caller,
+        customer_id: &str,
+        purpose: Purpose,
+        granted: bool,
+    ) -> Result<Decision, ShieldError> {
+        let subject = self.customer(&caller.principal.tenant, customer_id)?;
+        let action = if granted { "grant" } else { "revoke" };
+        let mut draft = self.draft(caller, &format!("consent.{action}"), action, &format!("consent/{purpose}"));
+        draft.customer = subject.to_string();
+        "consent".clone_into(&mut draft.data);
+        self.decide(Command::Consent { subject, purpose, granted }, draft).await
+    }
+
+    /// What a customer agrees to, for each of `purposes`.
+    pub(crate) async fn consents(
+        &self,
+        caller: &Caller,
+        customer_id: &str,
+        purposes: &'static [Purpose],
+    ) -> Result<Vec<(Purpose, bool)>, ShieldError> {
+        let subject = self.customer(&caller.principal.tenant, customer_id)?;
+        let look = move |state: &mut kiki_spend::State| {
+            purposes.iter().map(|&purpose| (purpose, state.has_consent(subject, purpose))).collect()
+        };
+        Ok(self.0.governor.read(look).await?)
+    }
+
+    /// The log's newest checkpoint, if one is signed already.
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        Checkpoint::load(&self.0.audit, None).ok().flatten()
+    }
+
+    pub(crate) fn customer(&self, tenant: &TenantId, id: &str) -> Result<Digest, ShieldError> {
+        check_customer_id(id)?;
+        Ok(self.0.pseudonyms.customer(tenant, id))
+    }
+
+    fn amount(&self, amount: Money) -> Result<i64, ShieldError> {
+        if amount.currency != self.0.currency {
+            let detail = format!("accounts are kept in {}, not in {}", self.0.currency, amount.currency);
+            return Err(ShieldError::invalid("currency", detail));
+        }
+        if amount.micros <= 0 {
+            return Err(ShieldError::invalid("amount", "must be more than 0"));
+        }
+        Ok(amount.micros)
+    }
+
+    /// Asks the governor; what is neither a decision nor a repeat is an error.
+    pub(crate) async fn decide(&self, command: Command, draft: AuditEvent) -> Result<Decision, ShieldError> {
+        let decision = self.decide_any(command, draft).await?;
+        match decision.outcome {
+            Outcome::Conflict => Err(ShieldError::KeyConflict),
+            Outcome::Invalid => Err(ShieldError::invalid("amount", "is out of range")),
+            Outcome::Unknown => Err(ShieldError::NotFound("authorization")),
+            Outcome::Resolved { state } => Err(ShieldError::Resolved(state)),
+            _ => Ok(decision),
+        }
+    }
+
+    async fn decide_any(&self, command: Command, draft: AuditEvent) -> Result<Decision, ShieldError> {
+        let decision = self.0.governor.decide(command, draft).await?;
+        if let Outcome::Exhausted { of } = decision.outcome {
+            return Err(ShieldError::Exhausted(of));
+        }
+        Ok(decision)
+    }
+}
+
+fn known(decision: &Decision, id: AuthorizationId) -> Option<Known> {
+    decision.authorization.clone().map(|(_, view)| Known { id, view })
+}
+
+/// Whether `id` can name a customer: 1 to 256 bytes without control characters.
+pub(crate) fn check_customer_id(id: &str) -> Result<(), ShieldError> {
+    if !(1..=CUSTOMER_ID_BYTES_MAX).contains(&id.len()) || id.chars().any(char::is_control) {
+        return Err(ShieldError::invalid("customer_id", "must be 1 to 256 bytes without control characters"));
+    }
+    Ok(())
+}
+
+/// The governor's path of `account`, which is below the tenant; empty is the tenant itself.
+fn path_of(tenant: &TenantId, account: &str) -> Result<String, ShieldError> {
+    let path = if account.is_empty() { tenant.to_string() } else { format!("{tenant}/{account}") };
+    if account::check(&path) {
+        return Ok(path);
+    }
+    let detail = "must be at most 7 names with slashes between them, each 1 to 64 letters, digits, '.', '_' or '-'";
+    Err(ShieldError::invalid("account", detail))
+}
+
+/// The governor's name of a tenant's budget.
+fn budget_id(tenant: &TenantId, id: &str) -> Result<String, ShieldError> {
+    if kiki_types::tenant::is_name(id) && id != kiki_spend::state::CONSENT {
+        return Ok(format!("{tenant}/{id}"));
+    }
+    Err(ShieldError::invalid("id", "must be a name of 1 to 64 letters, digits, '.', '_' or '-', and not \"consent\""))
+}
+
+/// What a limit's id is called towards its tenant.
+pub(crate) fn public_name(limit: &str) -> &str {
+    limit.split_once('/').map_or(limit, |(_, name)| name)
+}
+
+/// An account towards its tenant: the path below the tenant.
+pub(crate) fn public_account(path: &str) -> &str {
+    path.split_once('/').map_or("", |(_, account)| account)
+}
