@@ -8,6 +8,7 @@
 pub mod authorisation;
 mod body_limit;
 pub mod clock;
+pub mod config;
 pub mod context;
 pub mod extract;
 pub mod ids;

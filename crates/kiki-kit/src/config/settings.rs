@@ -1,0 +1,144 @@
+//! The table of settings, from which the typed configuration, the check of names, `kiki config` and the default file are
+//! made.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Authority;
+use kiki_types::Currency;
+
+use super::mistake::Mistake;
+use super::sources::Values;
+use super::value::{
+    Environment, LogFormat, Secret, SecretUrl, address, amount, bytes, currency, filter, host, optional, path, phone,
+    port, seconds, secret, secret_url, service_url, spelled, whole_days, window,
+};
+use crate::server::Trust;
+
+/// What may be shown of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// All of it.
+    Shown,
+    /// An address without its password.
+    Password,
+    /// Nothing.
+    Hidden,
+}
+
+/// The declaration of one setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its place in `kiki.toml`, such as `spend.window_seconds`.
+    pub key: &'static str,
+    /// Its environment variable.
+    pub variable: &'static str,
+    /// What is in force when nobody sets it.
+    pub default: &'static str,
+    /// What may be shown of it.
+    pub secrecy: Secrecy,
+    /// What it must look like.
+    pub expected: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+}
+
+macro_rules! settings {
+    ($($field:ident: $type:ty, $parse:expr, $secrecy:ident, $key:literal, $variable:literal, $default:literal,
+       $expected:literal, $doc:literal;)*) => {
+        /// Every setting there is.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            variable: $variable,
+            default: $default,
+            secrecy: Secrecy::$secrecy,
+            expected: $expected,
+            doc: $doc,
+        },)*];
+
+        /// The configuration in force. Each field's setting is in [`SETTINGS`].
+        #[derive(Clone, Debug)]
+        pub struct Config {
+            $(#[doc = $doc] pub $field: $type,)*
+        }
+
+        impl Config {
+            /// Reads each value as its type; `None` if one of them is wrong.
+            pub(super) fn parse(values: &Values, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+                $(let $field = values.parse($variable, $parse, mistakes);)*
+                Some(Self { $($field: $field?,)* })
+            }
+        }
+    };
+}
+
+settings! {
+    environment: Environment, spelled, Shown, "env", "KIKI_ENV", "development",
+        "development or production",
+        "What this installation is for. In development who sits at this machine is the operator; production wants keys.";
+    data: PathBuf, path, Shown, "data", "KIKI_DATA", "./kiki-data",
+        "a path",
+        "Where the log, the database and the sandboxes' mail are kept.";
+    host: IpAddr, host, Shown, "server.host", "KIKI_HOST", "127.0.0.1",
+        "an IP address or localhost",
+        "The address to listen on.";
+    trust: Trust, spelled, Shown, "server.trust", "KIKI_TRUST", "none",
+        "none or network",
+        "Who keeps others out of what is not encrypted: with network, an address beyond loopback is allowed.";
+    port: Option<u16>, optional(port), Shown, "server.port", "PORT", "",
+        "a port from 0 to 65535",
+        "The HTTP port of the one service served, instead of its own.";
+    body_limit_bytes: u64, bytes, Shown, "server.body_limit_bytes", "KIKI_BODY_LIMIT_BYTES", "10485760",
+        "whole bytes from 1024 to 1073741824",
+        "The largest request body.";
+    shutdown: Duration, seconds, Shown, "server.shutdown_seconds", "KIKI_SHUTDOWN_SECONDS", "30",
+        "whole seconds from 0 to 600",
+        "How long requests that were begun may take to finish when the process ends.";
+    internal_api_key: Option<Secret>, optional(secret), Hidden, "server.internal_api_key", "INTERNAL_API_KEY", "",
+        "at least 16 visible ASCII characters",
+        "The key that services and their callers present as x-internal-api-key.";
+    log: String, filter, Shown, "log.filter", "KIKI_LOG", "info",
+        "a tracing filter, such as info or kiki=debug,info",
+        "What is logged.";
+    log_format: LogFormat, spelled, Shown, "log.format", "KIKI_LOG_FORMAT", "auto",
+        "auto, json or pretty",
+        "How it is logged; auto is pretty on a terminal and JSON elsewhere.";
+    database_url: Option<SecretUrl>, optional(secret_url), Password, "storage.database_url", "DATABASE_URL", "",
+        "an address such as postgres://user:password@host/name or sqlite://path",
+        "The SQL database; without one, SQLite below the data path.";
+    redis: Option<SecretUrl>, optional(secret_url), Password, "storage.redis_addr", "REDIS_ADDR", "",
+        "host:port or an address such as redis://host:6379",
+        "Accepted and kept for later use: nothing uses Redis yet.";
+    max_burst_budget_micros: i64, amount, Shown, "spend.max_burst_budget", "MAX_BURST_BUDGET", "500.0",
+        "a decimal amount above 0 with at most six places, such as 500.0",
+        "What may be spent within one window.";
+    window_seconds: u32, window, Shown, "spend.window_seconds", "WINDOW_SECONDS", "60",
+        "whole seconds from 1 to 31622400",
+        "The length of that window.";
+    currency: Currency, currency, Shown, "spend.currency", "KIKI_CURRENCY", "USD",
+        "an ISO 4217 code such as USD",
+        "The currency of amounts that name none.";
+    retention_days: u32, whole_days, Shown, "audit.retention_days", "RETENTION_DAYS", "2555",
+        "whole days from 1 to 36525",
+        "How long entries of the log are kept.";
+    shield_url: Uri, service_url, Shown, "engage.shield_url", "SHIELD_URL", "http://localhost:8081/check",
+        "an address such as http://localhost:8081/check",
+        "Where shield answers.";
+    value_address: Authority, address, Shown, "engage.ltv_grpc_addr", "LTV_GRPC_ADDR", "localhost:50051",
+        "host:port",
+        "Where the value service answers gRPC.";
+    sendgrid_api_key: Option<Secret>, optional(secret), Hidden, "providers.sendgrid_api_key", "SENDGRID_API_KEY", "",
+        "at least 16 visible ASCII characters",
+        "Accepted and not used: e-mail goes to the sandbox until a provider is configured.";
+    twilio_account_sid: Option<Secret>, optional(secret), Hidden, "providers.twilio_account_sid", "TWILIO_ACCOUNT_SID", "",
+        "at least 16 visible ASCII characters",
+        "Accepted and not used: SMS goes to the sandbox until a provider is configured.";
+    twilio_auth_token: Option<Secret>, optional(secret), Hidden, "providers.twilio_auth_token", "TWILIO_AUTH_TOKEN", "",
+        "at least 16 visible ASCII characters",
+        "Accepted and not used, like the account it belongs to.";
+    twilio_from_number: Option<Secret>, optional(phone), Hidden, "providers.twilio_from_number", "TWILIO_FROM_NUMBER", "",
+        "a number in international form, such as +15551234567",
+        "Accepted and not used, like the account it belongs to.";
+}
