@@ -53,7 +53,7 @@ impl Checkpoint {
     }
 
     /// The checkpoint of the log at `dir`, if there is one. Its signature is checked if a key is given.
-    pub(crate) fn load(dir: &Path, key: Option<&VerifierKey>) -> Result<Option<Self>, Error> {
+    pub fn load(dir: &Path, key: Option<&VerifierKey>) -> Result<Option<Self>, Error> {
         let path = path(dir);
         let Some(bytes) = files::read_if_there(&path, NOTE_BYTES_MAX)? else { return Ok(None) };
         let wrong = |expected: &str, found: String| Error::different(Place::file(&path), expected, found);

@@ -28,6 +28,7 @@ pub mod keys;
 pub mod log;
 pub mod note;
 pub mod reader;
+pub mod verify;
 
 mod files;
 mod record;
@@ -50,3 +51,4 @@ pub use keys::{KeyError, LogKey};
 pub use log::{Log, Opened, Options, Torn};
 pub use note::{NoteError, VerifierKey};
 pub use reader::{Reader, Record};
+pub use verify::{Verified, VerifyOptions, VerifyProgress, Visit, verify};

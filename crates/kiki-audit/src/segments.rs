@@ -138,8 +138,9 @@ impl Walk {
         &self.segments[self.current]
     }
 
-    pub(crate) const fn segments(&self) -> usize {
-        self.segments.len()
+    /// Which segment it is in, counted from the first.
+    pub(crate) const fn position(&self) -> usize {
+        self.current
     }
 
     /// The bytes of the entry that the last step found.

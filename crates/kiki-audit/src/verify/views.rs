@@ -1,0 +1,144 @@
+//! The views, compared row for row with what the entries give.
+//!
+//! A view may be behind the log. It must reach as far as `views.json` counts; what it has beyond that must agree too,
+//! where a crash, or the writer at this moment, may have left a row unfinished.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use kiki_types::event::AuditEvent;
+
+use crate::error::{Error, Place};
+use crate::files;
+use crate::rows::Format;
+use crate::segments::bytes;
+use crate::views::ViewProgress;
+
+/// Bytes of a row that an error shows.
+const SHOWN_BYTES_MAX: usize = 200;
+
+pub(super) struct ViewsCheck {
+    progress: ViewProgress,
+    views: Vec<ViewCheck>,
+}
+
+impl ViewsCheck {
+    /// `None` if there are no views, which must not be where entries have been derived from.
+    pub(super) fn open(dir: &Path, derived: bool) -> Result<Option<Self>, Error> {
+        let path = ViewProgress::path(dir);
+        let Some(progress) = ViewProgress::load(dir)? else {
+            let missing = Error::different(Place::file(&path), "how far the views are", "no such file, or not that");
+            return if derived || path.exists() { Err(missing) } else { Ok(None) };
+        };
+        let mut check = Self { progress, views: Vec::new() };
+        for format in Format::ALL {
+            let mut view = ViewCheck::open(dir, format, progress.bytes(format))?;
+            view.compare(format.header(), None, true)?;
+            check.views.push(view);
+        }
+        check.check_count(0)?;
+        Ok(Some(check))
+    }
+
+    pub(super) fn entry(&mut self, index: u64, event: &AuditEvent) -> Result<(), Error> {
+        let counted = index < self.progress.entries;
+        for view in &mut self.views {
+            let mut row = std::mem::take(&mut view.row);
+            row.clear();
+            view.format.write_row(&mut row, event, self.progress.retention_days);
+            view.compare(&row, Some(index), counted)?;
+            view.row = row;
+        }
+        self.check_count(index + 1)
+    }
+
+    /// After as many entries as are counted, the views are as long as counted.
+    fn check_count(&self, entries: u64) -> Result<(), Error> {
+        match self.views.iter().find(|view| entries == self.progress.entries && view.offset != view.counted) {
+            Some(view) => {
+                let place = Place { file: view.path.clone(), offset: view.offset, entry: Some(entries) };
+                Err(Error::different(place, format!("{} bytes counted for {entries} entries", view.offset), {
+                    format!("{} in views.json", view.counted)
+                }))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// After the last entry. Returns how many rows were compared.
+    pub(super) fn finish(self, entries: u64) -> Result<u64, Error> {
+        if let Some(view) = self.views.iter().find(|view| view.offset < view.len) {
+            let place = Place { file: view.path.clone(), offset: view.offset, entry: Some(entries) };
+            return Err(Error::different(
+                place,
+                "the end of the view",
+                format!("{} more bytes", view.len - view.offset),
+            ));
+        }
+        if self.progress.entries > entries {
+            let place = Place::file(&self.views.first().map(|view| view.path.clone()).unwrap_or_default());
+            return Err(Error::different(
+                place,
+                format!("{entries} rows"),
+                format!("{} counted", self.progress.entries),
+            ));
+        }
+        Ok(self.views.iter().map(|view| view.rows).sum())
+    }
+}
+
+struct ViewCheck {
+    format: Format,
+    path: PathBuf,
+    input: BufReader<File>,
+    /// Bytes when the verification started.
+    len: u64,
+    /// Bytes that are counted.
+    counted: u64,
+    offset: u64,
+    rows: u64,
+    row: Vec<u8>,
+    found: Vec<u8>,
+}
+
+impl ViewCheck {
+    fn open(dir: &Path, format: Format, counted: u64) -> Result<Self, Error> {
+        let path = format.path(dir);
+        let place = |offset| Place { file: path.clone(), offset, entry: None };
+        let expected = format!("a view of {counted} bytes at least");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::different(place(0), expected, "no file"));
+            }
+            Err(error) => return Err(Error::io(&path)(error)),
+        };
+        let len = file.metadata().map_err(Error::io(&path))?.len();
+        if len < counted {
+            return Err(Error::different(place(len), expected, format!("{len} bytes")));
+        }
+        let (row, found) = (Vec::new(), Vec::new());
+        Ok(Self { format, path, input: BufReader::new(file), len, counted, offset: 0, rows: 0, row, found })
+    }
+
+    /// Compares what comes next with `expected`; it may end early unless it is `whole`.
+    fn compare(&mut self, expected: &[u8], entry: Option<u64>, whole: bool) -> Result<(), Error> {
+        let left = usize::try_from(self.len - self.offset).unwrap_or(usize::MAX);
+        self.found.resize(expected.len().min(left), 0);
+        let read = files::fill(&mut self.input.by_ref(), &mut self.found).map_err(Error::io(&self.path))?;
+        self.found.truncate(read);
+        let same = expected.iter().zip(&self.found).take_while(|(expected, found)| expected == found).count();
+        if same < self.found.len() || (whole && same < expected.len()) {
+            let place = Place { file: self.path.clone(), offset: self.offset + bytes(same), entry };
+            return Err(Error::different(place, shown(expected), shown(&self.found)));
+        }
+        self.offset += bytes(same);
+        self.rows += u64::from(entry.is_some() && same == expected.len());
+        Ok(())
+    }
+}
+
+fn shown(bytes: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES_MAX)]))
+}
