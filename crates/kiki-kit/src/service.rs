@@ -25,7 +25,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::Response;
 use http::{Method, StatusCode};
-use kiki_types::IdSource;
+use kiki_types::{IdSource, Principal, TenantId};
 use tonic::service::Routes;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -34,8 +34,10 @@ pub use health::Dependency;
 pub use measure::{render_metrics, upkeep_metrics};
 pub use open_api::Operation;
 
-use crate::authorisation::Authenticator;
-use crate::clock::Clock;
+use crate::authorisation::{ApiKey, Authenticator};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Environment};
+use crate::ids::SystemIds;
 use crate::problem::Problem;
 use crate::shutdown::Shutdown;
 use health::Health;
@@ -55,6 +57,26 @@ pub struct Platform {
     pub shutdown: Shutdown,
     /// The bounds on requests.
     pub limits: Limits,
+}
+
+impl Platform {
+    /// The platform of a process with `config`: the machine's clock, random ids, the configured key. The local operator is
+    /// assumed in development on loopback.
+    #[must_use]
+    pub fn of_process(config: &Config, shutdown: Shutdown) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let caller = Principal::service(TenantId::default_tenant(), "internal");
+        let keys = config.internal_api_key.iter().map(|key| ApiKey::new(key.expose(), caller.clone()));
+        let is_development = config.environment == Environment::Development;
+        let local_operator = is_development && config.host.to_canonical().is_loopback();
+        Self {
+            ids: Arc::new(SystemIds::new(Arc::clone(&clock))),
+            clock,
+            authenticator: Authenticator::new(keys.collect(), local_operator),
+            shutdown,
+            limits: Limits { body_bytes_max: config.body_limit_bytes, ..Limits::default() },
+        }
+    }
 }
 
 /// The bounds on the requests of one service.

@@ -10,7 +10,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use kiki_types::Principal;
 use sha2::{Digest as _, Sha256};
@@ -99,23 +98,40 @@ fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
 
 fn is_from_this_site(uri: &Uri, headers: &HeaderMap) -> bool {
     // HTTP/2 names the host in the URI, HTTP/1.1 in the header; where both do, both count.
-    let header = headers.get_all(HOST).iter().map(|host| Authority::try_from(host.as_bytes()).ok());
-    let asked: Option<Vec<Authority>> = header.chain(uri.authority().cloned().map(Some)).collect();
-    let Some(asked) = asked.filter(|asked| !asked.is_empty() && asked.iter().all(|host| is_loopback(host.host())))
-    else {
-        return false;
+    let asked = || {
+        headers
+            .get_all(HOST)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .chain(uri.authority().map(|host| host.as_str().as_bytes()))
     };
     let site = headers.get(SEC_FETCH_SITE).map_or(&b"none"[..], HeaderValue::as_bytes);
-    let origin_is_asked = |origin: &HeaderValue| {
-        let origin = origin.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
-        origin.and_then(|uri| uri.into_parts().authority).is_some_and(|origin| asked.contains(&origin))
+    let is_asked = |origin: &HeaderValue| {
+        let origin = origin.as_bytes();
+        let host = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+        host.is_some_and(|host| asked().any(|asked| asked.eq_ignore_ascii_case(host)))
     };
-    matches!(site, b"none" | b"same-origin") && headers.get_all(ORIGIN).iter().all(origin_is_asked)
+    asked().next().is_some()
+        && asked().all(is_loopback)
+        && matches!(site, b"none" | b"same-origin")
+        && headers.get_all(ORIGIN).iter().all(is_asked)
 }
 
-fn is_loopback(host: &str) -> bool {
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    address.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+/// Whether `host`, with or without a port, names this machine.
+fn is_loopback(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else {
+        return false;
+    };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        _ => host,
+    };
+    let address = || match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(inner) => inner.parse().map(IpAddr::V6),
+        None => name.parse().map(IpAddr::V4),
+    };
+    name.eq_ignore_ascii_case("localhost") || address().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -159,8 +175,16 @@ mod tests {
 
     #[test]
     fn a_rebound_name_is_refused() {
-        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8081", "192.168.1.2", "a b", ""]
-        {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:8081",
+            "192.168.1.2",
+            "me@localhost",
+            "::1",
+            "a b",
+            "",
+        ] {
             assert_eq!(asks(true, &[("host", host)]), Err(Refusal::CrossSite), "{host}");
         }
         assert_eq!(asks(true, &[]), Err(Refusal::CrossSite));

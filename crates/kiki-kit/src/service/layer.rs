@@ -180,10 +180,10 @@ fn identify(authenticator: &Authenticator, request: &mut Request) {
     };
 }
 
-fn finish(response: &Response, measured: Measured) {
+fn finish(response: &Response, mut measured: Measured) {
     let status = told_status(response);
-    let (method, route) = (measured.method(), measured.route().to_owned());
-    let duration_ms = measured.finish(status).as_secs_f64() * 1_000.0;
+    let duration_ms = measured.answered(status).as_secs_f64() * 1_000.0;
+    let (method, route) = (measured.method(), measured.route());
     let status_code = status.as_u16();
     if status.is_server_error() {
         tracing::error!(target: "kiki::access", method, route, status = status_code, duration_ms, "answered");

@@ -75,12 +75,18 @@ pub(super) struct Endpoint {
     series: RwLock<Vec<Series>>,
 }
 
-#[derive(Clone)]
 struct Series {
     method: &'static str,
     status: u16,
     requests: Counter,
     duration: Histogram,
+}
+
+impl Series {
+    fn count(&self, took: Duration) {
+        self.requests.increment(1);
+        self.duration.record(took);
+    }
 }
 
 impl Endpoint {
@@ -96,17 +102,17 @@ impl Endpoint {
         Measured { endpoint, method, concurrent, started: Instant::now(), status: CLIENT_LEFT }
     }
 
-    fn series(&self, method: &'static str, status: u16) -> Series {
+    fn count(&self, method: &'static str, status: u16, took: Duration) {
         let wanted = |series: &&Series| series.status == status && series.method == method;
         if let Some(series) = self.series.read().unwrap_or_else(PoisonError::into_inner).iter().find(wanted) {
-            return series.clone();
+            return series.count(took);
         }
         let series = self.register(method, status);
+        series.count(took);
         let mut known = self.series.write().unwrap_or_else(PoisonError::into_inner);
         if !known.iter().any(|other| wanted(&other)) {
-            known.push(series.clone());
+            known.push(series);
         }
-        series
     }
 
     fn register(&self, method: &'static str, status: u16) -> Series {
@@ -142,8 +148,8 @@ impl Measured {
         self.concurrent
     }
 
-    /// Counts the request as answered with `status`; how long it took.
-    pub(super) fn finish(mut self, status: StatusCode) -> Duration {
+    /// Notes that the request was answered with `status`; how long it took.
+    pub(super) fn answered(&mut self, status: StatusCode) -> Duration {
         self.status = status.as_u16();
         self.started.elapsed()
     }
@@ -157,9 +163,7 @@ impl Drop for Measured {
         if self.status >= 500 {
             counters.failed.fetch_add(1, Ordering::Relaxed);
         }
-        let series = self.endpoint.series(self.method, self.status);
-        series.requests.increment(1);
-        series.duration.record(self.started.elapsed());
+        self.endpoint.count(self.method, self.status, self.started.elapsed());
     }
 }
 
