@@ -197,4 +197,20 @@ mod tests {
         assert_eq!(sent[REQUEST_ID], "a");
         assert!(sent.contains_key(TRACEPARENT));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_makes_an_invalid_context(
+            id in proptest::collection::vec(0x20..=0x7eu8, 0..200),
+            trace in "\\PC{0,80}|00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,3}",
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(REQUEST_ID, id.as_slice()), (TRACEPARENT, trace.as_bytes())] {
+                headers.extend(HeaderValue::from_bytes(value).ok().map(|value| (name, value)));
+            }
+            let context = RequestContext::from_headers(&headers, &CountingIds::default());
+            proptest::prop_assert!(is_sane_request_id(context.request_id().as_bytes()));
+            proptest::prop_assert!(parse_traceparent(context.0.traceparent.as_bytes()).is_some());
+        }
+    }
 }

@@ -198,4 +198,20 @@ mod tests {
         let task = tasks.spawn("panics", async { panic!("on purpose") });
         assert_eq!(task.await.unwrap(), None::<()>);
     }
+
+    #[tokio::test]
+    async fn the_first_signal_begins_the_end_and_the_second_lets_go() {
+        let tasks = Tasks::new(Shutdown::new());
+        tasks.end_on_signals().unwrap();
+        let terminate = async || {
+            let own = std::process::id().to_string();
+            tokio::process::Command::new("kill").args(["-TERM", &own]).status().await.unwrap()
+        };
+        assert!(terminate().await.success());
+        tasks.shutdown().draining().await;
+        let aborted = tasks.shutdown().aborted();
+        assert!(aborted.now_or_never().is_none());
+        assert!(terminate().await.success());
+        tasks.shutdown().aborted().await;
+    }
 }

@@ -184,3 +184,12 @@ fn files_are_found_or_named() {
     }
     assert!(read(Some("missing.toml"), &[]).unwrap_err().to_string().contains("missing.toml"));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(toml in "[a-z.=\"\\[\\]{} \n0-9]{0,60}|\\PC{0,40}", dot_env in "[A-Z_=\"'\n a-z0-9$#]{0,60}|\\PC{0,40}", value in "\\PC{0,40}") {
+        let environment: Vec<_> = SETTINGS.iter().map(|setting| (setting.variable, value.as_str())).collect();
+        drop(load(&toml, &dot_env, &environment));
+        drop(load(&toml, &dot_env, &[]));
+    }
+}

@@ -1,10 +1,14 @@
 //! The layer, the extractors, the public paths: over the router.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, StatusCode};
-use kiki_kit::service::{Dependency, Limits};
+use kiki_kit::config::{Config, Sources};
+use kiki_kit::service::{Dependency, Limits, Platform};
+use kiki_kit::shutdown::Shutdown;
 use serde_json::json;
 
 use crate::support::{KEY, READER, World, ask, down, get, post, problem, text, value};
@@ -289,4 +293,42 @@ async fn the_api_describes_itself() {
     let operations: Vec<_> = service.operations().iter().map(|o| format!("{} {}", o.method, o.path)).collect();
     assert!(operations.contains(&"POST /grant".to_owned()) && operations.len() == 9, "{operations:?}");
     assert!(!operations.iter().any(|operation| operation.contains("/health")));
+}
+
+#[tokio::test]
+async fn who_asks_for_health_at_the_same_time_shares_one_check() {
+    let checks = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&checks);
+    let dependency = Dependency::required("postgres", move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            tokio::task::yield_now().await;
+            Ok::<_, String>(())
+        }
+    });
+    let service = World::new().builder().depends_on(dependency).build();
+    let (one, other) = tokio::join!(ask(&service, get("/health")), ask(&service, get("/health/ready")));
+    assert_eq!((one.status(), other.status()), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(checks.load(Ordering::Relaxed), 1);
+    ask(&service, get("/health")).await;
+    assert_eq!(checks.load(Ordering::Relaxed), 2, "what is past is not told again");
+}
+
+#[tokio::test]
+async fn the_local_operator_is_for_development_on_loopback() {
+    let asked = async |environment: &[(&str, &str)], key: Option<&str>| {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = Config::load(&Sources { environment, ..Sources::default() }).unwrap().config;
+        let mut world = World::new();
+        world.platform = Platform::of_process(&config, Shutdown::new());
+        let request = Request::get("/items/1").header("host", "localhost");
+        let request = key.into_iter().fold(request, |request, key| request.header("x-internal-api-key", key));
+        world.ask(request.body(Body::empty()).unwrap()).await.status().as_u16()
+    };
+    let key = ("INTERNAL_API_KEY", "0123456789abcdef");
+    assert_eq!(asked(&[], None).await, 200);
+    assert_eq!(asked(&[("KIKI_ENV", "production"), key], None).await, 401);
+    assert_eq!(asked(&[("KIKI_HOST", "0.0.0.0"), ("KIKI_TRUST", "network"), key], None).await, 401);
+    assert_eq!(asked(&[("KIKI_ENV", "production"), key], Some(key.1)).await, 200);
+    assert_eq!(asked(&[], Some("")).await, 401, "an empty key is not the one that is not set");
 }
