@@ -140,6 +140,23 @@ fn what_is_kept_apart_stays_apart() {
 }
 
 #[test]
+fn the_sql_of_a_service_is_all_in_its_repo() {
+    for service in SERVICES {
+        for file in rust_files(&root().join("crates").join(service).join("src")) {
+            let is_repo = file.iter().any(|part| part == "repo" || part == "repo.rs");
+            assert!(is_repo || !read(&file).contains("sqlx::"), "{}: SQL belongs to a repo", file.display());
+        }
+    }
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    let of = |path: PathBuf| if path.is_dir() { rust_files(&path) } else { vec![path] };
+    paths.flat_map(of).filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+#[test]
 fn pure_crates_name_nothing_that_touches_the_world() {
     for package in workspace().packages.iter().filter(|p| PURE.contains(&p.name.as_str())) {
         for dependency in package.dependencies.iter().filter(|d| d.kind == cargo_metadata::DependencyKind::Normal) {
