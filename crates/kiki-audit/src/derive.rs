@@ -164,7 +164,7 @@ impl Deriver {
                 self.edge.push(leaf_hash(record.bytes), &mut full);
             }
             if record.index >= self.views.entries() {
-                self.views.push(&record.entry()?.event)?;
+                self.views.push(&record.event()?)?;
             }
         }
         self.cursor = reader.cursor().or(self.cursor);
@@ -248,6 +248,7 @@ impl<'a> TileWriter<'a> {
     }
 
     fn publish(self) -> Result<(), Error> {
+        files::sync_prepared(&self.tiles, self.log)?;
         self.tiles.iter().try_for_each(|path| files::publish(path))?;
         self.dirs.iter().try_for_each(|dir| files::sync_dir(dir))
     }

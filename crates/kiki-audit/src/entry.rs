@@ -27,8 +27,16 @@ impl Entry {
     /// # Errors
     /// The bytes are not the JSON of an entry.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        // Twice over the bytes takes half the time of once through `flatten`, which buffers every field.
+        let Body { body } = serde_json::from_slice(bytes)?;
+        Ok(Self { event: serde_json::from_slice(bytes)?, body: body.map(ToOwned::to_owned) })
     }
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, default)]
+    body: Option<&'a RawValue>,
 }
 
 /// Writes the entry's JSON without its body and without the closing brace.
@@ -65,13 +73,23 @@ fn write_unless_empty(out: &mut Vec<u8>, name: &[u8], value: &str) {
 
 /// `value` as a JSON string, escaped as `serde_json` does.
 pub(crate) fn write_string(out: &mut Vec<u8>, value: &str) {
-    let bytes = value.as_bytes();
-    let mut written = 0;
     out.push(b'"');
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
+    // Without an early exit, which lets the compiler look at many bytes at once: most values need no escape.
+    if value.bytes().fold(false, |any, byte| any | needs_escape(byte)) {
+        write_escaped(out, value.as_bytes());
+    } else {
+        out.extend_from_slice(value.as_bytes());
+    }
+    out.push(b'"');
+}
+
+const fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut written = 0;
+    for (at, &byte) in bytes.iter().enumerate().filter(|(_, byte)| needs_escape(**byte)) {
         out.extend_from_slice(&bytes[written..at]);
         written = at + 1;
         match byte {
@@ -86,7 +104,6 @@ pub(crate) fn write_string(out: &mut Vec<u8>, value: &str) {
         }
     }
     out.extend_from_slice(&bytes[written..]);
-    out.push(b'"');
 }
 
 fn escape_control(byte: u8) -> [u8; 6] {

@@ -10,6 +10,9 @@ use crate::error::Error;
 /// Suffix of a file that is being written. One that a crash left behind is overwritten or ignored.
 pub(crate) const UNFINISHED: &str = ".tmp";
 
+#[cfg(target_os = "linux")]
+const FILES_SYNCED_ONE_BY_ONE_MAX: usize = 4;
+
 /// Makes `dir` and what is missing above it, for the owner only.
 pub(crate) fn create_dirs(dir: &Path) -> Result<(), Error> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(Error::io(dir))
@@ -33,27 +36,39 @@ fn unfinished(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Writes `bytes` beside `path` and makes them durable; [`publish`] puts them in place.
+/// Writes `bytes` beside `path`, not durable yet.
 pub(crate) fn prepare(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let beside = unfinished(path);
-    let write = || {
-        let mut file = private().create(true).truncate(true).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
+    let write = || private().create(true).truncate(true).open(&beside)?.write_all(bytes);
     write().map_err(Error::io(&beside))
 }
 
-/// Renames what [`prepare`] wrote into place. The caller makes the directory durable.
+/// Makes what [`prepare`] wrote durable. All of it is on the file system of `dir`.
+pub(crate) fn sync_prepared(paths: &[PathBuf], dir: &Path) -> Result<(), Error> {
+    // Each fsync commits the file system's journal, and the appending thread waits for such commits: one for all.
+    #[cfg(target_os = "linux")]
+    if paths.len() > FILES_SYNCED_ONE_BY_ONE_MAX {
+        return File::open(dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?)).map_err(Error::io(dir));
+    }
+    let _ = dir;
+    paths.iter().try_for_each(|path| {
+        let beside = unfinished(path);
+        File::open(&beside).and_then(|file| file.sync_all()).map_err(Error::io(&beside))
+    })
+}
+
+/// Renames what is durable now into place. The caller makes the directory durable.
 pub(crate) fn publish(path: &Path) -> Result<(), Error> {
     fs::rename(unfinished(path), path).map_err(Error::io(path))
 }
 
 /// Replaces `path` by `bytes`: after a crash it holds the former bytes or these.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let dir = path.parent().unwrap_or(path);
     prepare(path, bytes)?;
+    sync_prepared(&[path.to_owned()], dir)?;
     publish(path)?;
-    path.parent().map_or(Ok(()), sync_dir)
+    sync_dir(dir)
 }
 
 /// Reads a file of at most `bytes_max`.

@@ -26,7 +26,7 @@ pub struct Options {
     /// A batch that finds the segment at least this long starts the next one.
     pub segment_bytes_max: u64,
     /// Entries from this index on are read and checked, and those that the checkpoint does not cover. For a caller
-    /// that has a snapshot. Of earlier segments the header and the last record are checked.
+    /// that has a snapshot, which the log must reach. Of earlier segments the header and the last record are checked.
     pub check_from: u64,
     /// If given, the checkpoint must be signed by it, and entries without a checkpoint are refused.
     pub key: Option<VerifierKey>,

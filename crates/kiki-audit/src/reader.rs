@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use kiki_types::event::AuditEvent;
+
 use crate::entry::Entry;
 use crate::error::{Error, Place};
 use crate::segments::{self, Cursor, Segment, Step, Walk};
@@ -30,7 +32,12 @@ impl Record<'_> {
     /// # Errors
     /// The bytes are not the JSON of an entry.
     pub fn entry(&self) -> Result<Entry, Error> {
-        parse(self.bytes, || self.place())
+        Entry::parse(self.bytes).map_err(|error| not_an_entry(self.place(), &error))
+    }
+
+    /// The event alone, for those who do not need the body.
+    pub(crate) fn event(&self) -> Result<AuditEvent, Error> {
+        serde_json::from_slice(self.bytes).map_err(|error| not_an_entry(self.place(), &error))
     }
 
     /// Where its record starts.
@@ -40,9 +47,9 @@ impl Record<'_> {
     }
 }
 
-/// The entry at `place`.
-pub(crate) fn parse(bytes: &[u8], place: impl FnOnce() -> Place) -> Result<Entry, Error> {
-    Entry::parse(bytes).map_err(|error| Error::different(place(), "the JSON of an entry", error.to_string()))
+/// The bytes at `place` are no entry.
+pub(crate) fn not_an_entry(place: Place, error: &serde_json::Error) -> Error {
+    Error::different(place, "the JSON of an entry", error.to_string())
 }
 
 impl Reader {

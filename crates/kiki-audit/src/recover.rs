@@ -31,8 +31,17 @@ pub(crate) struct Recovered {
     pub(crate) torn: Option<Torn>,
 }
 
-/// Checks the log at `dir` from entry `from` on, and against its checkpoint.
+/// Checks the log at `dir` from entry `from` on, which it must reach, and against its checkpoint.
 pub(crate) fn check(dir: &Path, from: u64, checkpoint: Option<&Checkpoint>) -> Result<Recovered, Error> {
+    let recovered = check_any(dir, from, checkpoint)?;
+    if recovered.len >= from {
+        return Ok(recovered);
+    }
+    let (file, offset) = recovered.end.map_or((segments::directory(dir), 0), |(segment, end)| (segment.path, end));
+    Err(ended(Place { file, offset, entry: Some(recovered.len) }, from))
+}
+
+fn check_any(dir: &Path, from: u64, checkpoint: Option<&Checkpoint>) -> Result<Recovered, Error> {
     let segments = segments::list(dir)?;
     let from = checkpoint.map_or(from, |checkpoint| from.min(checkpoint.size));
     match check_from(dir, &segments, from, checkpoint) {

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use kiki_types::event::AuditEvent;
+use uuid::fmt::Hyphenated;
 
 use crate::entry::write_string;
 
@@ -56,37 +57,56 @@ impl Format {
         }
     }
 
-    /// Adds the row of `event`.
-    pub(crate) fn write_row(self, out: &mut Vec<u8>, event: &AuditEvent, retention_days: u32) {
-        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-        let (at, days) = (event.at.rfc3339(), retention_days.to_string());
-        let values = [
-            at.as_str(),
-            event.id.as_hyphenated().encode_lower(&mut id),
-            event.level.as_str(),
-            &event.event_type,
-            &event.actor,
-            &event.customer,
-            &event.action,
-            &event.resource,
-            event.outcome.as_str(),
-            &event.reason,
-            &event.ip,
-            &event.data,
-        ];
+    /// Adds a row.
+    pub(crate) fn write(self, out: &mut Vec<u8>, row: &Row<'_>) {
         match self {
-            Self::Csv => write_csv(out, &values, &days),
-            Self::Jsonl => write_json(out, &values, &days),
+            Self::Csv => write_csv(out, row),
+            Self::Jsonl => write_json(out, row),
         }
     }
 }
 
-fn write_csv(out: &mut Vec<u8>, values: &[&str; 12], days: &str) {
-    for value in values {
+/// The values of an entry in the views.
+pub(crate) struct Row<'a> {
+    at: String,
+    id: [u8; Hyphenated::LENGTH],
+    event: &'a AuditEvent,
+    retention_days: String,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn new(event: &'a AuditEvent, retention_days: u32) -> Self {
+        let mut id = [0; Hyphenated::LENGTH];
+        event.id.as_hyphenated().encode_lower(&mut id);
+        Self { at: event.at.rfc3339(), id, event, retention_days: retention_days.to_string() }
+    }
+
+    /// All but the last column, which is a number.
+    fn texts(&self) -> [&str; COLUMNS.len() - 1] {
+        [
+            &self.at,
+            // Hexadecimal digits and hyphens.
+            std::str::from_utf8(&self.id).unwrap_or_default(),
+            self.event.level.as_str(),
+            &self.event.event_type,
+            &self.event.actor,
+            &self.event.customer,
+            &self.event.action,
+            &self.event.resource,
+            self.event.outcome.as_str(),
+            &self.event.reason,
+            &self.event.ip,
+            &self.event.data,
+        ]
+    }
+}
+
+fn write_csv(out: &mut Vec<u8>, row: &Row<'_>) {
+    for value in row.texts() {
         write_cell(out, value);
         out.push(b',');
     }
-    out.extend_from_slice(days.as_bytes());
+    out.extend_from_slice(row.retention_days.as_bytes());
     out.push(b'\n');
 }
 
@@ -109,15 +129,15 @@ fn write_cell(out: &mut Vec<u8>, value: &str) {
     }
 }
 
-fn write_json(out: &mut Vec<u8>, values: &[&str; 12], days: &str) {
-    for (at, (name, value)) in COLUMNS.iter().zip(values).enumerate() {
+fn write_json(out: &mut Vec<u8>, row: &Row<'_>) {
+    for (at, (name, value)) in COLUMNS.iter().zip(row.texts()).enumerate() {
         out.push(if at == 0 { b'{' } else { b',' });
         write_string(out, name);
         out.push(b':');
         write_string(out, value);
     }
     out.extend_from_slice(b",\"retention_days\":");
-    out.extend_from_slice(days.as_bytes());
+    out.extend_from_slice(row.retention_days.as_bytes());
     out.extend_from_slice(b"}\n");
 }
 
@@ -128,7 +148,7 @@ mod tests {
 
     fn row(format: Format, event: &AuditEvent) -> String {
         let mut row = format.header().to_vec();
-        format.write_row(&mut row, event, 2_555);
+        format.write(&mut row, &Row::new(event, 2_555));
         String::from_utf8(row).unwrap()
     }
 

@@ -18,7 +18,7 @@ use crate::entry::Entry;
 use crate::error::{Error, Place};
 use crate::log::Torn;
 use crate::note::VerifierKey;
-use crate::reader::{ended, parse};
+use crate::reader::{ended, not_an_entry};
 use crate::recover;
 use crate::segments::{self, Segment, Step, Walk};
 use tree::TreeCheck;
@@ -174,7 +174,7 @@ impl Check {
         self.place.offset = offset;
         self.place.entry = Some(index);
         self.tree.push(walk.entry(), &self.place)?;
-        let entry = parse(walk.entry(), || self.place.clone())?;
+        let entry = Entry::parse(walk.entry()).map_err(|error| not_an_entry(self.place.clone(), &error))?;
         visit(index, &entry, &self.place)
             .map_err(|found| Error::different(self.place.clone(), "what replaying the log gives", found))?;
         if let Some(views) = &mut self.views {

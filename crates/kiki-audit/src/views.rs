@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::files;
-use crate::rows::Format;
+use crate::rows::{Format, Row};
 use crate::segments::bytes;
 
 const PROGRESS_BYTES_MAX: usize = 4096;
@@ -106,8 +106,9 @@ impl Views {
 
     /// Adds the rows of the next entry.
     pub(crate) fn push(&mut self, event: &AuditEvent) -> Result<(), Error> {
+        let row = Row::new(event, self.retention_days);
         for view in [&mut self.csv, &mut self.jsonl] {
-            view.format.write_row(&mut view.buffer, event, self.retention_days);
+            view.format.write(&mut view.buffer, &row);
             if view.buffer.len() >= BUFFER_BYTES {
                 view.flush()?;
             }

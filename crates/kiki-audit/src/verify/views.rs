@@ -11,7 +11,7 @@ use kiki_types::event::AuditEvent;
 
 use crate::error::{Error, Place};
 use crate::files;
-use crate::rows::Format;
+use crate::rows::{Format, Row};
 use crate::segments::bytes;
 use crate::views::ViewProgress;
 
@@ -21,6 +21,8 @@ const SHOWN_BYTES_MAX: usize = 200;
 pub(super) struct ViewsCheck {
     progress: ViewProgress,
     views: Vec<ViewCheck>,
+    /// The row that belongs next.
+    expected: Vec<u8>,
 }
 
 impl ViewsCheck {
@@ -31,7 +33,7 @@ impl ViewsCheck {
             let missing = Error::different(Place::file(&path), "how far the views are", "no such file, or not that");
             return if derived || path.exists() { Err(missing) } else { Ok(None) };
         };
-        let mut check = Self { progress, views: Vec::new() };
+        let mut check = Self { progress, views: Vec::new(), expected: Vec::new() };
         for format in Format::ALL {
             let mut view = ViewCheck::open(dir, format, progress.bytes(format))?;
             view.compare(format.header(), None, true)?;
@@ -43,12 +45,11 @@ impl ViewsCheck {
 
     pub(super) fn entry(&mut self, index: u64, event: &AuditEvent) -> Result<(), Error> {
         let counted = index < self.progress.entries;
+        let row = Row::new(event, self.progress.retention_days);
         for view in &mut self.views {
-            let mut row = std::mem::take(&mut view.row);
-            row.clear();
-            view.format.write_row(&mut row, event, self.progress.retention_days);
-            view.compare(&row, Some(index), counted)?;
-            view.row = row;
+            self.expected.clear();
+            view.format.write(&mut self.expected, &row);
+            view.compare(&self.expected, Some(index), counted)?;
         }
         self.check_count(index + 1)
     }
@@ -98,7 +99,6 @@ struct ViewCheck {
     counted: u64,
     offset: u64,
     rows: u64,
-    row: Vec<u8>,
     found: Vec<u8>,
 }
 
@@ -118,8 +118,7 @@ impl ViewCheck {
         if len < counted {
             return Err(Error::different(place(len), expected, format!("{len} bytes")));
         }
-        let (row, found) = (Vec::new(), Vec::new());
-        Ok(Self { format, path, input: BufReader::new(file), len, counted, offset: 0, rows: 0, row, found })
+        Ok(Self { format, path, input: BufReader::new(file), len, counted, offset: 0, rows: 0, found: Vec::new() })
     }
 
     /// Compares what comes next with `expected`; it may end early unless it is `whole`.

@@ -55,7 +55,7 @@ fn a_batch_that_finds_its_segment_full_starts_the_next() {
 }
 
 #[test]
-fn with_a_snapshot_only_the_last_segments_are_read() {
+fn with_a_snapshot_only_what_follows_is_read_and_the_log_must_reach_it() {
     let test = TestLog::with(13, 13);
     let records = test.records();
     let last_segment = records.iter().position(|(place, _)| place.file == *test.segments().last().unwrap()).unwrap();
@@ -64,9 +64,9 @@ fn with_a_snapshot_only_the_last_segments_are_read() {
     assert_eq!((opened.len, opened.checked_from), (13, u64::try_from(last_segment).unwrap()));
     assert_eq!(opened.checkpoint.unwrap().size, 13);
     drop(log);
-    // A snapshot from beyond the checkpoint does not keep the entries up to it from being checked.
-    let options = Options { check_from: 99, ..test.options() };
-    assert!(Log::open(&test.dir, &options).is_ok());
+    let options = Options { check_from: 14, ..test.options() };
+    let difference = test.open_difference(&options);
+    assert_eq!((difference.place.entry, difference.expected.as_str()), (Some(13), "14 entries"));
 }
 
 #[test]
