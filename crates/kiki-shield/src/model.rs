@@ -141,7 +141,7 @@ pub(crate) struct LimitAnswer {
     /// When more than now remains, if nothing else happens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) frees_at: Option<String>,
-    /// When the same amount would pass at the latest, if nothing else happens.
+    /// When it no longer refuses that amount, at the latest, if nothing else happens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) passes_at: Option<String>,
 }
@@ -158,7 +158,7 @@ impl From<&Standing> for LimitAnswer {
             remaining: format_micros(standing.remaining),
             refuses: standing.refused,
             frees_at: time(standing.frees_at),
-            passes_at: time(standing.passes_at),
+            passes_at: time(standing.passes_at.filter(|_| standing.refused)),
         }
     }
 }

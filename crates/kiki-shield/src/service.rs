@@ -80,7 +80,6 @@ pub(crate) struct Known {
     pub(crate) view: AuthorizationView,
 }
 
-/// Adds the entries of a first start: the seeds' budget for the default tenant.
 impl Shield {
     /// A shield of these parts.
     #[must_use]
@@ -147,7 +146,7 @@ impl Shield {
         if !(1..=TTL_MS_MAX).contains(&ttl_ms) {
             return Err(ShieldError::invalid("ttl_seconds", "must be positive and at most 31 days"));
         }
-        let action = if ask.capture { "spend" } else { "authorize" };
+        let action = if ask.capture { "authorize_and_capture" } else { "authorize" };
         let mut draft = self.draft(caller, &format!("spend.{action}"), action, &path);
         let consent = match (ask.customer_id, ask.purpose) {
             (Some(customer), Some(purpose)) => {

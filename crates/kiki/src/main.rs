@@ -1,2 +1,7 @@
 //! The `kiki` executable.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kiki::cli::run()
+}

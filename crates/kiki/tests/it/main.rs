@@ -4,3 +4,9 @@
 
 #[cfg(test)]
 mod architecture;
+#[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod shield;

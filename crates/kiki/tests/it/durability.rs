@@ -1,0 +1,156 @@
+//! An answer means that the disk has it: under load, under `kill -9`, on a disk that is slow or broken.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+
+use crate::harness::{Http, PATIENCE, Serving, folder, request, succeed};
+
+const CLIENTS: usize = 64;
+
+/// Sends `requests` spends of 1.01 from 64 clients; how many were accepted and how many refused. Requests that get no
+/// answer count as neither.
+async fn spend(serving: &Serving, requests: usize, accepted: Arc<AtomicUsize>) -> usize {
+    let url = serving.url("shield", "/spend?amount=1.01");
+    let (http, sent) = (Http::new(), Arc::new(AtomicUsize::new(0)));
+    let clients = (0..CLIENTS).map(|_| {
+        let (http, url, sent, accepted) = (http.clone(), url.clone(), sent.clone(), accepted.clone());
+        tokio::spawn(async move {
+            let mut refused = 0;
+            while sent.fetch_add(1, Ordering::Relaxed) < requests {
+                match http.try_send(request(Method::GET, &url, None)).await.map(|answer| answer.status) {
+                    Some(StatusCode::OK) => _ = accepted.fetch_add(1, Ordering::Relaxed),
+                    Some(StatusCode::FORBIDDEN) => refused += 1,
+                    Some(other) => panic!("{other}"),
+                    None => break,
+                }
+            }
+            refused
+        })
+    });
+    let mut refused = 0;
+    for client in clients.collect::<Vec<_>>() {
+        refused += client.await.unwrap();
+    }
+    refused
+}
+
+/// A window that nothing leaves while a test runs.
+const HOUR: &[(&str, &str)] = &[("WINDOW_SECONDS", "3600")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_spends_at_once_are_accepted_exactly_as_far_as_the_budget_goes() {
+    for _ in 0..3 {
+        let folder = folder();
+        let serving = Serving::shield(folder.path(), HOUR);
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let refused = spend(&serving, 2000, accepted.clone()).await;
+        assert_eq!((accepted.load(Ordering::Relaxed), refused), (495, 1505));
+        serving.terminate();
+        succeed(folder.path(), &["audit", "verify"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_as_accepted_still_counts_after_a_kill() {
+    for kill_at in [1, 40, 200, 350] {
+        let folder = folder();
+        let serving = Serving::shield(folder.path(), HOUR);
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let killed = tokio::spawn({
+            let (accepted, process) = (accepted.clone(), serving.process());
+            async move {
+                while accepted.load(Ordering::Relaxed) < kill_at {
+                    tokio::time::sleep(Duration::from_micros(100)).await;
+                }
+                rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+            }
+        });
+        spend(&serving, 2000, accepted.clone()).await;
+        killed.await.unwrap();
+        drop(serving);
+        let before = accepted.load(Ordering::Relaxed);
+        assert!((kill_at..495).contains(&before), "killed in the middle: {before}");
+
+        let serving = Serving::shield(folder.path(), HOUR);
+        spend(&serving, 2000, accepted.clone()).await;
+        let after = accepted.load(Ordering::Relaxed);
+        // A spend that was decided and never answered counts, too: at most one for each client.
+        assert!((495 - CLIENTS..=495).contains(&after), "{before} before, {after} in all");
+        drop(serving);
+        succeed(folder.path(), &["audit", "verify"]);
+    }
+}
+
+/// Shield on a disk that waits while the first file exists and fails while the second does.
+fn on_a_bad_disk(folder: &Path) -> (Serving, PathBuf, PathBuf) {
+    let library = folder.join("slow_disk.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/slow_disk.c");
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
+    assert!(compiled.expect("a C compiler, as linking needs one").success());
+    let (held, broken) = (folder.join("held"), folder.join("broken"));
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let variables = [("LD_PRELOAD", text(&library)), ("DISK_HELD", text(&held)), ("DISK_BROKEN", text(&broken))];
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    (Serving::shield(folder, &[HOUR, &variables].concat()), held, broken)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_spend_is_answered_before_the_disk_has_it() {
+    let folder = folder();
+    let (serving, held, _) = on_a_bad_disk(folder.path());
+    let url = serving.url("shield", "/spend?amount=1");
+    let http = Http::new();
+    assert_eq!(http.get(&url).await.status, StatusCode::OK);
+    std::fs::write(&held, "").unwrap();
+    let mut waiting: Vec<_> = (0..8)
+        .map(|_| {
+            let (http, url) = (http.clone(), url.clone());
+            tokio::spawn(async move { http.get(&url).await.status })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(waiting.iter().all(|one| !one.is_finished()), "answered while the disk was still writing");
+    std::fs::remove_file(&held).unwrap();
+    for one in waiting.drain(..) {
+        assert_eq!(tokio::time::timeout(PATIENCE, one).await.unwrap().unwrap(), StatusCode::OK);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_broken_disk_nobody_decides_and_afterwards_the_log_is_whole() {
+    let folder = folder();
+    let (serving, _, broken) = on_a_bad_disk(folder.path());
+    let url = serving.url("shield", "/spend?amount=100");
+    let http = Http::new();
+    assert_eq!(http.get(&url).await.status, StatusCode::OK);
+    std::fs::write(&broken, "").unwrap();
+    for _ in 0..3 {
+        let answer = http.get(&url).await;
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &"authority_unavailable".into())
+        );
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    std::fs::remove_file(&broken).unwrap();
+    let mut accepted = 1;
+    let last = loop {
+        let answer = http.get(&url).await;
+        match answer.status {
+            StatusCode::OK => accepted += 1,
+            StatusCode::FORBIDDEN => break answer.json(),
+            StatusCode::SERVICE_UNAVAILABLE => tokio::time::sleep(Duration::from_millis(50)).await,
+            other => panic!("{other}"),
+        }
+    };
+    // A spend whose sync failed may be on the disk after all; then it counts.
+    assert!((2..=5).contains(&accepted), "{accepted}");
+    assert_eq!(last["remaining"], "0.00");
+    serving.terminate();
+    succeed(folder.path(), &["audit", "verify"]);
+}
