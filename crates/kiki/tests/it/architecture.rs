@@ -1,7 +1,9 @@
-//! The walls of the workspace: who may depend on whom, and documents that name only what exists.
+//! The walls of the workspace: who may depend on whom.
 //!
 //! `DIRECTIONS` is the whole truth about edges between our crates. A crate without a row fails, so that a new crate is
 //! placed on purpose; an edge outside its row fails, so that a new edge is argued for in the change that adds it.
+
+mod documents;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,10 +52,6 @@ const KEPT_APART: &[(&str, &[&str], &str)] = &[
 /// Crates that compute and never touch the world.
 const PURE: [&str; 2] = [TYPES, MODELS];
 const IMPURE: [&str; 8] = ["tokio", "futures", "hyper", "rustix", "socket2", "tempfile", "tracing", "reqwest"];
-
-/// Documents whose names of files and crates must be true.
-const DOCUMENTS: [&str; 3] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"];
-const NAMED_FOLDERS: [&str; 7] = ["crates/", "proto/", "docs/", "examples/", "xtask/", ".ci/", ".cargo/"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/kiki lies two folders deep").to_owned()
@@ -217,50 +215,6 @@ fn entries(manifest: &str, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item 
         }
         inside && !line.is_empty() && !line.starts_with('#')
     })
-}
-
-#[test]
-fn documents_name_only_what_exists() {
-    let workspace = workspace();
-    let crates = names(&workspace);
-    let mut missing = Vec::new();
-    for document in DOCUMENTS.iter().filter(|name| root().join(name).exists()) {
-        let text = read(document);
-        for span in code_spans(&text) {
-            let path = span.split([':', '#', ' ']).next().unwrap_or(span);
-            let is_path = NAMED_FOLDERS.iter().any(|folder| path.starts_with(folder));
-            let is_crate = span.strip_prefix("kiki-").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_lowercase()));
-            if (is_path && !is_pattern(path) && !root().join(path).exists()) || (is_crate && !crates.contains(span)) {
-                missing.push(format!("{document}: `{span}`"));
-            }
-        }
-    }
-    assert!(missing.is_empty(), "named, but not there:\n{}", missing.join("\n"));
-}
-
-#[test]
-fn the_map_shows_every_crate() {
-    let map = read("ARCHITECTURE.md");
-    let shown: BTreeSet<&str> = code_spans(&map).collect();
-    let workspace = workspace();
-    let hidden: Vec<&str> = names(&workspace).into_iter().filter(|name| !shown.contains(name)).collect();
-    assert!(hidden.is_empty(), "ARCHITECTURE.md does not mention {hidden:?}");
-}
-
-/// A path with a placeholder or a wildcard names a kind of file, not a file.
-fn is_pattern(path: &str) -> bool {
-    path.contains(['*', '<'])
-}
-
-/// What stands in single backticks, fenced blocks left out.
-fn code_spans(markdown: &str) -> impl Iterator<Item = &str> {
-    markdown.split("```").step_by(2).flat_map(str::lines).flat_map(|line| line.split('`').skip(1).step_by(2))
-}
-
-#[test]
-fn code_spans_are_what_stands_in_backticks_outside_fences() {
-    let spans: Vec<&str> = code_spans("a `b` c `d`\n```\n`not`\n```\n| `e/f` |").collect();
-    assert_eq!(spans, ["b", "d", "e/f"]);
 }
 
 #[test]
