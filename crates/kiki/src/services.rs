@@ -88,3 +88,33 @@ fn key_seed() -> Zeroizing<[u8; 32]> {
     rand::rngs::OsRng.try_fill_bytes(&mut *seed).expect("the operating system gives randomness");
     seed
 }
+
+/// All services of a process that has them all.
+pub struct Services {
+    shield: RunningShield,
+}
+
+impl Services {
+    /// Starts them; each reaches the others inside the process.
+    ///
+    /// # Errors
+    /// One of them cannot start.
+    pub async fn start(process: &Process) -> anyhow::Result<Self> {
+        let shield = RunningShield::start(process).await?;
+        Ok(Self { shield })
+    }
+
+    /// Their routers.
+    #[must_use]
+    pub fn http(&self) -> Vec<&HttpService> {
+        vec![&self.shield.http]
+    }
+
+    /// Ends what the tasks of the process do not end.
+    ///
+    /// # Errors
+    /// As [`RunningShield::stop`].
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.shield.stop().await
+    }
+}

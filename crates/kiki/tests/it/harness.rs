@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -173,9 +173,4 @@ pub(crate) fn request(method: Method, url: &str, body: Option<&Value>) -> Reques
 /// A folder that is removed afterwards.
 pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
-}
-
-/// The only segment of a small log.
-pub(crate) fn segment(folder: &Path) -> PathBuf {
-    folder.join("data/audit/segments/00000000000000000000.seg")
 }

@@ -5,8 +5,12 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod routes;
 #[cfg(test)]
 mod shield;

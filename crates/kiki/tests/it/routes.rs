@@ -1,0 +1,222 @@
+//! Every route of every service has an authorisation case and a description.
+//!
+//! [`CASES`] says who may do what. A route that is served and not listed fails the test, as does a listed one that is
+//! not served. gRPC methods are read from `proto/`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use kiki::process::Process;
+use kiki::services::Services;
+use kiki_kit::authorisation::{ApiKey, Authenticator};
+use kiki_kit::config::{Config, Flag, Sources};
+use kiki_types::principal::PermissionSet;
+use kiki_types::{ActorKind, Permission, Principal, TenantId};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::harness::folder;
+
+const ID: &str = "01a1fdc5-f67a-77fb-b661-1f6e0791435e";
+
+/// Service, method, path template, the permission that it needs.
+const CASES: &[(&str, &str, &str, Permission)] = &[
+    ("shield", "GET", "/spend", Permission::SpendWrite),
+    ("shield", "POST", "/spend", Permission::SpendWrite),
+    ("shield", "GET", "/check", Permission::SpendRead),
+    ("shield", "POST", "/consent/grant", Permission::ConsentWrite),
+    ("shield", "POST", "/consent/revoke", Permission::ConsentWrite),
+    ("shield", "GET", "/consent/status", Permission::ConsentRead),
+    ("shield", "POST", "/dsr/create", Permission::SubjectRequestsWrite),
+    ("shield", "GET", "/compliance/report", Permission::ComplianceRead),
+    ("shield", "POST", "/v1/authorizations", Permission::SpendWrite),
+    ("shield", "GET", "/v1/authorizations/{id}", Permission::SpendRead),
+    ("shield", "POST", "/v1/authorizations/{id}/capture", Permission::SpendWrite),
+    ("shield", "POST", "/v1/authorizations/{id}/void", Permission::SpendWrite),
+    ("shield", "GET", "/v1/budgets", Permission::BudgetsRead),
+    ("shield", "GET", "/v1/budgets/{id}", Permission::BudgetsRead),
+    ("shield", "PUT", "/v1/budgets/{id}", Permission::BudgetsWrite),
+    ("engage", "GET", "/campaigns", Permission::CampaignsRead),
+    ("engage", "POST", "/campaigns", Permission::CampaignsWrite),
+    ("engage", "GET", "/campaigns/{id}", Permission::CampaignsRead),
+    ("engage", "POST", "/campaigns/{id}/run", Permission::MessagesSend),
+    ("engage", "POST", "/trigger", Permission::MessagesSend),
+    ("engage", "GET", "/sandbox/mailbox", Permission::SandboxRead),
+    ("engage", "GET", "/sandbox/mailbox/{id}", Permission::SandboxRead),
+    ("value", "POST", "/v1/predictions", Permission::ValueRead),
+    ("value", "GET", "/v1/models/current", Permission::ValueRead),
+];
+
+/// gRPC methods and the permission that each needs.
+const METHODS: &[(&str, &str, Permission)] = &[
+    ("shield", "kiki.shield.v1.AuthorizationService/Authorize", Permission::SpendWrite),
+    ("shield", "kiki.shield.v1.AuthorizationService/Capture", Permission::SpendWrite),
+    ("shield", "kiki.shield.v1.AuthorizationService/Void", Permission::SpendWrite),
+    ("shield", "kiki.shield.v1.AuthorizationService/Get", Permission::SpendRead),
+    ("shield", "kiki.shield.v1.BudgetService/Define", Permission::BudgetsWrite),
+    ("shield", "kiki.shield.v1.ConsentService/Set", Permission::ConsentWrite),
+    ("shield", "kiki.shield.v1.ConsentService/Get", Permission::ConsentRead),
+    ("shield", "kiki.shield.v1.AuditService/Record", Permission::AuditWrite),
+    ("value", "kiki.value.v1.ValueService/PredictLTV", Permission::ValueRead),
+    ("value", "kiki.value.v1.ValueService/PredictLTVBatch", Permission::ValueRead),
+    ("value", "kiki.value.v1.ValueService/SelectCustomers", Permission::ValueRead),
+];
+
+/// What every service serves, to everybody.
+const PUBLIC: [&str; 5] = ["/health", "/health/live", "/health/ready", "/health/startup", "/metrics"];
+
+fn key(permissions: PermissionSet, name: &str) -> ApiKey {
+    let tenant = TenantId::default_tenant();
+    ApiKey::new(name, Principal { tenant, name: name.to_owned(), kind: ActorKind::Agent, permissions })
+}
+
+/// A key for nobody's permissions, and for each permission one that has it alone and one that has all others.
+fn keys() -> Vec<ApiKey> {
+    let mut keys = vec![key(PermissionSet::NONE, "nothing")];
+    for &permission in Permission::ALL {
+        keys.push(key([permission].into_iter().collect(), &format!("only {permission}")));
+        let others = Permission::ALL.iter().copied().filter(|&other| other != permission).collect();
+        keys.push(key(others, &format!("all but {permission}")));
+    }
+    keys
+}
+
+/// All services in this process, below `folder`; nobody is let in without a key.
+async fn services(folder: &Path, keys: Vec<ApiKey>) -> (Process, Services) {
+    let data = folder.join("data").to_str().unwrap().to_owned();
+    let sources =
+        Sources { flags: vec![Flag { flag: "--data", variable: "KIKI_DATA", value: data }], ..Sources::default() };
+    let mut process = Process::open(Config::load(&sources).unwrap().config).await.unwrap();
+    process.platform.authenticator = Authenticator::new(keys, false);
+    let services = Services::start(&process).await.unwrap();
+    (process, services)
+}
+
+async fn stop(process: Process, services: Services) {
+    process.tasks.shutdown().begin();
+    process.tasks.ended(process.config.shutdown).await;
+    services.stop().await.unwrap();
+}
+
+struct Reply {
+    status: StatusCode,
+    code: String,
+    grpc_status: Option<String>,
+}
+
+async fn ask(router: &Router, method: &Method, path: &str, kind: &str, key: Option<&str>) -> Reply {
+    let mut request =
+        Request::builder().method(method).uri(path).header("host", "localhost").header("content-type", kind);
+    if let Some(key) = key {
+        request = request.header("x-internal-api-key", key);
+    }
+    let body = if kind == "application/grpc" { Body::from(vec![0; 5]) } else { Body::from("{}") };
+    let response = router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+    let status = response.status();
+    let grpc_status = response.headers().get("grpc-status").map(|value| value.to_str().unwrap().to_owned());
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let problem: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    Reply { status, code: problem["code"].as_str().unwrap_or_default().to_owned(), grpc_status }
+}
+
+#[tokio::test]
+async fn every_route_has_an_authorisation_case_and_keeps_to_it() {
+    let folder = folder();
+    let (process, services) = services(folder.path(), keys()).await;
+    let mut cases: BTreeMap<_, _> =
+        CASES.iter().map(|&(service, method, path, may)| ((service, method, path), may)).collect();
+    for service in services.http() {
+        let router = service.router();
+        for operation in service.operations() {
+            let (method, path) = (&operation.method, operation.path.as_str());
+            if PUBLIC.contains(&path) {
+                continue;
+            }
+            let what = format!("{method} {path} of {}", service.name());
+            let case = cases.remove(&(service.name(), method.as_str(), path));
+            let needed = case.unwrap_or_else(|| panic!("{what} has no authorisation case"));
+            let url = path.replace("{id}", ID);
+            let ask = async |key: Option<&str>| ask(&router, method, &url, "application/json", key).await;
+            assert_eq!(ask(None).await.status, StatusCode::UNAUTHORIZED, "{what} without a key");
+            assert_eq!(
+                ask(Some("unknown")).await.status,
+                StatusCode::UNAUTHORIZED,
+                "{what} with a key that nobody has"
+            );
+            for key in ["nothing".to_owned(), format!("all but {needed}")] {
+                let reply = ask(Some(&key)).await;
+                assert_eq!(
+                    (reply.status, reply.code.as_str()),
+                    (StatusCode::FORBIDDEN, "permission_denied"),
+                    "{what}: {key}"
+                );
+            }
+            let reply = ask(Some(&format!("only {needed}"))).await;
+            assert!(
+                reply.status != StatusCode::UNAUTHORIZED && reply.code != "permission_denied",
+                "{what}: {}",
+                reply.code
+            );
+        }
+    }
+    assert!(cases.is_empty(), "listed and not served: {cases:?}");
+    stop(process, services).await;
+}
+
+#[tokio::test]
+async fn every_grpc_method_has_an_authorisation_case_and_keeps_to_it() {
+    let folder = folder();
+    let (process, services) = services(folder.path(), keys()).await;
+    let mut declared = declared_methods();
+    for &(service, method, needed) in METHODS {
+        assert!(declared.remove(method), "{method} is listed and not in proto/");
+        let router = services.http().into_iter().find(|http| http.name() == service).unwrap().router();
+        let path = format!("/{method}");
+        let status = async |key: Option<&str>| {
+            ask(&router, &Method::POST, &path, "application/grpc", key).await.grpc_status.unwrap_or_default()
+        };
+        let (unauthenticated, permission_denied) = ("16", "7");
+        assert_eq!(status(None).await, unauthenticated, "{method}");
+        assert_eq!(status(Some(&format!("all but {needed}"))).await, permission_denied, "{method}");
+        let allowed = status(Some(&format!("only {needed}"))).await;
+        assert!(allowed != unauthenticated && allowed != permission_denied, "{method}: {allowed}");
+    }
+    assert!(declared.is_empty(), "without an authorisation case: {declared:?}");
+    stop(process, services).await;
+}
+
+/// `package.Service/Method` of everything in `proto/`.
+fn declared_methods() -> std::collections::BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto/kiki");
+    let mut methods = std::collections::BTreeSet::new();
+    for folder in std::fs::read_dir(root).unwrap() {
+        for file in std::fs::read_dir(folder.unwrap().path().join("v1")).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let (mut package, mut service) = ("", "");
+            for line in text.lines() {
+                let words: Vec<_> = line.split([' ', ';', '(']).filter(|word| !word.is_empty()).collect();
+                match words.as_slice() {
+                    ["package", name, ..] => package = name,
+                    ["service", name, ..] => service = name,
+                    ["rpc", name, ..] => _ = methods.insert(format!("{package}.{service}/{name}")),
+                    _ => {}
+                }
+            }
+        }
+    }
+    methods
+}
+
+#[tokio::test]
+async fn the_description_of_each_service_is_as_reviewed() {
+    let folder = folder();
+    let (process, services) = services(folder.path(), Vec::new()).await;
+    for service in services.http() {
+        insta::assert_json_snapshot!(format!("openapi_{}", service.name()), service.open_api(), { ".info.version" => "[version]" });
+    }
+    stop(process, services).await;
+}
