@@ -69,7 +69,12 @@ impl TestLog {
 
     /// A log of `len` entries in batches of two, two batches a segment, the first `derived` of them derived.
     pub(crate) fn with(len: u64, derived: u64) -> Self {
-        let test = Self::new(600);
+        Self::new(600).filled(len, derived)
+    }
+
+    /// With `len` entries in batches of two, the first `derived` of them derived.
+    pub(crate) fn filled(self, len: u64, derived: u64) -> Self {
+        let test = self;
         let (mut log, _) = test.open().unwrap();
         let mut deriver = test.deriver();
         for from in (0..len).step_by(2) {
