@@ -158,6 +158,7 @@ impl Tasks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::CountingIds;
 
     const LONG: Duration = Duration::from_secs(600);
 
@@ -190,6 +191,16 @@ mod tests {
         tasks.spawn("hangs", std::future::pending::<()>());
         tasks.shutdown().abort();
         assert_eq!(tasks.ended(LONG).await, Ended::Unfinished(1));
+    }
+
+    #[tokio::test]
+    async fn a_task_keeps_the_context_of_the_request_that_started_it() {
+        let tasks = Tasks::new(Shutdown::new());
+        let context = RequestContext::fresh(&CountingIds::default());
+        let id = context.request_id().to_owned();
+        let inside = async { tasks.spawn("asks", async { RequestContext::current() }).await };
+        let found = context.scope(inside).await.unwrap().unwrap();
+        assert_eq!(found.unwrap().request_id(), id);
     }
 
     #[tokio::test]

@@ -33,8 +33,8 @@ pub enum Output {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter is not one.
-    #[error("the log filter is wrong: {0}")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
+    #[error("{0:?} is not a log filter")]
+    Filter(String),
     /// There is a log already.
     #[error("the log is set up already")]
     Twice(#[from] tracing::subscriber::SetGlobalDefaultError),
@@ -49,31 +49,36 @@ pub fn init(filter: &str, format: LogFormat, output: Output, clock: Arc<dyn Cloc
         Output::Stdout => stdout().is_terminal(),
         Output::Stderr => stderr().is_terminal(),
     };
+    let filter = parse_filter(filter).ok_or_else(|| TelemetryError::Filter(filter.to_owned()))?;
     let format = match format {
         LogFormat::Json => Format::Json,
         LogFormat::Auto if !is_terminal => Format::Json,
         LogFormat::Auto | LogFormat::Pretty => Format::Pretty { colours: is_terminal },
     };
     match output {
-        Output::Stdout => tracing::subscriber::set_global_default(subscriber(filter, format, stdout, clock)?)?,
-        Output::Stderr => tracing::subscriber::set_global_default(subscriber(filter, format, stderr, clock)?)?,
+        Output::Stdout => tracing::subscriber::set_global_default(subscriber(filter, format, stdout, clock))?,
+        Output::Stderr => tracing::subscriber::set_global_default(subscriber(filter, format, stderr, clock))?,
     }
     Ok(())
 }
 
-fn subscriber<W>(
-    filter: &str,
-    format: Format,
-    writer: W,
-    clock: Arc<dyn Clock>,
-) -> Result<impl Subscriber + Send + Sync, tracing_subscriber::filter::ParseError>
+/// The filter that `text` says, such as `kiki=debug, info`; `None` if it says none.
+pub(crate) fn parse_filter(text: &str) -> Option<EnvFilter> {
+    // The parser loses its place after spaces, and panics where it then lands within a character.
+    let text: String = text.split_whitespace().collect();
+    if !text.is_ascii() {
+        return None;
+    }
+    // A later directive for the same target replaces an earlier one: the operator's word is the last.
+    EnvFilter::try_new(format!("{QUIET},{text}")).ok()
+}
+
+fn subscriber<W>(filter: EnvFilter, format: Format, writer: W, clock: Arc<dyn Clock>) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    // A later directive for the same target replaces an earlier one: the operator's word is the last.
-    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))?;
     let formatter = format::Formatter { format, clock };
-    Ok(tracing_subscriber::fmt().with_env_filter(filter).event_format(formatter).with_writer(writer).finish())
+    tracing_subscriber::fmt().with_env_filter(filter).event_format(formatter).with_writer(writer).finish()
 }
 
 #[cfg(test)]
@@ -107,7 +112,8 @@ mod tests {
         let written = Written::default();
         let writer = written.clone();
         let clock = Arc::new(ManualClock::at(UnixMillis(1_770_287_400_000)));
-        let subscriber = subscriber(filter, format, move || writer.clone(), clock).unwrap();
+        let filter = parse_filter(filter).unwrap();
+        let subscriber = subscriber(filter, format, move || writer.clone(), clock);
         tracing::subscriber::with_default(subscriber, work);
         let bytes = written.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -155,5 +161,14 @@ mod tests {
         let log = logged("debug", Format::Json, work);
         assert!(log.contains("ours") && !log.contains("secret"), "{log}");
         assert!(logged("debug,hyper=debug", Format::Json, work).contains("secret"));
+    }
+
+    #[test]
+    fn a_filter_may_have_spaces_and_must_be_one() {
+        let work = || tracing::debug!(target: "kiki::spend", "said");
+        assert!(logged("info, kiki=debug", Format::Json, work).contains("said"));
+        for bad in ["kiki=loud", " \u{a7d1}=", "[", "info,,=x"] {
+            assert!(parse_filter(bad).is_none(), "{bad}");
+        }
     }
 }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::Authority;
 use kiki_types::{Currency, money};
-use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
 use crate::server::Trust;
+use crate::telemetry;
 
 const SECRET_BYTES_MIN: usize = 16;
 
@@ -145,7 +145,7 @@ pub(super) fn phone(text: &str) -> Option<Secret> {
 }
 
 pub(super) fn filter(text: &str) -> Option<String> {
-    EnvFilter::try_new(text).is_ok().then(|| text.to_owned())
+    telemetry::parse_filter(text).map(|_| text.to_owned())
 }
 
 pub(super) fn secret_url(text: &str) -> Option<SecretUrl> {

@@ -211,8 +211,8 @@ impl Health {
 
     fn checked(&self) -> Shared<BoxFuture<'static, Reports>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that is finished would tell the past; one that everybody left hangs where it was left.
-        if let Some(run) = running.as_ref().and_then(WeakShared::upgrade).filter(|run| run.peek().is_none()) {
+        // Only those who wait keep a run alive: what is over is not told again, what was left is not taken up again.
+        if let Some(run) = running.as_ref().and_then(WeakShared::upgrade) {
             return run;
         }
         let run = check_all(self.dependencies.clone(), Arc::clone(&self.clock)).boxed().shared();

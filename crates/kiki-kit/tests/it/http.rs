@@ -9,6 +9,7 @@ use http::{Request, StatusCode};
 use kiki_kit::config::{Config, Sources};
 use kiki_kit::service::{Dependency, Limits, Platform};
 use kiki_kit::shutdown::Shutdown;
+use kiki_types::Principal;
 use serde_json::json;
 
 use crate::support::{KEY, READER, World, ask, down, get, post, problem, text, value};
@@ -102,6 +103,13 @@ async fn an_operation_wants_its_permission() {
     grant.headers_mut().insert("x-internal-api-key", READER.parse().unwrap());
     let told = value(world.ask(grant).await).await;
     assert_eq!((&told["code"], &told["permission"]), (&json!("permission_denied"), &json!("consent:write")));
+}
+
+#[tokio::test]
+async fn who_is_known_inside_the_process_stays_who_they_are() {
+    let mut request = get("/items/1");
+    request.extensions_mut().insert(Arc::new(Principal::local_operator()));
+    assert_eq!(value(World::new().ask(request).await).await["who"], "operator");
 }
 
 #[tokio::test]

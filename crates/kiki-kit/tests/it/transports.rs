@@ -3,10 +3,10 @@
 use axum::Router;
 use axum::body::Body;
 use bytes::{Buf as _, BufMut as _};
-use http::Request;
 use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Request};
 use kiki_kit::authorisation::{Allowed, can};
-use kiki_kit::context::RequestContext;
+use kiki_kit::context::{REQUEST_ID, RequestContext};
 use kiki_kit::ids::CountingIds;
 use kiki_kit::inprocess::{Transport, in_process, over_network};
 use kiki_kit::problem::{GRPC_CODE_KEY, Problem};
@@ -92,10 +92,10 @@ async fn call(transport: Transport, path: &'static str, text: &str) -> Result<St
 
 async fn holds(transport: Transport, forbidden: Transport) {
     let greet = "/kiki.Sample/Greet";
-    let context = RequestContext::fresh(&CountingIds::default());
-    let id = context.request_id().to_owned();
+    let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static("order-17"))]);
+    let context = RequestContext::from_headers(&headers, &CountingIds::default());
     let greeted = context.scope(call(transport.clone(), greet, "")).await.unwrap();
-    assert_eq!(greeted, format!("engage in {id}"));
+    assert_eq!(greeted, "engage in order-17");
 
     let refused = call(transport.clone(), greet, "problem").await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "not agreed"));
