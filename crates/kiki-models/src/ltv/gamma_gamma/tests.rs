@@ -1,0 +1,157 @@
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::*;
+use crate::ltv::{BgNbd, Purchase, Summary, simulate};
+
+const SAMPLE: &str = include_str!("../../../../../examples/cdnow/CDNOW_sample.txt");
+
+/// Days as the sample has them: 1997 and 1998 have 365 each. The 1st of January 1997 is day 1.
+fn day(date: &str) -> i32 {
+    const BEFORE: [i32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let number = |part: &str| part.parse::<i32>().unwrap();
+    let month = usize::try_from(number(&date[4..6])).unwrap();
+    365 * (number(&date[..4]) - 1997) + BEFORE[month - 1] + number(&date[6..])
+}
+
+/// The sample's customers until the 30th of September 1997.
+fn cdnow() -> Vec<Summary> {
+    let mut customers: std::collections::BTreeMap<&str, Vec<Purchase>> = std::collections::BTreeMap::new();
+    for line in SAMPLE.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let micros = kiki_types::money::parse_micros(fields[4]).unwrap();
+        customers.entry(fields[1]).or_default().push(Purchase { day: day(fields[2]), micros });
+    }
+    customers.values().map(|purchases| Summary::of(purchases, day("19970930")).unwrap()).collect()
+}
+
+fn spends(customers: &[Summary]) -> Vec<Spend> {
+    customers.iter().filter_map(|one| Spend::new(&one.history().unwrap(), one.monetary())).collect()
+}
+
+/// The figures that lifetimes 0.11.3 documents for CDNOW, from spend summed by the day; note 025 has 6.25, 3.74, 15.44 too.
+#[test]
+fn the_fit_of_cdnow_is_the_published_one() {
+    let customers = cdnow();
+    let fit = GammaGamma::fit(&spends(&customers)).unwrap();
+    assert_eq!([fit.model.p, fit.model.q, fit.model.v].map(|value| format!("{value:.2}")), ["6.25", "3.74", "15.44"]);
+    assert_eq!((customers.len(), fit.customers), (2_357, 946));
+    // lifetimes, run on the same days: -4055.9177.
+    assert_eq!(format!("{:.4}", fit.log_likelihood), "-4055.9177");
+    assert!(fit.gradient < 1e-9 && fit.iterations < 30, "{fit:?}");
+}
+
+/// The sample's days give the same BG/NBD as the published summary, whose weeks are rounded.
+#[test]
+fn bgnbd_on_the_sample_itself_is_the_published_one() {
+    let histories: Vec<History> = cdnow().iter().map(|one| one.history().unwrap()).collect();
+    let fit = BgNbd::fit(&histories).unwrap();
+    let model = [fit.model.r(), fit.model.alpha(), fit.model.a(), fit.model.b()];
+    assert_eq!(model.map(|value| format!("{value:.3}")), ["0.243", "4.414", "0.793", "2.426"]);
+    assert_eq!(format!("{:.1}", fit.log_likelihood), "-9582.4");
+}
+
+/// lifetimes 0.11.3, `conditional_expected_average_profit` with the published parameters.
+#[test]
+fn expected_order_values_agree_with_lifetimes() {
+    let model = GammaGamma::new(6.25, 3.74, 15.44).unwrap();
+    for (frequency, monetary, should) in [
+        (2, 22.35, 24.663_713_910_761_157),
+        (0, 0.0, 35.218_978_102_189_78),
+        (1, 11.77, 18.916_852_057_842_05),
+        (29, 30.0, 30.077_721_615_305_18),
+        (7, 50.0, 49.128_844_912_884_49),
+    ] {
+        let is = model.expected_order_value(frequency, monetary);
+        assert!((is / should - 1.0).abs() < 1e-12, "{is} is not {should}");
+    }
+}
+
+#[test]
+fn the_parameters_that_made_the_customers_are_found_again() {
+    // With few purchases each, so that one customer's spread shows as well as the spread over customers.
+    let rare = BgNbd::new(2.0, 60.0, 0.5, 5.0).unwrap();
+    for (seed, (p, q, v)) in [(1, (6.25, 3.74, 15.44)), (2, (1.2, 2.5, 900.0)), (3, (3.0, 6.0, 2e6))] {
+        let made_by = GammaGamma::new(p, q, v).unwrap();
+        let mut random = StdRng::seed_from_u64(seed);
+        let customers = (0..30_000).map(|_| simulate(&rare, &made_by, 364, &mut || random.random()));
+        let spends: Vec<Spend> = customers.filter_map(|one| Spend::new(&one.history, one.monetary)).collect();
+        let fit = GammaGamma::fit(&spends).unwrap();
+        for (is, should) in [(fit.model.p, p), (fit.model.q, q), (fit.model.v, v)] {
+            assert!((is / should - 1.0).abs() < 0.15, "{made_by:?} {fit:?}");
+        }
+        assert!(fit.log_likelihood >= made_by.log_likelihood(&spends));
+    }
+}
+
+fn spend(frequency: f64, monetary: f64) -> Spend {
+    Spend::new(&History::new(frequency, 1.0, 2.0).unwrap(), monetary).unwrap()
+}
+
+#[test]
+fn data_that_determine_nothing_are_an_error_that_says_why() {
+    assert_eq!(GammaGamma::fit(&[]), Err(FitError::NoRepeats));
+    assert_eq!(GammaGamma::fit(&[spend(1.0, 5.0)]), Err(FitError::TooFewCustomers { customers: 1, least: 4 }));
+    let alike = GammaGamma::fit(&[spend(2.0, 9.99); 300]).unwrap_err();
+    assert!(matches!(alike, FitError::Undetermined { .. } | FitError::NotConverged { .. }), "{alike:?}");
+    // Customers whose mean is infinite.
+    let (rare, wild) = (BgNbd::new(2.0, 60.0, 0.5, 5.0).unwrap(), GammaGamma { p: 2.0, q: 0.6, v: 5.0 });
+    let mut random = StdRng::seed_from_u64(4);
+    let customers = (0..3_000).map(|_| simulate(&rare, &wild, 364, &mut || random.random()));
+    let spends: Vec<Spend> = customers.filter_map(|one| Spend::new(&one.history, one.monetary)).collect();
+    assert!(matches!(GammaGamma::fit(&spends), Err(FitError::InfiniteMean { q }) if (0.5..0.7).contains(&q)));
+}
+
+#[test]
+fn spend_is_learned_from_repeat_purchases_of_some_value_only() {
+    let none = History::new(0.0, 0.0, 5.0).unwrap();
+    let two = History::new(2.0, 3.0, 5.0).unwrap();
+    assert!(Spend::new(&two, 0.01).is_some());
+    assert_eq!(Spend::new(&none, 9.0), None);
+    for useless in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e14] {
+        assert_eq!(Spend::new(&two, useless), None, "{useless}");
+    }
+}
+
+#[test]
+fn parameters_are_read_back_and_checked() {
+    let model = GammaGamma::new(6.25, 3.74, 15.44).unwrap();
+    let json = serde_json::to_string(&model).unwrap();
+    assert_eq!(serde_json::from_str::<GammaGamma>(&json).unwrap(), model);
+    assert!(serde_json::from_str::<GammaGamma>(r#"{"p":6.25,"q":0.5,"v":15.44}"#).is_err());
+    assert_eq!(GammaGamma::new(6.25, 1.0, 15.44).unwrap_err().name, "q");
+    assert_eq!(GammaGamma::new(6.25, 3.74, f64::NAN).unwrap_err().name, "v");
+}
+
+proptest! {
+    #[test]
+    fn the_gradient_and_the_curvature_are_those_of_the_likelihood(
+        given in prop::collection::vec((1..40_u32, 0.01..500.0), 1..20),
+        at in [-2.0..3.0_f64, -2.0..3.0, -2.0..5.0],
+    ) {
+        let spends: Vec<Spend> = given.into_iter().map(|(x, monetary)| spend(x.into(), monetary)).collect();
+        let rows = Rows::group(&spends);
+        let exact = rows.surface(&at.map(f64::exp));
+        for i in 0..3 {
+            let moved = |by: f64| rows.surface(&std::array::from_fn(|j| if i == j { at[j] + by } else { at[j] }).map(f64::exp));
+            let (below, above) = (moved(-1e-5), moved(1e-5));
+            let scale = exact.value.abs().max(1.0) * 10.0;
+            let slope = (above.value - below.value) / 2e-5;
+            prop_assert!((exact.gradient[i] - slope).abs() < 1e-8 * scale, "{i}: {} {slope}", exact.gradient[i]);
+            for j in 0..3 {
+                let curve = (above.gradient[j] - below.gradient[j]) / 2e-5;
+                prop_assert!((exact.hessian[i][j] - curve).abs() < 1e-7 * scale, "{i} {j}: {:?} {curve}", exact.hessian[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn every_order_value_is_an_amount(
+        p in -13.8..13.8_f64, q in 1e-5..1e5, v in -20.0..30.0_f64, x in any::<u32>(), monetary in any::<f64>(),
+    ) {
+        let model = GammaGamma::new(p.exp(), 1.0 + q, v.exp()).unwrap();
+        let value = model.expected_order_value(x, monetary);
+        prop_assert!(value.is_finite() && value >= 0.0, "{value}");
+    }
+}

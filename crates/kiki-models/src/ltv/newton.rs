@@ -1,0 +1,303 @@
+//! Maximum likelihood by Newton's method, damped where the surface is not yet convex (Levenberg and Marquardt).
+//!
+//! It works in the logarithms of the parameters, so that they stay positive and the scale of time or money does not
+//! matter, on the mean log-likelihood of a customer, so that one tolerance fits all sizes. The first and the second
+//! derivatives are exact; [`Fit`] is returned only where the gradient vanishes and the curvature determines each parameter.
+
+use serde::Serialize;
+
+/// The gradient of a fit: no component of the mean log-likelihood's derivative by the logarithm of a parameter is larger.
+const GRADIENT_MAX: f64 = 1e-9;
+const ITERATIONS_MAX: u32 = 200;
+/// The largest change of a parameter in one step, as a logarithm.
+const STEP_MAX: f64 = 2.0;
+/// A parameter whose logarithm has a larger standard error is not determined: the data allow it to be e^5 = 150 times as
+/// large or as small. That of CDNOW's b, its largest, is 0.3.
+const LN_ERROR_MAX: f64 = 5.0;
+
+/// A model and how it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Fit<M> {
+    /// The model of the largest likelihood.
+    pub model: M,
+    /// The logarithm of that likelihood.
+    pub log_likelihood: f64,
+    /// Steps that were tried.
+    pub iterations: u32,
+    /// The largest component of the gradient that is left, a customer.
+    pub gradient: f64,
+    /// Customers that it was fitted to.
+    pub customers: u64,
+}
+
+/// Why no model fits the data.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum FitError {
+    /// Fewer customers than parameters.
+    #[error("{customers} customers are too few to fit a model of {least} parameters")]
+    TooFewCustomers {
+        /// Customers that could be used.
+        customers: u64,
+        /// How many it takes.
+        least: u64,
+    },
+    /// Nobody bought again, so nothing tells a slow customer from a lost one.
+    #[error("no customer has a repeat purchase within the calibration period")]
+    NoRepeats,
+    /// The likelihood does not tell one value of a parameter from another.
+    #[error(
+        "the data do not determine the parameter {parameter}: the likelihood is flat, or rises without end; more \
+         customers, or a longer period, may help"
+    )]
+    Undetermined {
+        /// The parameter, as the paper names it.
+        parameter: &'static str,
+    },
+    /// Orders differ so much that their mean over customers is infinite (q of at most 1).
+    #[error("the values of purchases differ too much: with q = {q:.3} their mean is infinite (it takes q > 1)")]
+    InfiniteMean {
+        /// The parameter q where the likelihood is largest.
+        q: f64,
+    },
+    /// The search ended before the gradient vanished.
+    #[error("the fit did not converge in {iterations} steps: the gradient is still {gradient:e}")]
+    NotConverged {
+        /// Steps that were tried.
+        iterations: u32,
+        /// The largest component of the gradient.
+        gradient: f64,
+    },
+}
+
+/// Minus the mean log-likelihood and its derivatives by the logarithms of the parameters.
+#[derive(Clone, Debug)]
+pub(super) struct Surface<const N: usize> {
+    pub(super) value: f64,
+    pub(super) gradient: [f64; N],
+    pub(super) hessian: [[f64; N]; N],
+}
+
+impl<const N: usize> Surface<N> {
+    /// From the sums over `customers` of the log-likelihood and its derivatives by the parameters themselves; of
+    /// `hessian` only the part where the column is not left of the diagonal is read.
+    pub(super) fn from_natural(
+        parameters: &[f64; N],
+        customers: f64,
+        value: f64,
+        gradient: &[f64; N],
+        hessian: &[[f64; N]; N],
+    ) -> Self {
+        let by_ln: [f64; N] = std::array::from_fn(|i| -gradient[i] * parameters[i] / customers);
+        let second = |i: usize, j: usize| -hessian[i.min(j)][i.max(j)] * parameters[i] * parameters[j] / customers;
+        let diagonal = |i: usize, j: usize| if i == j { by_ln[i] } else { 0.0 };
+        Self {
+            value: -value / customers,
+            gradient: by_ln,
+            hessian: std::array::from_fn(|i| std::array::from_fn(|j| second(i, j) + diagonal(i, j))),
+        }
+    }
+
+    fn steepest(&self) -> f64 {
+        largest(&self.gradient)
+    }
+
+    fn is_finite(&self) -> bool {
+        self.value.is_finite() && self.hessian.iter().flatten().chain(&self.gradient).all(|number| number.is_finite())
+    }
+
+    /// The step that would end at the minimum of the surface's own parabola, damped by `damping`, and how much it
+    /// promises; `None` where the damped parabola has no minimum.
+    fn step(&self, damping: f64) -> Option<([f64; N], f64)> {
+        let mut damped = self.hessian;
+        for (i, row) in damped.iter_mut().enumerate() {
+            row[i] += damping * self.hessian[i][i].abs().max(1e-6);
+        }
+        let factor = cholesky(&damped)?;
+        let newton = solve(&factor, &self.gradient.map(|slope| -slope));
+        let shortened = (STEP_MAX / largest(&newton).max(f64::MIN_POSITIVE)).min(1.0);
+        let step = newton.map(|change| change * shortened);
+        let linear: f64 = (0..N).map(|i| self.gradient[i] * step[i]).sum();
+        let square: f64 = (0..N).map(|i| (0..N).map(|j| step[i] * self.hessian[i][j] * step[j]).sum::<f64>()).sum();
+        let promised = -linear - 0.5 * square;
+        (promised > 0.0).then_some((step, promised))
+    }
+}
+
+/// Where the likelihood is largest.
+pub(super) struct Optimum<const N: usize> {
+    pub(super) parameters: [f64; N],
+    pub(super) value: f64,
+    pub(super) gradient: f64,
+    pub(super) iterations: u32,
+}
+
+/// A search: where from, and which parameters it moves.
+pub(super) struct Search<'a, const N: usize> {
+    pub(super) names: [&'static str; N],
+    pub(super) start: [f64; N],
+    /// The least and largest values that each may take.
+    pub(super) within: [(f64, f64); N],
+    pub(super) customers: f64,
+    pub(super) surface: &'a dyn Fn(&[f64; N]) -> Surface<N>,
+}
+
+impl<const N: usize> Search<'_, N> {
+    /// Walks down to the minimum.
+    pub(super) fn run(&self) -> Result<Optimum<N>, FitError> {
+        let mut at = self.start.map(f64::ln);
+        let mut here = (self.surface)(&self.start);
+        let mut damping = 0.0_f64;
+        for iterations in 0..ITERATIONS_MAX {
+            if here.is_finite() && here.steepest() <= GRADIENT_MAX {
+                return self.accept(&at, &here, iterations);
+            }
+            let Some((step, promised)) = here.step(damping) else {
+                damping = raised(damping);
+                continue;
+            };
+            let next: [f64; N] = std::array::from_fn(|i| at[i] + step[i]);
+            let there = (self.surface)(&next.map(f64::exp));
+            let gained = here.value - there.value;
+            // So near the minimum the values are equal to the last digit; the gradient still tells them apart.
+            let level = promised <= 1e-13 * here.value.abs().max(1.0);
+            let better = if level { there.steepest() < here.steepest() } else { gained >= 1e-4 * promised };
+            if !there.is_finite() || !better {
+                damping = raised(damping);
+                continue;
+            }
+            damping = if level || gained > 0.5 * promised { lowered(damping) } else { raised(damping) };
+            (at, here) = (next, there);
+            self.check_range(&at)?;
+        }
+        Err(FitError::NotConverged { iterations: ITERATIONS_MAX, gradient: here.steepest() })
+    }
+
+    fn check_range(&self, at: &[f64; N]) -> Result<(), FitError> {
+        let outside = (0..N).find(|&i| at[i] < self.within[i].0.ln() || at[i] > self.within[i].1.ln());
+        outside.map_or(Ok(()), |i| Err(FitError::Undetermined { parameter: self.names[i] }))
+    }
+
+    fn accept(&self, at: &[f64; N], here: &Surface<N>, iterations: u32) -> Result<Optimum<N>, FitError> {
+        let undetermined = |i: usize| FitError::Undetermined { parameter: self.names[i] };
+        let flattest = (0..N).min_by(|&i, &j| here.hessian[i][i].total_cmp(&here.hessian[j][j])).unwrap_or(0);
+        let factor = cholesky(&here.hessian).ok_or_else(|| undetermined(flattest))?;
+        for i in 0..N {
+            let unit = std::array::from_fn(|j| if i == j { 1.0 } else { 0.0 });
+            let variance = solve(&factor, &unit)[i] / self.customers;
+            if variance.is_nan() || variance > LN_ERROR_MAX * LN_ERROR_MAX {
+                return Err(undetermined(i));
+            }
+        }
+        Ok(Optimum { parameters: at.map(f64::exp), value: here.value, gradient: here.steepest(), iterations })
+    }
+}
+
+/// Searches from each of `starts` until one ends in a minimum; else tells how the first one ended.
+pub(super) fn first_minimum<const N: usize>(
+    starts: &[[f64; N]],
+    search: impl Fn([f64; N]) -> Result<Optimum<N>, FitError>,
+) -> Result<Optimum<N>, FitError> {
+    let mut first_error = None;
+    for &start in starts {
+        match search(start) {
+            Ok(optimum) => return Ok(optimum),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(first_error.unwrap_or(FitError::NotConverged { iterations: 0, gradient: f64::INFINITY }))
+}
+
+fn raised(damping: f64) -> f64 {
+    (damping * 8.0).max(1e-3)
+}
+
+fn lowered(damping: f64) -> f64 {
+    if damping < 1e-4 { 0.0 } else { damping / 8.0 }
+}
+
+fn largest<const N: usize>(numbers: &[f64; N]) -> f64 {
+    numbers.iter().fold(0.0, |largest, number| if number.is_nan() { f64::NAN } else { number.abs().max(largest) })
+}
+
+/// The lower triangle L with L Lᵀ = `matrix`; `None` unless the matrix is positive definite.
+fn cholesky<const N: usize>(matrix: &[[f64; N]; N]) -> Option<[[f64; N]; N]> {
+    let mut lower = [[0.0; N]; N];
+    for i in 0..N {
+        for j in 0..=i {
+            let rest: f64 = matrix[i][j] - (0..j).map(|k| lower[i][k] * lower[j][k]).sum::<f64>();
+            if i == j {
+                if rest.is_nan() || rest <= 1e-14 * matrix[i][i].abs() {
+                    return None;
+                }
+                lower[i][i] = rest.sqrt();
+            } else {
+                lower[i][j] = rest / lower[j][j];
+            }
+        }
+    }
+    Some(lower)
+}
+
+/// x with L Lᵀ x = `right`.
+fn solve<const N: usize>(lower: &[[f64; N]; N], right: &[f64; N]) -> [f64; N] {
+    let mut x = *right;
+    for i in 0..N {
+        x[i] = (x[i] - (0..i).map(|k| lower[i][k] * x[k]).sum::<f64>()) / lower[i][i];
+    }
+    for i in (0..N).rev() {
+        x[i] = (x[i] - (i + 1..N).map(|k| lower[k][i] * x[k]).sum::<f64>()) / lower[i][i];
+    }
+    x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(surface: &dyn Fn(&[f64; 2]) -> Surface<2>) -> Result<Optimum<2>, FitError> {
+        let within = [(1e-6, 1e6); 2];
+        Search { names: ["x", "y"], start: [1.0, 1.0], within, customers: 100.0, surface }.run()
+    }
+
+    /// A narrow curved valley in ln x, ln y with its minimum at (3, 0.5).
+    fn valley(at: &[f64; 2]) -> Surface<2> {
+        let (u, v) = ((at[0] / 3.0).ln(), (at[1] / 0.5).ln());
+        let bend = v - u * u;
+        Surface {
+            value: 100.0 * bend * bend + u * u,
+            gradient: [-400.0 * bend * u + 2.0 * u, 200.0 * bend],
+            hessian: [[1200.0 * u * u - 400.0 * v + 2.0, -400.0 * u], [-400.0 * u, 200.0]],
+        }
+    }
+
+    #[test]
+    fn the_bottom_of_a_curved_valley_is_found() {
+        let found = search(&valley).unwrap();
+        assert!((found.parameters[0] - 3.0).abs() < 1e-8 && (found.parameters[1] - 0.5).abs() < 1e-8);
+        assert!(found.gradient <= GRADIENT_MAX && found.iterations < 50, "{}", found.iterations);
+    }
+
+    #[test]
+    fn a_parameter_that_changes_nothing_is_named() {
+        let flat = |at: &[f64; 2]| {
+            let u = at[0].ln() - 1.0;
+            Surface { value: u * u, gradient: [2.0 * u, 0.0], hessian: [[2.0, 0.0], [0.0, 0.0]] }
+        };
+        assert_eq!(search(&flat).err(), Some(FitError::Undetermined { parameter: "y" }));
+    }
+
+    #[test]
+    fn a_parameter_that_runs_away_is_named() {
+        let slope = |at: &[f64; 2]| {
+            let (u, v) = (at[0].ln() - 1.0, at[1].ln());
+            Surface { value: u * u - v, gradient: [2.0 * u, -1.0], hessian: [[2.0, 0.0], [0.0, 1e-3]] }
+        };
+        assert_eq!(search(&slope).err(), Some(FitError::Undetermined { parameter: "y" }));
+    }
+
+    #[test]
+    fn a_surface_that_is_nowhere_a_number_does_not_converge() {
+        let nowhere = |_: &[f64; 2]| Surface { value: f64::NAN, gradient: [f64::NAN; 2], hessian: [[f64::NAN; 2]; 2] };
+        assert!(matches!(search(&nowhere), Err(FitError::NotConverged { .. })));
+    }
+}
