@@ -5,19 +5,22 @@
 //! as not set. Secrets are in nothing that can be printed.
 
 mod check;
+mod merge;
 mod mistake;
+mod secret;
 mod settings;
 mod show;
 mod sources;
 mod value;
 
 pub use mistake::{Mistake, Mistakes};
+pub use secret::{Secret, SecretUrl};
 pub use settings::{Config, SETTINGS, Secrecy, Setting};
 pub use show::default_toml;
 pub use sources::{FILE_VARIABLE, Flag, Origin, Sources, Text};
-pub use value::{Environment, LogFormat, Secret, SecretUrl};
+pub use value::{Environment, LogFormat};
 
-use sources::Values;
+use merge::Values;
 
 /// A valid configuration and where it came from.
 #[derive(Clone, Debug)]

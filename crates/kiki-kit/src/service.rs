@@ -8,7 +8,7 @@
 //!     .build();
 //! ```
 //!
-//! One [layer](layer) does what every request needs: ids, trace, metrics, log, limits, authentication. Each path below
+//! One layer does what every request needs: ids, trace, metrics, log, limits, authentication. Each path below
 //! `/health`, `/metrics` and `/openapi.json` is public and outside the bound on concurrent requests, so that a busy
 //! service can still say that it is alive. HTTP and gRPC share the port and the layer.
 

@@ -1,8 +1,9 @@
 //! What no setting shows alone: pairs that contradict each other, and pairs that work but are risky.
 
+use super::merge::Values;
 use super::mistake::Mistake;
 use super::settings::Config;
-use super::sources::{Origin, Values};
+use super::sources::Origin;
 use super::value::Environment;
 use crate::server::Trust;
 

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use super::merge::Value;
+use super::secret::without_password;
 use super::settings::{Secrecy, Setting};
-use super::sources::{Origin, Value};
-use super::value::without_password;
+use super::sources::Origin;
 
 /// One mistake: one line, which names the place, the value and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]

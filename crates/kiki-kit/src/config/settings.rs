@@ -9,11 +9,12 @@ use http::Uri;
 use http::uri::Authority;
 use kiki_types::Currency;
 
+use super::merge::Values;
 use super::mistake::Mistake;
-use super::sources::Values;
+use super::secret::{Secret, SecretUrl};
 use super::value::{
-    Environment, LogFormat, Secret, SecretUrl, address, amount, bytes, currency, filter, host, optional, path, phone,
-    port, seconds, secret, secret_url, service_url, spelled, whole_days, window,
+    Environment, LogFormat, address, amount, bytes, currency, filter, host, optional, path, phone, port, seconds,
+    secret, secret_url, service_url, spelled, whole_days, window,
 };
 use crate::server::Trust;
 

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::merge::Values;
 use super::mistake::shown;
 use super::settings::{SETTINGS, Setting};
-use super::sources::Values;
 
 /// A line per setting: its variable, what may be shown of its value, where it came from.
 pub(super) fn describe(values: &Values) -> String {

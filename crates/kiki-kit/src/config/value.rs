@@ -1,8 +1,7 @@
-//! How each kind of value is read from its text, and the types that hold secrets.
+//! How each kind of value is read from its text.
 //!
 //! A reader answers `None` for what is not of its kind; the setting's declaration says what was expected.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,8 +10,8 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::Authority;
 use kiki_types::{Currency, money};
-use zeroize::Zeroizing;
 
+use super::secret::{Secret, SecretUrl};
 use crate::server::Trust;
 use crate::telemetry;
 
@@ -36,70 +35,6 @@ pub enum LogFormat {
     Json,
     /// For people.
     Pretty,
-}
-
-/// A text that is in nothing that can be printed, and wiped when it is dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// The text itself: to be handed on, never to be kept or shown.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
-/// An address that may hold a password, which is in nothing that can be printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretUrl(Zeroizing<String>);
-
-impl SecretUrl {
-    /// The address with its password: to be handed on, never to be kept or shown.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_password(&self.0))
-    }
-}
-
-impl fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// `url` with `***` for its password, whether it is before the host or among the parameters.
-pub(super) fn without_password(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let (place, parameters) = rest.split_once('?').map_or((rest, None), |(place, rest)| (place, Some(rest)));
-    let place = match place.rsplit_once('@') {
-        Some((user, host)) => format!("{}:***@{host}", user.split(':').next().unwrap_or_default()),
-        None => place.to_owned(),
-    };
-    let hide = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if is_secret_name(name) => format!("{name}=***"),
-        _ => pair.to_owned(),
-    };
-    let parameters = parameters.map(|all| format!("?{}", all.split('&').map(hide).collect::<Vec<_>>().join("&")));
-    let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
-    format!("{scheme}{place}{}", parameters.unwrap_or_default())
-}
-
-fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["pass", "secret", "token", "key"].into_iter().any(|part| name.contains(part))
 }
 
 /// Reads with `parse` what is not empty.
@@ -134,14 +69,14 @@ pub(super) fn seconds(text: &str) -> Option<Duration> {
 
 pub(super) fn secret(text: &str) -> Option<Secret> {
     let sane = text.len() >= SECRET_BYTES_MIN && text.bytes().all(|byte| byte.is_ascii_graphic());
-    sane.then(|| Secret(text.to_owned().into()))
+    sane.then(|| Secret::new(text))
 }
 
 /// A number in international form (E.164).
 pub(super) fn phone(text: &str) -> Option<Secret> {
     let digits = text.strip_prefix('+')?;
     let sane = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    sane.then(|| Secret(text.to_owned().into()))
+    sane.then(|| Secret::new(text))
 }
 
 pub(super) fn filter(text: &str) -> Option<String> {
@@ -150,7 +85,7 @@ pub(super) fn filter(text: &str) -> Option<String> {
 
 pub(super) fn secret_url(text: &str) -> Option<SecretUrl> {
     let sane = text.len() <= 4_096 && text.bytes().all(|byte| byte.is_ascii_graphic()) && text.contains(':');
-    sane.then(|| SecretUrl(text.to_owned().into()))
+    sane.then(|| SecretUrl::new(text))
 }
 
 pub(super) fn amount(text: &str) -> Option<i64> {
@@ -223,20 +158,6 @@ impl FromStr for Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_shown_without_its_password() {
-        for (url, shown) in [
-            ("postgres://kiki:hunter2@db:5432/kiki", "postgres://kiki:***@db:5432/kiki"),
-            ("postgres://kiki:hun@ter2@db/kiki", "postgres://kiki:***@db/kiki"),
-            ("postgres://db/kiki?user=kiki&password=hunter2", "postgres://db/kiki?user=kiki&password=***"),
-            ("redis://:hunter2@cache:6379/0", "redis://:***@cache:6379/0"),
-            ("kiki:hunter2@cache:6379", "kiki:***@cache:6379"),
-            ("sqlite://kiki.db?mode=rwc", "sqlite://kiki.db?mode=rwc"),
-        ] {
-            assert_eq!(secret_url(url).unwrap().to_string(), shown);
-        }
-    }
 
     #[test]
     fn a_window_is_whole_seconds_however_they_are_written() {
