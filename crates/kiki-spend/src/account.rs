@@ -67,9 +67,8 @@ impl Accounts {
         }
     }
 
-    /// Whether `path` can be added when a tenant may have `most` accounts.
-    pub(crate) fn has_room(&self, path: &str, most: u32) -> bool {
-        let (nearest, missing) = self.deepest(path);
+    /// Whether `missing` accounts can be added below `nearest` when a tenant may have `most`.
+    pub(crate) fn has_room(&self, nearest: Option<u32>, missing: u32, most: u32) -> bool {
         let tree = nearest.map_or(0, |index| self.get(self.get(index).root).tree);
         missing == 0 || tree.saturating_add(missing) <= most
     }
@@ -134,6 +133,10 @@ mod tests {
         let held = |path: &str| accounts.get(accounts.deepest(path).0.unwrap()).held;
         assert_eq!([held("t"), held("t/a"), held("t/a/x"), held("t/b"), held("t/b/none")], [7, 0, 0, 7, 7]);
         assert_eq!(accounts.get(0).tree, 4);
-        assert!(accounts.has_room("t/c", 5) && !accounts.has_room("t/c/d", 5) && accounts.has_room("t/a", 0));
+        let has_room = |path: &str, most| {
+            let (nearest, missing) = accounts.deepest(path);
+            accounts.has_room(nearest, missing, most)
+        };
+        assert!(has_room("t/c", 5) && !has_room("t/c/d", 5) && has_room("t/a", 0));
     }
 }

@@ -167,7 +167,8 @@ impl State {
         if known.is_none() && self.limits.len() >= self.bounds.limits as usize {
             return Outcome::Exhausted { of: Bound::Limits };
         }
-        if !self.accounts.has_room(path, self.bounds.accounts_per_tenant) {
+        let (nearest, missing) = self.accounts.deepest(path);
+        if !self.accounts.has_room(nearest, missing, self.bounds.accounts_per_tenant) {
             return Outcome::Exhausted { of: Bound::Accounts };
         }
         let account = self.accounts.intern(path);
@@ -206,24 +207,27 @@ impl State {
         if !valid {
             return repeat(Outcome::Invalid);
         }
-        if let Err(of) = self.make_room(request) {
+        let (nearest, missing) = self.accounts.deepest(&request.path);
+        if let Err(of) = self.make_room(nearest, missing) {
             return repeat(Outcome::Exhausted { of });
         }
-        let refused_by = self.refusals(&request.path, request.amount, request.consent);
+        let refused_by = self.refusals(nearest, request.amount, request.consent);
         let first = match (refused_by.is_empty(), request.capture) {
             (false, _) => First::Denied(refused_by.into()),
             (true, false) => First::Held,
             (true, true) => First::Captured,
         };
-        Applied { outcome: self.admit(request, first), is_new: true }
+        let account = nearest.filter(|_| missing == 0);
+        Applied { outcome: self.admit(request, account, first), is_new: true }
     }
 
-    /// Whether the authorization fits; forgets the longest ended one of the tenant if that makes it fit.
-    fn make_room(&mut self, request: &Authorize) -> Result<(), Bound> {
-        if !self.accounts.has_room(&request.path, self.bounds.accounts_per_tenant) {
+    /// Whether one more authorization and `missing` accounts below `nearest` fit; forgets the longest ended
+    /// authorization of the tenant if that makes it fit.
+    fn make_room(&mut self, nearest: Option<u32>, missing: u32) -> Result<(), Bound> {
+        if !self.accounts.has_room(nearest, missing, self.bounds.accounts_per_tenant) {
             return Err(Bound::Accounts);
         }
-        let root = self.accounts.deepest(&request.path).0.map(|nearest| self.accounts.get(nearest).root);
+        let root = nearest.map(|nearest| self.accounts.get(nearest).root);
         let Some(tenant) = root.and_then(|root| self.tenants.get_mut(&root)) else { return Ok(()) };
         if tenant.authorizations < self.bounds.authorizations_per_tenant {
             return Ok(());
@@ -249,9 +253,9 @@ impl State {
     }
 
     /// The names of what refuses, in order.
-    fn refusals(&mut self, path: &str, amount: i64, consent: Option<(Digest, Purpose)>) -> Vec<Arc<str>> {
+    fn refusals(&mut self, nearest: Option<u32>, amount: i64, consent: Option<(Digest, Purpose)>) -> Vec<Arc<str>> {
         let mut refused_by = Vec::new();
-        for node in self.accounts.upwards(self.accounts.deepest(path).0) {
+        for node in self.accounts.upwards(nearest) {
             for &index in &node.limits {
                 let limit = &mut self.limits[index as usize];
                 if limit.refuses(self.now, amount, node.held) {
@@ -267,20 +271,24 @@ impl State {
     }
 
     /// Takes the money if `first` says so, and keeps what a later command may ask for.
-    fn admit(&mut self, request: &Authorize, first: First) -> Outcome {
+    fn admit(&mut self, request: &Authorize, account: Option<u32>, first: First) -> Outcome {
         let until = self.now.saturating_add(request.ttl_ms);
         let is_held = first == First::Held;
-        if first == First::Captured {
-            let account = self.accounts.intern(&request.path);
+        let is_kept = is_held || request.key.is_some();
+        // Only what takes money or is kept makes an account.
+        let account = match account {
+            None if is_kept || first == First::Captured => Some(self.accounts.intern(&request.path)),
+            account => account,
+        };
+        if let (First::Captured, Some(account)) = (&first, account) {
             self.book(account, request.amount);
         }
-        if !is_held && request.key.is_none() {
+        let (true, Some(account)) = (is_kept, account) else {
             return match first {
                 First::Denied(refused_by) => Outcome::Denied { refused_by },
                 First::Held | First::Captured => Outcome::Captured,
             };
-        }
-        let account = self.accounts.intern(&request.path);
+        };
         let record = Record::new(request, account, until, first);
         let outcome = record.first_answer();
         let slot = self.records.insert(record);
