@@ -73,7 +73,6 @@ impl Deriver {
         let log = checkpoint::log_dir(dir);
         files::create_dirs(&log)?;
         let views = Views::open(dir, options.retention_days)?;
-        files::sync_dir(dir)?;
         let signed = match Checkpoint::load(dir, Some(key.verifier()))? {
             Some(checkpoint) => checkpoint,
             None => sign(dir, &key, &Edge::default())?,
@@ -236,12 +235,10 @@ impl<'a> TileWriter<'a> {
 
     fn prepare(&mut self, tile: TileId, hashes: &[Hash]) -> Result<(), Error> {
         let path = tile.path_at_width(self.log, hashes.len());
-        for dir in path.ancestors().skip(1).take_while(|dir| dir.starts_with(self.log)) {
-            if !self.dirs.insert(dir.to_owned()) {
-                break;
-            }
+        if let Some(dir) = path.parent().filter(|dir| !self.dirs.contains(*dir)) {
+            files::create_dirs(dir)?;
+            self.dirs.insert(dir.to_owned());
         }
-        path.parent().map_or(Ok(()), files::create_dirs)?;
         files::prepare(&path, hashes.as_flattened())?;
         self.tiles.push(path);
         Ok(())

@@ -13,9 +13,31 @@ pub(crate) const UNFINISHED: &str = ".tmp";
 #[cfg(target_os = "linux")]
 const FILES_SYNCED_ONE_BY_ONE_MAX: usize = 4;
 
-/// Makes `dir` and what is missing above it, for the owner only.
+/// Makes `dir` and what is missing above it, for the owner only, durably.
 pub(crate) fn create_dirs(dir: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(Error::io(dir))
+    let mut missing = Vec::new();
+    for ancestor in dir.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty()) {
+        if fs::exists(ancestor).map_err(Error::io(ancestor))? {
+            break;
+        }
+        missing.push(ancestor);
+    }
+    for dir in missing.iter().rev() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(Error::io(dir))?;
+        dir.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)?;
+    }
+    Ok(())
+}
+
+/// Makes durable what a process that was killed only wrote, and lets the file be read from the disk: after an fsync that
+/// failed, the cache may show what the disk does not hold.
+pub(crate) fn settle(path: &Path) -> Result<(), Error> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    file.sync_all().map_err(Error::io(path))?;
+    // Advice: a file system without a disk behind it does not follow it, and need not.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    Ok(())
 }
 
 /// Makes the names in `dir` durable.

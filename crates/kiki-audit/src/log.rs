@@ -84,9 +84,9 @@ impl Log {
     pub fn open(dir: &Path, options: &Options) -> Result<(Self, Opened), OpenError> {
         let directory = segments::directory(dir);
         files::create_dirs(&directory)?;
-        files::sync_dir(dir)?;
         let lock = lock(&dir.join("lock"))?;
         let checkpoint = Checkpoint::load(dir, options.key.as_ref())?;
+        segments::list(dir)?.last().map_or(Ok(()), |segment| files::settle(&segment.path))?;
         let recovered = recover::check(dir, options.check_from, checkpoint.as_ref())?;
         if options.key.is_some() && checkpoint.is_none() && recovered.len > 0 {
             let place = Place::file(&checkpoint::path(dir));
@@ -96,6 +96,8 @@ impl Log {
             Some((segment, end)) => (reopen(segment, *end)?, *end),
             None => create(&Segment::new(dir, 0))?,
         };
+        // A process that was killed may not have come to this.
+        [directory.as_path(), dir].into_iter().try_for_each(files::sync_dir)?;
         let log = Self {
             dir: dir.to_owned(),
             segment_bytes_max: options.segment_bytes_max,
@@ -159,8 +161,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Opens a segment for appending after its first `end` bytes, which become durable before anything is built on them:
-/// a killed process may have left them written only.
+/// Opens a segment for appending after its first `end` bytes. What is behind them is cut, durably.
 fn reopen(segment: &Segment, end: u64) -> Result<File, Error> {
     let open = || {
         let file = files::private().append(true).open(&segment.path)?;
