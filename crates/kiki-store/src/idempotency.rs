@@ -9,6 +9,7 @@
 
 use kiki_types::{TenantId, UnixMillis};
 use sha2::{Digest as _, Sha256};
+use uuid::{Builder, Uuid};
 
 use crate::{Columns as _, Store, StoreError, Tx};
 
@@ -42,6 +43,23 @@ impl Key {
         }
         let (key_hash, request_hash) = (hash(key.as_bytes()), hash(request));
         Ok(Self { tenant: tenant.clone(), scope, key_hash, request_hash })
+    }
+
+    /// An id (UUIDv8) that this key and request give every time: for an effect that reaches out under an id of its own
+    /// and is repeated after a crash.
+    #[must_use]
+    pub fn derived_id(&self) -> Uuid {
+        let digest = Sha256::new()
+            .chain_update(self.tenant.as_str())
+            .chain_update([0])
+            .chain_update(self.scope)
+            .chain_update([0])
+            .chain_update(&self.key_hash)
+            .chain_update(&self.request_hash)
+            .finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Builder::from_custom_bytes(bytes).into_uuid()
     }
 }
 

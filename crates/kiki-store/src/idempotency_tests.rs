@@ -33,6 +33,22 @@ fn a_key_is_short_visible_text() {
     }
 }
 
+#[test]
+fn a_derived_id_depends_on_everything_that_makes_the_key() {
+    let ids = [
+        key("acme", "k", "a"),
+        key("acme", "k", "b"),
+        key("acme", "j", "a"),
+        key("globex", "k", "a"),
+        Key::new(&"acme".parse().unwrap(), "test.delete", "k", b"a").unwrap(),
+    ]
+    .map(|key| key.derived_id());
+    let distinct: std::collections::HashSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len());
+    assert_eq!(key("acme", "k", "a").derived_id(), ids[0]);
+    assert_eq!(ids[0].get_version_num(), 8);
+}
+
 #[tokio::test]
 async fn a_key_is_fresh_then_in_progress_then_answered_and_conflicts_with_another_request() {
     on_both(async |db| {
