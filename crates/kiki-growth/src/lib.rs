@@ -1,1 +1,4 @@
 //! Growth services: value (SyncValue) and engage (SyncEngage).
+
+pub mod engage;
+pub mod value;

@@ -1,0 +1,111 @@
+//! What can go wrong in engage, and how it is told.
+
+use std::time::Duration;
+
+use kiki_kit::problem::{GRPC_FIELD_KEY, Problem};
+use kiki_store::StoreError;
+use tonic::Status;
+
+use super::customers::ValueAway;
+use super::gate::GateError;
+use super::message::WrongStep;
+
+/// When a caller may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Why engage did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EngageError {
+    /// A field is wrong.
+    #[error("{field}: {why}")]
+    Invalid { field: &'static str, why: String },
+    /// The tenant has no such thing.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The key came before with another request.
+    #[error("the idempotency key came before with another request")]
+    KeyConflict,
+    /// The same request is being worked on.
+    #[error("the request with this idempotency key is in progress")]
+    KeyInProgress,
+    /// Shield did not answer. Nothing was sent.
+    #[error("shield is away: {0}")]
+    ShieldAway(String),
+    /// Shield will not take what it was asked.
+    #[error("shield rejected the request: {}", .0.message())]
+    ShieldRejected(Status),
+    /// The value service did not answer.
+    #[error(transparent)]
+    ValueAway(#[from] ValueAway),
+    /// Other campaigns are being run.
+    #[error("too many campaigns are being run")]
+    TooManyRuns,
+    /// The process is ending, or the task was let go.
+    #[error("the service is ending")]
+    Ending,
+    /// A message was asked to take a step that it cannot take.
+    #[error(transparent)]
+    WrongStep(#[from] WrongStep),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl EngageError {
+    pub(super) fn invalid(field: &'static str, why: impl Into<String>) -> Self {
+        Self::Invalid { field, why: why.into() }
+    }
+}
+
+impl From<GateError> for EngageError {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Away(why) => Self::ShieldAway(why),
+            GateError::Rejected(status) => Self::ShieldRejected(status),
+        }
+    }
+}
+
+impl From<EngageError> for Problem {
+    fn from(error: EngageError) -> Self {
+        match error {
+            EngageError::Invalid { field, why } => Self::invalid(field, why),
+            EngageError::NotFound(what) => Self::not_found(what),
+            EngageError::KeyConflict => {
+                Self::conflict("idempotency_conflict", "The Idempotency-Key came before with another request.")
+            }
+            EngageError::KeyInProgress => {
+                Self::conflict("idempotency_in_progress", "The same request is being worked on. Ask again later.")
+            }
+            EngageError::ShieldAway(why) => {
+                tracing::warn!(why, "shield is away");
+                Self::unavailable("shield_unavailable", "Shield does not answer, so nothing was sent.", RETRY_AFTER)
+            }
+            EngageError::ShieldRejected(status) => shield_rejected(&status),
+            EngageError::ValueAway(error) => {
+                tracing::warn!(%error, "the value service is away");
+                Self::unavailable("value_unavailable", "The value service does not answer.", RETRY_AFTER)
+            }
+            EngageError::TooManyRuns => {
+                Self::unavailable("too_many_runs", "Other campaigns are being run. Ask again later.", RETRY_AFTER)
+            }
+            EngageError::Ending => Self::unavailable("ending", "The service is ending.", RETRY_AFTER),
+            EngageError::WrongStep(error) => Self::internal(&error),
+            EngageError::Store(error) if error.is_unavailable() => {
+                tracing::warn!(%error, "the database is away");
+                Self::unavailable("store_unavailable", "The database does not answer.", RETRY_AFTER)
+            }
+            EngageError::Store(error) => Self::internal(&error),
+        }
+    }
+}
+
+/// Shield names the field that it did not like, in words that are meant for callers.
+fn shield_rejected(status: &Status) -> Problem {
+    let field = status.metadata().get(GRPC_FIELD_KEY).and_then(|field| field.to_str().ok());
+    let problem = Problem::malformed(format!("Shield refuses the request: {}", status.message()));
+    match field {
+        Some(field) => problem.with_field(field),
+        None => problem,
+    }
+}

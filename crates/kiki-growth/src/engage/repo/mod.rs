@@ -1,0 +1,6 @@
+//! All SQL of engage. Every function takes the tenant.
+
+pub(super) mod campaigns;
+pub(super) mod messages;
+#[cfg(test)]
+mod tests;

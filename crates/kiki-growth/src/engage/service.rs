@@ -1,0 +1,155 @@
+//! Creating campaigns and looking at them.
+
+use http::StatusCode;
+use kiki_store::idempotency::{self, Begin, Key, Response};
+use kiki_types::TenantId;
+use kiki_types::event::Outcome;
+use kiki_types::id::CampaignId;
+
+use super::Engage;
+use super::audit::{self, Actor, Entry};
+use super::campaign::{Campaign, budget_id};
+use super::error::EngageError;
+use super::input::NewCampaign;
+use super::repo::{campaigns, messages};
+use super::view::{CampaignDetail, CampaignPage, CampaignView};
+
+impl Engage {
+    /// Defines the campaign's budget at shield, then keeps the campaign. The answer to `key`, if there is one, is given
+    /// again to a repeat. A crash in between leaves a budget that a repeat with the same key finds.
+    pub(super) async fn create(
+        &self,
+        actor: &Actor,
+        new: NewCampaign,
+        key: Option<Key>,
+    ) -> Result<Response, EngageError> {
+        let needs = &self.needs;
+        let id = key.as_ref().map_or_else(|| CampaignId::new(&*needs.ids), |key| key.derived_id().into());
+        let campaign = new.check(id, needs.clock.now())?;
+        if let Some(answer) = self.begin_key(key.as_ref()).await? {
+            return Ok(answer);
+        }
+        let created = self.create_once(actor, &campaign, key.as_ref()).await;
+        if created.is_err() {
+            self.abandon_key(key.as_ref()).await;
+        }
+        created
+    }
+
+    async fn create_once(
+        &self,
+        actor: &Actor,
+        campaign: &Campaign,
+        key: Option<&Key>,
+    ) -> Result<Response, EngageError> {
+        let needs = &self.needs;
+        let gate = self.gate(&actor.tenant)?;
+        gate.define_budget(&budget_id(campaign.id()), &campaign.offer.account, campaign.budget).await?;
+        let now = needs.clock.now();
+        let response = json(StatusCode::CREATED, &CampaignView::new(campaign, &[], now))?;
+        let mut tx = needs.store.begin().await?;
+        campaigns::insert(&mut tx, &actor.tenant, campaign).await?;
+        let entry = Entry {
+            event_type: "campaign.create",
+            resource: format!("campaigns/{}", campaign.id()),
+            outcome: Outcome::Allowed,
+            reason: String::new(),
+            customer_id: None,
+        };
+        audit::write(&mut tx, &needs.pseudonym, actor, (needs.ids.uuid(), now), entry)?;
+        if let Some(key) = key {
+            idempotency::finish(&mut tx, key, &response).await?;
+        }
+        tx.commit().await?;
+        Ok(response)
+    }
+
+    /// A campaign of `tenant`.
+    pub(super) async fn campaign(&self, tenant: &TenantId, id: CampaignId) -> Result<Campaign, EngageError> {
+        campaigns::find(&self.needs.store, tenant, id).await?.ok_or(EngageError::NotFound("campaign"))
+    }
+
+    /// A campaign and how far it came.
+    pub(super) async fn view(&self, tenant: &TenantId, id: CampaignId) -> Result<CampaignView, EngageError> {
+        let campaign = self.campaign(tenant, id).await?;
+        let counts = messages::counts(&self.needs.store, tenant, id).await?;
+        Ok(CampaignView::new(&campaign, &counts, self.needs.clock.now()))
+    }
+
+    /// A campaign with at most `limit` of its messages, to customers after `after`.
+    pub(super) async fn detail(
+        &self,
+        tenant: &TenantId,
+        id: CampaignId,
+        after: &str,
+        limit: usize,
+    ) -> Result<CampaignDetail, EngageError> {
+        let campaign = self.view(tenant, id).await?;
+        let mut page = messages::page(&self.needs.store, tenant, id, after, one_more(limit)).await?;
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().filter(|_| more).map(|message| message.customer_id.clone());
+        Ok(CampaignDetail { campaign, outcomes: page.into_iter().map(Into::into).collect(), next })
+    }
+
+    /// At most `limit` campaigns after the campaign `after`.
+    pub(super) async fn list(
+        &self,
+        tenant: &TenantId,
+        after: Option<CampaignId>,
+        limit: usize,
+    ) -> Result<CampaignPage, EngageError> {
+        let (store, now) = (&self.needs.store, self.needs.clock.now());
+        let mut page = campaigns::list(store, tenant, after, one_more(limit)).await?;
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().filter(|_| more).map(Campaign::id);
+        let mut views = Vec::with_capacity(page.len());
+        for campaign in &page {
+            let counts = messages::counts(store, tenant, campaign.id()).await?;
+            views.push(CampaignView::new(campaign, &counts, now));
+        }
+        Ok(CampaignPage { campaigns: views, next })
+    }
+
+    /// Takes `key`; the answer if the work was done before.
+    pub(super) async fn begin_key(&self, key: Option<&Key>) -> Result<Option<Response>, EngageError> {
+        let Some(key) = key else { return Ok(None) };
+        let mut tx = self.needs.store.begin().await?;
+        let begun = idempotency::begin(&mut tx, key, self.needs.clock.now()).await?;
+        tx.commit().await?;
+        match begun {
+            Begin::Fresh => Ok(None),
+            Begin::Replay(response) => Ok(Some(response)),
+            Begin::Conflict => Err(EngageError::KeyConflict),
+            Begin::InProgress => Err(EngageError::KeyInProgress),
+        }
+    }
+
+    /// Gives `key` back, as nothing was done. Where that fails its lease ends by itself.
+    pub(super) async fn abandon_key(&self, key: Option<&Key>) {
+        let Some(key) = key else { return };
+        let abandoned = async {
+            let mut tx = self.needs.store.begin().await?;
+            idempotency::abandon(&mut tx, key).await?;
+            tx.commit().await
+        };
+        if let Err(error) = abandoned.await {
+            tracing::warn!(%error, "an idempotency key stays taken until its lease ends");
+        }
+    }
+}
+
+/// `value` as an answer.
+pub(super) fn json(status: StatusCode, value: &impl serde::Serialize) -> Result<Response, EngageError> {
+    let body = serde_json::to_vec(value).map_err(|error| kiki_store::StoreError::Unreadable {
+        column: "response".to_owned(),
+        why: error.to_string(),
+    })?;
+    Ok(Response { status: status.as_u16(), body })
+}
+
+/// A page asks for one more than it shows, to know whether another follows.
+fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}

@@ -1,0 +1,109 @@
+use http::StatusCode;
+use kiki_proto::shield::v1::AuthorizationState as State;
+use kiki_store::testing::{TestDb, on_both};
+use serde_json::{Value, json};
+
+use super::world::World;
+use crate::engage::SendError;
+
+fn own(customer_id: &str) -> Value {
+    json!({
+        "customer_id": customer_id,
+        "template": {"subject": "Hello", "body": "Only for you, worth {value}"},
+        "cost_per_message": {"amount": "0.35", "currency": "USD"},
+    })
+}
+
+#[tokio::test]
+async fn a_trigger_sends_one_message_and_pays_for_it() {
+    on_both(async |db| {
+        let world = World::new(&db.store, 5);
+        let (status, outcome) = world.post("/trigger", &own("00002"), None).await;
+        assert_eq!((status, &outcome["state"]), (StatusCode::OK, &json!("captured")), "{outcome}");
+        let received = world.mail.received.lock().unwrap();
+        assert_eq!(received.values().next().unwrap().body, "Only for you, worth 2.00");
+        let rules = world.shield.0.lock().unwrap();
+        assert_eq!((rules.count(State::Captured), rules.authorizations[0].account.as_str()), (1, "growth/triggers"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_repeat_with_the_same_key_sends_nothing_and_gets_the_same_answer() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 5);
+    let first = world.post("/trigger", &own("00002"), Some("k")).await;
+    let second = world.post("/trigger", &own("00002"), Some("k")).await;
+    assert_eq!(first, second);
+    assert_eq!(world.mail.calls.lock().unwrap().len(), 1);
+    let (status, problem) = world.post("/trigger", &own("00003"), Some("k")).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("idempotency_conflict")));
+    // Another key is another message.
+    world.post("/trigger", &own("00002"), Some("k-2")).await;
+    assert_eq!(world.received(), 2);
+}
+
+#[tokio::test]
+async fn a_refused_trigger_says_by_what_and_sends_nothing() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 5);
+    world.shield.0.lock().unwrap().consented.clear();
+    for key in [Some("k"), Some("k"), None] {
+        let (status, problem) = world.post("/trigger", &own("00002"), key).await;
+        assert_eq!((status, &problem["code"]), (StatusCode::FORBIDDEN, &json!("refused")));
+        assert_eq!(problem["reasons"], json!(["consent"]));
+    }
+    assert_eq!(world.mail.calls.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn without_shield_a_trigger_sends_nothing_and_may_be_repeated() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 5);
+    world.shield.0.lock().unwrap().away = true;
+    let (status, problem) = world.post("/trigger", &own("00002"), Some("k")).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("shield_unavailable")));
+    assert_eq!(world.mail.calls.lock().unwrap().len(), 0);
+    world.shield.0.lock().unwrap().away = false;
+    assert_eq!(world.post("/trigger", &own("00002"), Some("k")).await.0, StatusCode::OK);
+    assert_eq!(world.received(), 1);
+}
+
+#[tokio::test]
+async fn a_trigger_that_cannot_be_sent_gives_the_money_back() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 5);
+    world.mail.failing.lock().unwrap().insert("00002".to_owned(), SendError::Rejected("no mailbox".to_owned()));
+    let (status, problem) = world.post("/trigger", &own("00002"), None).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::BAD_GATEWAY, &json!("send_failed")));
+    assert_eq!(world.shield.0.lock().unwrap().count(State::Voided), 1);
+}
+
+#[tokio::test]
+async fn a_campaigns_message_is_sent_once_by_trigger_or_run() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 5);
+    let id = world.campaign("100").await;
+    let trigger = json!({"customer_id": "00004", "campaign_id": id});
+    let (status, first) = world.post("/trigger", &trigger, None).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(world.run(&id).await["messages"], json!({"captured": 5}));
+    let (_, again) = world.post("/trigger", &trigger, None).await;
+    assert_eq!(first, again);
+    assert_eq!(world.mail.calls.lock().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_template_with_a_prediction_needs_a_known_customer_and_another_does_not() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 5);
+    world.shield.0.lock().unwrap().consented.insert("stranger".to_owned());
+    let (status, problem) = world.post("/trigger", &own("stranger"), None).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("not_found")));
+    let mut plain = own("stranger");
+    plain["template"]["body"] = json!("Hello {customer_id}");
+    *world.value.0.lock().unwrap() = None;
+    assert_eq!(world.post("/trigger", &plain, None).await.0, StatusCode::OK);
+    let (status, problem) = world.post("/trigger", &own("00001"), None).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("value_unavailable")));
+}

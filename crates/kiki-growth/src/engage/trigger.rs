@@ -1,0 +1,124 @@
+//! A message to one customer, now.
+//!
+//! The message of a campaign is the same row that a run would send: whoever comes first sends it. A message with a
+//! template of its own stands alone; an idempotency key makes a repeat find the same row, also after a crash.
+
+use http::StatusCode;
+use kiki_store::idempotency::{self, Key, Response};
+use kiki_types::TenantId;
+use kiki_types::id::CampaignId;
+
+use super::Engage;
+use super::audit::Actor;
+use super::campaign::{HORIZON_WEEKS_DEFAULT, Offer, RunId};
+use super::customers::Customer;
+use super::dispatch::{Dispatch, Halt};
+use super::error::EngageError;
+use super::input::{NewTrigger, Sends};
+use super::message::{Message, MessageState, Step};
+use super::repo::messages;
+use super::service::json;
+use super::view::OutcomeView;
+
+impl Engage {
+    /// Sends a message to one customer, if shield allows it. The answer is an [`OutcomeView`] in JSON.
+    pub(super) async fn trigger(
+        &self,
+        actor: &Actor,
+        new: NewTrigger,
+        key: Option<Key>,
+    ) -> Result<Response, EngageError> {
+        let stand_in = key.as_ref().map_or_else(|| CampaignId::new(&*self.needs.ids), |key| key.derived_id().into());
+        let (customer_id, sends) = new.check(stand_in)?;
+        let (offer, horizon_weeks) = match sends {
+            Sends::Own(offer) => (offer, HORIZON_WEEKS_DEFAULT),
+            Sends::Campaign(id) => {
+                let campaign = self.campaign(&actor.tenant, id).await?;
+                (campaign.offer, campaign.audience.horizon_weeks.unwrap_or(HORIZON_WEEKS_DEFAULT))
+            }
+        };
+        if let Some(answer) = self.begin_key(key.as_ref()).await? {
+            return Ok(answer);
+        }
+        let outcome = self.trigger_once(actor, &offer, &customer_id, horizon_weeks).await;
+        let finished = match outcome {
+            Ok(message) => self.finish_trigger(key.as_ref(), message).await,
+            Err(error) => Err(error),
+        };
+        if finished.is_err() {
+            self.abandon_key(key.as_ref()).await;
+        }
+        finished
+    }
+
+    async fn trigger_once(
+        &self,
+        actor: &Actor,
+        offer: &Offer,
+        customer_id: &str,
+        horizon_weeks: f64,
+    ) -> Result<Message, EngageError> {
+        let gate = self.gate(&actor.tenant)?;
+        let run = RunId(self.needs.ids.uuid());
+        let mut message = match messages::find(&self.needs.store, &actor.tenant, offer.campaign, customer_id).await? {
+            Some(message) => message,
+            None => self.claim_one(&actor.tenant, offer, customer_id, horizon_weeks, run).await?,
+        };
+        if message.is_final() {
+            return Ok(message);
+        }
+        message.step(Step::TakenUp)?;
+        let dispatch = Dispatch { engage: self, gate, actor, offer, run, leased: false };
+        let delivered = match dispatch.take_in_hand(std::slice::from_ref(&message)).await {
+            Ok(()) => dispatch.deliver(vec![message]).await,
+            Err(halt) => Err(halt),
+        };
+        match delivered {
+            Ok(wave) => wave.into_iter().next().ok_or(EngageError::NotFound("message")),
+            // Without a lease nobody supersedes.
+            Err(Halt::Superseded) => Err(EngageError::NotFound("message")),
+            Err(Halt::Error(error)) => Err(error),
+        }
+    }
+
+    /// A new row for a customer who has none; the one that is there if somebody was faster.
+    async fn claim_one(
+        &self,
+        tenant: &TenantId,
+        offer: &Offer,
+        customer_id: &str,
+        horizon_weeks: f64,
+        run: RunId,
+    ) -> Result<Message, EngageError> {
+        let customer = if offer.subject.needs_prediction() || offer.body.needs_prediction() {
+            let found = self.customers(tenant)?.find(customer_id, horizon_weeks).await?;
+            found.ok_or(EngageError::NotFound("customer"))?
+        } else {
+            Customer { id: customer_id.to_owned(), value: String::new(), probability_alive: String::new() }
+        };
+        let message = self.message(customer);
+        let mut tx = self.needs.store.begin().await?;
+        let claimed = messages::claim(&mut tx, tenant, offer.campaign, run, &message).await?;
+        tx.commit().await?;
+        if claimed {
+            return Ok(message);
+        }
+        let found = messages::find(&self.needs.store, tenant, offer.campaign, customer_id).await?;
+        found.ok_or(EngageError::NotFound("message"))
+    }
+
+    /// Remembers the answer to `key`, unless the message may still move.
+    async fn finish_trigger(&self, key: Option<&Key>, message: Message) -> Result<Response, EngageError> {
+        let settled = matches!(message.state, MessageState::Captured | MessageState::Refused | MessageState::Failed);
+        let response = json(StatusCode::OK, &OutcomeView::from(message))?;
+        match key {
+            Some(key) if settled => {
+                let mut tx = self.needs.store.begin().await?;
+                idempotency::finish(&mut tx, key, &response).await?;
+                tx.commit().await?;
+            }
+            key => self.abandon_key(key).await,
+        }
+        Ok(response)
+    }
+}

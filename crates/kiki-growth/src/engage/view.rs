@@ -1,0 +1,152 @@
+//! What callers see.
+
+use std::collections::BTreeMap;
+
+use kiki_types::Money;
+use kiki_types::UnixMillis;
+use kiki_types::id::{CampaignId, MessageId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::campaign::{Audience, Campaign, Status};
+use super::message::{Message, MessageState};
+use super::repo::messages::Count;
+
+/// An amount of money.
+#[derive(ToSchema)]
+#[schema(as = Money)]
+#[expect(dead_code, reason = "describes Money, which serialises itself")]
+pub(super) struct MoneySchema {
+    /// A decimal with at most six places.
+    #[schema(example = "0.35")]
+    amount: String,
+    /// ISO 4217.
+    #[schema(example = "USD")]
+    currency: String,
+}
+
+/// A campaign and how far it came.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct CampaignView {
+    /// Its id.
+    #[schema(value_type = String)]
+    id: CampaignId,
+    /// What people call it.
+    name: String,
+    /// Where it stands.
+    status: Status,
+    /// Whom it is for.
+    audience: Audience,
+    /// What it says.
+    template: TemplateView,
+    /// Whose money it is.
+    account: String,
+    /// What one message costs.
+    #[schema(value_type = MoneySchema)]
+    cost_per_message: Money,
+    /// What it may spend.
+    #[schema(value_type = MoneySchema)]
+    budget: Money,
+    /// What was captured so far.
+    #[schema(value_type = MoneySchema)]
+    spent: Money,
+    /// When it was created, RFC 3339.
+    created_at: String,
+    /// How often it was run.
+    runs: i64,
+    /// Messages by state; states that no message is in are left out.
+    messages: BTreeMap<&'static str, i64>,
+    /// Messages by reason: `consent`, limits, failures. A message may have several.
+    reasons: BTreeMap<String, i64>,
+}
+
+/// A template as it was given.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct TemplateView {
+    /// One line.
+    subject: String,
+    /// The text.
+    body: String,
+}
+
+impl CampaignView {
+    /// `campaign` with its `counts` at `now`.
+    pub(super) fn new(campaign: &Campaign, counts: &[Count], now: UnixMillis) -> Self {
+        let (mut messages, mut reasons) = (BTreeMap::new(), BTreeMap::new());
+        for count in counts {
+            *messages.entry(count.state.as_str()).or_default() += count.messages;
+            for reason in &count.reasons {
+                *reasons.entry(reason.clone()).or_default() += count.messages;
+            }
+        }
+        let offer = &campaign.offer;
+        let captured = messages.get(MessageState::Captured.as_str()).copied().unwrap_or_default();
+        Self {
+            id: campaign.id(),
+            name: campaign.name.clone(),
+            status: campaign.status_at(now),
+            audience: campaign.audience.clone(),
+            template: TemplateView { subject: offer.subject.source().to_owned(), body: offer.body.source().to_owned() },
+            account: offer.account.clone(),
+            cost_per_message: offer.cost,
+            budget: campaign.budget,
+            spent: Money::new(offer.cost.micros.saturating_mul(captured), offer.cost.currency),
+            created_at: campaign.created_at.rfc3339(),
+            runs: campaign.runs,
+            messages,
+            reasons,
+        }
+    }
+}
+
+/// A campaign with a page of its messages.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct CampaignDetail {
+    #[serde(flatten)]
+    pub(super) campaign: CampaignView,
+    /// What became of its customers, in the order of their ids.
+    pub(super) outcomes: Vec<OutcomeView>,
+    /// To be given as `after` for the next page; null on the last one.
+    pub(super) next: Option<String>,
+}
+
+/// A page of campaigns.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct CampaignPage {
+    /// Campaigns, oldest first.
+    pub(super) campaigns: Vec<CampaignView>,
+    /// To be given as `after` for the next page; null on the last one.
+    #[schema(value_type = Option<String>)]
+    pub(super) next: Option<CampaignId>,
+}
+
+/// What became of the message to one customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(super) struct OutcomeView {
+    /// Who it is for.
+    pub(super) customer_id: String,
+    /// Its id, also at the provider.
+    #[schema(value_type = String)]
+    pub(super) message_id: MessageId,
+    /// pending, authorized, sent, captured, refused, failed or `blocked_unavailable`.
+    pub(super) state: String,
+    /// Why: `consent`, the limits that refused, or what failed.
+    pub(super) reasons: Vec<String>,
+    /// How often shield was asked anew.
+    pub(super) attempt: i64,
+    /// Since when, RFC 3339.
+    pub(super) at: String,
+}
+
+impl From<Message> for OutcomeView {
+    fn from(message: Message) -> Self {
+        Self {
+            customer_id: message.customer_id,
+            message_id: message.id,
+            state: message.state.as_str().to_owned(),
+            reasons: message.reasons,
+            attempt: message.attempt,
+            at: message.updated_at.rfc3339(),
+        }
+    }
+}
