@@ -5,7 +5,6 @@
 //! missing or do not give the root that was signed, the tree is grown again from the entries, and must reach that root.
 //! Deleting `log/tile` is thus how tiles are rebuilt.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,8 +17,8 @@ use crate::files;
 use crate::keys::LogKey;
 use crate::reader::Reader;
 use crate::segments::Cursor;
-use crate::tiles;
-use crate::tree::{Edge, FullTile, Hash, TileId, leaf_hash, partial_tiles};
+use crate::tiles::{self, TileWriter};
+use crate::tree::{Edge, FullTile, TileId, leaf_hash, partial_tiles};
 use crate::views::Views;
 
 /// How the views look and how long a step may take.
@@ -218,35 +217,5 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(dir)(error)),
         _ => Ok(()),
-    }
-}
-
-/// Puts tiles in place together.
-struct TileWriter<'a> {
-    log: &'a Path,
-    tiles: Vec<PathBuf>,
-    dirs: BTreeSet<PathBuf>,
-}
-
-impl<'a> TileWriter<'a> {
-    const fn new(log: &'a Path) -> Self {
-        Self { log, tiles: Vec::new(), dirs: BTreeSet::new() }
-    }
-
-    fn prepare(&mut self, tile: TileId, hashes: &[Hash]) -> Result<(), Error> {
-        let path = tile.path_at_width(self.log, hashes.len());
-        if let Some(dir) = path.parent().filter(|dir| !self.dirs.contains(*dir)) {
-            files::create_dirs(dir)?;
-            self.dirs.insert(dir.to_owned());
-        }
-        files::prepare(&path, hashes.as_flattened())?;
-        self.tiles.push(path);
-        Ok(())
-    }
-
-    fn publish(self) -> Result<(), Error> {
-        files::sync_prepared(&self.tiles, self.log)?;
-        self.tiles.iter().try_for_each(|path| files::publish(path))?;
-        self.dirs.iter().try_for_each(|dir| files::sync_dir(dir))
     }
 }

@@ -1,6 +1,7 @@
-//! Tiles on disk: read back, checked for their form.
+//! Tiles on disk: written whole, read back, checked for their form.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place};
 use crate::files;
@@ -36,4 +37,36 @@ pub(crate) fn load_edge(log: &Path, at: u64, size: u64) -> Result<Edge, Error> {
     let partials: Result<Vec<_>, Error> =
         partial_tiles(at).map(|(tile, width)| Ok((tile, read(log, tile, width, size)?))).collect();
     Ok(Edge::of(at, partials?))
+}
+
+/// Puts tiles in place together: a reader sees each whole or not at all.
+pub(crate) struct TileWriter<'a> {
+    log: &'a Path,
+    tiles: Vec<PathBuf>,
+    dirs: BTreeSet<PathBuf>,
+}
+
+impl<'a> TileWriter<'a> {
+    pub(crate) const fn new(log: &'a Path) -> Self {
+        Self { log, tiles: Vec::new(), dirs: BTreeSet::new() }
+    }
+
+    /// Writes a tile beside its place.
+    pub(crate) fn prepare(&mut self, tile: TileId, hashes: &[Hash]) -> Result<(), Error> {
+        let path = tile.path_at_width(self.log, hashes.len());
+        if let Some(dir) = path.parent().filter(|dir| !self.dirs.contains(*dir)) {
+            files::create_dirs(dir)?;
+            self.dirs.insert(dir.to_owned());
+        }
+        files::prepare(&path, hashes.as_flattened())?;
+        self.tiles.push(path);
+        Ok(())
+    }
+
+    /// Makes all of them durable, then visible.
+    pub(crate) fn publish(self) -> Result<(), Error> {
+        files::sync_prepared(&self.tiles, self.log)?;
+        self.tiles.iter().try_for_each(|path| files::publish(path))?;
+        self.dirs.iter().try_for_each(|dir| files::sync_dir(dir))
+    }
 }
