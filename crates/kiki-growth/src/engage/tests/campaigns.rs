@@ -1,10 +1,11 @@
 use http::StatusCode;
 use kiki_proto::shield::v1::AuthorizationState as State;
+use kiki_store::outbox;
 use kiki_store::testing::{TestDb, on_both};
 use serde_json::json;
 
 use super::world::{World, customer, new_campaign, outcome};
-use crate::engage::SendError;
+use crate::engage::{AUDIT_TOPIC, SendError};
 
 #[tokio::test]
 async fn a_campaign_reaches_its_audience_and_pays_for_each_message() {
@@ -124,6 +125,9 @@ async fn a_campaign_that_is_being_run_is_not_run_beside_itself() {
     let campaign = world.ended(&id).await;
     assert_eq!(campaign["runs"], 1);
     assert_eq!(world.mail.calls.lock().unwrap().len(), 100);
+    let entries = outbox::pending(&world.store, AUDIT_TOPIC, 1_000).await.unwrap();
+    let started = |entry: &&outbox::Pending| entry.event.payload.contains("\"campaign.run\"");
+    assert_eq!(entries.iter().filter(started).count(), 1);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use kiki_proto::shield::v1::AuthorizationState as State;
 use kiki_store::testing::{TestDb, on_both};
 use serde_json::{Value, json};
 
-use super::world::{World, new_campaign, outcome};
+use super::world::{Receipt, World, new_campaign, outcome};
 
 #[tokio::test]
 async fn when_shield_is_away_nothing_is_sent_and_the_campaign_says_so() {
@@ -113,9 +113,9 @@ async fn what_was_sent_but_cannot_be_paid_says_why_and_is_tried_again() {
     assert_eq!(world.mail.calls.lock().unwrap().len(), 1);
 }
 
-/// The process dies when the provider has the first message and before that is known.
-async fn crashed(world: &World, id: &str) {
-    *world.mail.crash_on_receipt.lock().unwrap() = Some(world.shutdown.clone());
+/// The process dies while it sends the first wave, before or after the provider has the messages.
+async fn crashed(world: &World, id: &str, receipt: Receipt) {
+    *world.mail.crash.lock().unwrap() = Some((world.shutdown.clone(), receipt));
     let (status, _) = world.post(&format!("/campaigns/{id}/run"), &Value::Null, None).await;
     assert_eq!(status, StatusCode::ACCEPTED);
     world.shutdown.aborted().await;
@@ -127,7 +127,7 @@ async fn after_a_crash_between_send_and_payment_each_customer_has_one_message_pa
     on_both(async |db| {
         let world = World::new(&db.store, 40);
         let id = world.campaign("100").await;
-        crashed(&world, &id).await;
+        crashed(&world, &id, Receipt::Before).await;
 
         let world = world.restarted();
         let (_, campaign) = world.get(&format!("/campaigns/{id}")).await;
@@ -150,7 +150,7 @@ async fn after_a_crash_and_the_end_of_its_hold_a_message_is_decided_anew() {
     let db = TestDb::sqlite().await;
     let world = World::new(&db.store, 3);
     let id = world.campaign("3").await;
-    crashed(&world, &id).await;
+    crashed(&world, &id, Receipt::Before).await;
     world.shield.expire_holds();
     let world = world.restarted();
     world.outlast_the_lease();
@@ -158,6 +158,22 @@ async fn after_a_crash_and_the_end_of_its_hold_a_message_is_decided_anew() {
     assert_eq!(campaign["messages"], json!({"captured": 3}));
     assert_eq!(outcome(&campaign, "00001")["attempt"], 2);
     assert_eq!(world.received(), 3);
+}
+
+#[tokio::test]
+async fn consent_that_was_withdrawn_while_the_process_was_down_holds_for_what_was_not_sent() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 3);
+    let id = world.campaign("3").await;
+    crashed(&world, &id, Receipt::Never).await;
+    world.shield.expire_holds();
+    world.shield.0.lock().unwrap().consented.remove("00002");
+    let world = world.restarted();
+    world.outlast_the_lease();
+    let campaign = world.run(&id).await;
+    assert_eq!(campaign["messages"], json!({"captured": 2, "refused": 1}));
+    assert_eq!(outcome(&campaign, "00002")["reasons"], json!(["consent"]));
+    assert_eq!(world.received(), 2);
 }
 
 #[tokio::test]

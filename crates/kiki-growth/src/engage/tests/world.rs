@@ -86,14 +86,21 @@ pub(super) fn customer(number: usize) -> String {
     format!("{number:05}")
 }
 
+/// Whether the provider has the message in whose sending the process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receipt {
+    Before,
+    Never,
+}
+
 /// A provider that keeps each message once and fails where it is told to.
 #[derive(Default)]
 pub(super) struct FakeMail {
     pub(super) received: Mutex<BTreeMap<String, OutgoingMail>>,
     pub(super) calls: Mutex<Vec<OutgoingMail>>,
     pub(super) failing: Mutex<BTreeMap<String, SendError>>,
-    /// Lets go of the process's tasks as soon as it has a message: the process dies before it hears of it.
-    pub(super) crash_on_receipt: Mutex<Option<Shutdown>>,
+    /// Lets go of the process's tasks when it is given a message: the process dies before it hears of it.
+    pub(super) crash: Mutex<Option<(Shutdown, Receipt)>>,
 }
 
 impl MailSender for FakeMail {
@@ -102,8 +109,11 @@ impl MailSender for FakeMail {
         if let Some(error) = self.failing.lock().unwrap().get(&mail.customer_id) {
             return std::future::ready(Err(error.clone())).boxed();
         }
-        self.received.lock().unwrap().entry(mail.id.to_string()).or_insert(mail);
-        if let Some(shutdown) = &*self.crash_on_receipt.lock().unwrap() {
+        let crash = self.crash.lock().unwrap().clone();
+        if !crash.as_ref().is_some_and(|(_, receipt)| *receipt == Receipt::Never) {
+            self.received.lock().unwrap().entry(mail.id.to_string()).or_insert(mail);
+        }
+        if let Some((shutdown, _)) = crash {
             shutdown.abort();
             return std::future::pending().boxed();
         }
@@ -134,7 +144,7 @@ impl World {
 
     /// The next process, after this one ended.
     pub(super) fn restarted(&self) -> Self {
-        *self.mail.crash_on_receipt.lock().unwrap() = None;
+        *self.mail.crash.lock().unwrap() = None;
         let (mail, clock) = (Arc::clone(&self.mail), Arc::clone(&self.clock));
         Self::around(&self.store, self.shield.clone(), self.value.clone(), mail, clock)
     }
