@@ -24,7 +24,9 @@ use super::input::{NewCampaign, NewTrigger};
 use super::message::MessageState;
 use super::view::{CampaignDetail, CampaignPage, CampaignView, OutcomeView};
 
-const PAGE_MAX: usize = 1_000;
+const OUTCOMES_MAX: usize = 1_000;
+/// Each of them is counted.
+const CAMPAIGNS_MAX: usize = 100;
 const PAGE_DEFAULT: usize = 100;
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
@@ -47,7 +49,7 @@ struct CampaignPath {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct CampaignsQuery {
-    /// Campaigns at the most, 1 to 1,000; 100 unless given.
+    /// Campaigns at the most, 1 to 100; 100 unless given.
     limit: Option<usize>,
     /// Show what follows this campaign: `next` of the page before.
     #[param(value_type = Option<String>)]
@@ -93,7 +95,7 @@ async fn list(
     allowed: Allowed<can::CampaignsRead>,
     Query(query): Query<CampaignsQuery>,
 ) -> Result<Json<CampaignPage>, Problem> {
-    Ok(Json(engage.list(&allowed.tenant, query.after, limit(query.limit)?).await?))
+    Ok(Json(engage.list(&allowed.tenant, query.after, limit(query.limit, CAMPAIGNS_MAX)?).await?))
 }
 
 /// Look at a campaign: how far it came, and what became of each customer.
@@ -108,7 +110,7 @@ async fn show(
     Path(path): Path<CampaignPath>,
     Query(query): Query<OutcomesQuery>,
 ) -> Result<Json<CampaignDetail>, Problem> {
-    Ok(Json(engage.detail(&allowed.tenant, path.id, &query.after, limit(query.limit)?).await?))
+    Ok(Json(engage.detail(&allowed.tenant, path.id, &query.after, limit(query.limit, OUTCOMES_MAX)?).await?))
 }
 
 /// Run a campaign. It goes on after the answer; running it again sends nothing twice.
@@ -170,12 +172,12 @@ fn key(
     Key::new(tenant, scope, given, &request).map(Some).map_err(|error| Problem::invalid(IDEMPOTENCY_KEY, error))
 }
 
-fn limit(given: Option<usize>) -> Result<usize, Problem> {
+fn limit(given: Option<usize>, max: usize) -> Result<usize, Problem> {
     let limit = given.unwrap_or(PAGE_DEFAULT);
-    if (1..=PAGE_MAX).contains(&limit) {
+    if (1..=max).contains(&limit) {
         return Ok(limit);
     }
-    Err(Problem::invalid("limit", format_args!("must be 1 to {PAGE_MAX}")))
+    Err(Problem::invalid("limit", format_args!("must be 1 to {max}")))
 }
 
 fn answer(stored: Stored) -> Response {

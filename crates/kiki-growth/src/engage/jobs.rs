@@ -14,14 +14,14 @@ use tonic::Status;
 
 use super::AUDIT_TOPIC;
 
-/// Entries of one call at the most.
-const PAGE: u32 = 500;
+/// Entries of one call at the most: shield answers when all of them are on its disk.
+const PAGE: u32 = 100;
 /// How often the outbox is looked at when nothing is known to be in it.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long the relay waits at the most while shield does not take entries.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long one call may take.
-const CALL_TIME_MAX: Duration = Duration::from_secs(10);
+const CALL_TIME_MAX: Duration = Duration::from_secs(25);
 
 /// Why entries stay in the outbox.
 #[derive(Debug, thiserror::Error)]
