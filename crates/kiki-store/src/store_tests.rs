@@ -1,8 +1,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use sqlx::AssertSqlSafe;
+
 use crate::testing::{TestDb, on_both, on_both_unmigrated};
-use crate::{Columns as _, Options, Store, StoreError};
+use crate::{Columns as _, Dialect, Options, Store, StoreError};
 
 async fn table(db: &TestDb) {
     let mut tx = db.store.begin().await.unwrap();
@@ -36,6 +38,24 @@ async fn a_reader_does_not_wait_for_a_writer_and_sees_what_is_committed() {
         let row = sqlx::query("SELECT n FROM t").fetch_one(db.store.pool()).await.unwrap();
         assert_eq!(row.int("n").unwrap(), 0);
         tx.rollback().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_claim_passes_over_what_another_transaction_holds() {
+    on_both(async |db| {
+        table(db).await;
+        sqlx::query("INSERT INTO t (k, n) VALUES ('b', 0)").execute(db.store.pool()).await.unwrap();
+        let query = format!("SELECT k FROM t ORDER BY k LIMIT 1{}", db.store.dialect().claim());
+        let mut first = db.store.begin().await.unwrap();
+        let row = sqlx::query(AssertSqlSafe(query.clone())).fetch_one(first.sql()).await.unwrap();
+        assert_eq!(row.text("k").unwrap(), "a");
+        if db.store.dialect() == Dialect::Postgres {
+            let mut second = db.store.begin().await.unwrap();
+            let row = sqlx::query(AssertSqlSafe(query)).fetch_one(second.sql()).await.unwrap();
+            assert_eq!(row.text("k").unwrap(), "b");
+        }
     })
     .await;
 }

@@ -20,3 +20,42 @@ pub async fn run(store: &Store, now: UnixMillis) -> Result<u64, StoreError> {
     let events = outbox::purge(store, now.plus(-DELIVERED_KEPT_MS), BATCH_ROWS_MAX).await?;
     Ok(keys + events)
 }
+
+#[cfg(test)]
+mod tests {
+    use kiki_types::IdSource as _;
+    use kiki_types::TenantId;
+    use kiki_types::event::Envelope;
+
+    use super::*;
+    use crate::testing::{RandomIds, on_both};
+
+    #[tokio::test]
+    async fn what_is_over_goes_and_what_is_not_stays() {
+        on_both(async |db| {
+            let tenant = TenantId::default_tenant();
+            let key = idempotency::Key::new(&tenant, "test", "k", b"").unwrap();
+            let mut tx = db.store.begin().await.unwrap();
+            idempotency::begin(&mut tx, &key, UnixMillis(0)).await.unwrap();
+            for topic in ["sent", "waiting"] {
+                let event = Envelope {
+                    id: RandomIds.uuid(),
+                    tenant: tenant.clone(),
+                    at: UnixMillis(0),
+                    topic: topic.to_owned(),
+                    payload: String::new(),
+                };
+                outbox::publish(&mut tx, event).unwrap();
+            }
+            tx.commit().await.unwrap();
+            outbox::delivered(&db.store, "sent", 2).await.unwrap();
+
+            let (day, week) = (UnixMillis(idempotency::LIFE_MS), UnixMillis(DELIVERED_KEPT_MS));
+            assert_eq!(run(&db.store, day.plus(-1)).await.unwrap(), 0);
+            assert_eq!(run(&db.store, day).await.unwrap(), 1);
+            assert_eq!(run(&db.store, week.plus(1)).await.unwrap(), 1);
+            assert_eq!(outbox::pending(&db.store, "waiting", 10).await.unwrap().len(), 1);
+        })
+        .await;
+    }
+}
