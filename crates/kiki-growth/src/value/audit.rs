@@ -1,0 +1,44 @@
+//! The audit entry of a saved model. It leaves through the outbox, in the transaction of what it tells, and holds nothing
+//! personal: who saved the model is a pseudonym.
+
+use kiki_kit::context::RequestContext;
+use kiki_store::{StoreError, Tx, outbox};
+use kiki_types::event::{AuditEvent, Envelope, Level, Outcome};
+use kiki_types::{Principal, UnixMillis};
+use uuid::Uuid;
+
+use super::model::SavedModel;
+use super::service::Pseudonym;
+
+/// The outbox topic whose entries go to the log.
+const TOPIC: &str = "audit";
+
+/// Lets the entry of `model` leave when `tx` commits.
+pub(super) fn write(
+    tx: &mut Tx,
+    pseudonym: &Pseudonym,
+    principal: &Principal,
+    (id, at): (Uuid, UnixMillis),
+    model: &SavedModel,
+) -> Result<(), StoreError> {
+    let tenant = principal.tenant.clone();
+    let event = AuditEvent {
+        id,
+        at,
+        level: Level::Info,
+        event_type: "value.model.save".to_owned(),
+        actor: pseudonym(&tenant, &principal.name),
+        customer: String::new(),
+        action: "save".to_owned(),
+        resource: format!("value/model/{}", model.id),
+        outcome: Outcome::Allowed,
+        reason: String::new(),
+        ip: String::new(),
+        data: "purchases".to_owned(),
+        request: RequestContext::current().map(|context| context.request_id().to_owned()).unwrap_or_default(),
+        tenant: tenant.clone(),
+    };
+    let payload = serde_json::to_string(&event)
+        .map_err(|error| StoreError::Unreadable { column: "payload".to_owned(), why: error.to_string() })?;
+    outbox::publish(tx, Envelope { id, tenant, at, topic: TOPIC.to_owned(), payload })
+}

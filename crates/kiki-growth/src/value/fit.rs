@@ -1,0 +1,244 @@
+//! From an order log to a fitted model, without a database: what `kiki value fit` does.
+
+use std::io::BufRead;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use kiki_models::ltv::{BgNbd, Fit, FitError, GammaGamma, History, HistoryError, Spend, Summary};
+use kiki_types::Currency;
+use serde::{Serialize, Serializer};
+
+use super::model::Parameters;
+use super::orders::{BadRows, OrderLog, OrderOptions, OrdersError, Progress, date_of, day_number};
+
+/// What to fit, and to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FitOptions {
+    /// How to read the log.
+    pub orders: OrderOptions,
+    /// The last day that counts, in UTC.
+    pub calibrate_until: Date,
+    /// The currency of the log's amounts.
+    pub currency: Currency,
+}
+
+/// Why no model came of an order log.
+#[derive(Debug, thiserror::Error)]
+pub enum FitOrdersError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Orders(#[from] OrdersError),
+    /// Nobody had bought by the last day that counts.
+    #[error("no customer bought before the end of {until}: the first order is of {first}")]
+    NothingUntil {
+        /// The last day that counts.
+        until: Date,
+        /// The day of the first order.
+        first: String,
+    },
+    /// Times in the log do not make a history.
+    #[error("customer {customer}: {source}")]
+    History {
+        /// Whose.
+        customer: Arc<str>,
+        /// What is wrong.
+        source: HistoryError,
+    },
+    /// The log's purchases do not determine BG/NBD.
+    #[error("BG/NBD: {0}")]
+    Purchases(#[source] FitError),
+    /// The log's amounts do not determine Gamma-Gamma.
+    #[error("Gamma-Gamma: {0}")]
+    Spend(#[source] FitError),
+}
+
+/// A fitted model, the customers that it was fitted to, and what there is to say about it.
+#[derive(Clone, Debug, Serialize)]
+pub struct FitReport {
+    /// The last day that counted.
+    #[serde(serialize_with = "as_text")]
+    pub calibrate_until: Date,
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// SHA-256 of the order log, in hexadecimal.
+    pub data_sha256: String,
+    /// Orders in the log, those after the last day that counted among them.
+    pub orders: u64,
+    /// Days of the first and the last order.
+    pub order_days: Option<(String, String)>,
+    /// Customers who had bought by the last day that counted.
+    pub customers: u64,
+    /// Of those, who had bought again.
+    pub customers_with_repeats: u64,
+    /// Repeat purchases; those of one day are one.
+    pub repeat_purchases: u64,
+    /// Rows that were left out.
+    pub bad_rows: BadRows,
+    /// Purchases: r, alpha (weeks), a, b.
+    pub bgnbd: Fit<BgNbd>,
+    /// Spend: p, q, v (units of the currency).
+    pub gamma_gamma: Fit<GammaGamma>,
+    /// The customers, in the order of their ids' bytes. Not in the JSON.
+    #[serde(skip)]
+    pub summaries: Vec<(Arc<str>, Summary)>,
+}
+
+fn as_text<S: Serializer>(date: &Date, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(date)
+}
+
+/// Reads an order log and fits BG/NBD and Gamma-Gamma to what was known at the end of `calibrate_until`. `progress` is told
+/// now and then how far reading has come. Computes for a while: on an async runtime, call it from a blocking task.
+///
+/// # Errors
+/// [`FitOrdersError`].
+pub fn fit_orders(
+    reader: impl BufRead,
+    options: &FitOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<FitReport, FitOrdersError> {
+    let log = OrderLog::read(reader, &options.orders, progress)?;
+    let text = |day: i32| date_of(day).map_or_else(|| day.to_string(), |date| date.to_string());
+    let order_days = log.days().map(|(first, last)| (text(first), text(last)));
+    let summaries = log.summaries(day_number(options.calibrate_until));
+    if summaries.is_empty() {
+        let first = order_days.map_or_else(|| "no day".to_owned(), |(first, _)| first);
+        return Err(FitOrdersError::NothingUntil { until: options.calibrate_until, first });
+    }
+    let mut histories: Vec<History> = Vec::with_capacity(summaries.len());
+    let mut spends = Vec::new();
+    for (customer, summary) in &summaries {
+        let wrong = |source| FitOrdersError::History { customer: Arc::clone(customer), source };
+        let history = summary.history().map_err(wrong)?;
+        spends.extend(Spend::new(&history, summary.monetary()));
+        histories.push(history);
+    }
+    let repeats = || histories.iter().map(History::frequency);
+    Ok(FitReport {
+        calibrate_until: options.calibrate_until,
+        currency: options.currency,
+        orders: log.orders() as u64,
+        order_days,
+        customers: summaries.len() as u64,
+        customers_with_repeats: repeats().filter(|&frequency| frequency > 0).count() as u64,
+        repeat_purchases: repeats().map(u64::from).sum(),
+        bgnbd: BgNbd::fit(&histories).map_err(FitOrdersError::Purchases)?,
+        gamma_gamma: GammaGamma::fit(&spends).map_err(FitOrdersError::Spend)?,
+        data_sha256: log.sha256,
+        bad_rows: log.bad_rows,
+        summaries,
+    })
+}
+
+impl FitReport {
+    /// What predictions are made with.
+    #[must_use]
+    pub fn parameters(&self) -> Parameters {
+        Parameters { bgnbd: self.bgnbd.model, gamma_gamma: self.gamma_gamma.model }
+    }
+
+    /// The report as a table for a person.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let (purchases, spend) = (&self.bgnbd.model, &self.gamma_gamma.model);
+        let days = self.order_days.as_ref().map_or_else(String::new, |(first, last)| format!(", {first} to {last}"));
+        let mut lines = vec![
+            line("orders", &format!("{}{days}", self.orders)),
+            line("calibrated until", &self.calibrate_until.to_string()),
+            line("customers", &format!("{}, of whom {} bought again", self.customers, self.customers_with_repeats)),
+            line("repeat purchases", &self.repeat_purchases.to_string()),
+            String::new(),
+            line("BG/NBD", &format!("log-likelihood {:.1}", self.bgnbd.log_likelihood)),
+            line("  r", &number(purchases.r())),
+            line("  alpha (weeks)", &number(purchases.alpha())),
+            line("  a", &number(purchases.a())),
+            line("  b", &number(purchases.b())),
+            line("Gamma-Gamma", &format!("log-likelihood {:.1}", self.gamma_gamma.log_likelihood)),
+            line("  p", &number(spend.p())),
+            line("  q", &number(spend.q())),
+            line(&format!("  v ({})", self.currency), &number(spend.v())),
+        ];
+        if self.bad_rows.count > 0 {
+            lines.push(String::new());
+            lines.push(line("rows left out", &format!("{}{}", self.bad_rows.count, self.bad_rows)));
+        }
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("{name:<18}{value}")
+}
+
+/// Three places, and for numbers too small for them three digits.
+fn number(value: f64) -> String {
+    if value >= 0.01 { format!("{value:.3}") } else { format!("{value:.2e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &[u8] = include_bytes!("../../../../examples/cdnow/CDNOW_sample.txt");
+
+    fn options(until: &str) -> FitOptions {
+        FitOptions { orders: OrderOptions::default(), calibrate_until: until.parse().unwrap(), currency: Currency::USD }
+    }
+
+    #[test]
+    fn the_cdnow_sample_gives_the_published_fits() {
+        let report = fit_orders(SAMPLE, &options("1997-09-30"), &mut |_| ()).unwrap();
+        let expected = "\
+orders            6919, 1997-01-01 to 1998-06-30
+calibrated until  1997-09-30
+customers         2357, of whom 946 bought again
+repeat purchases  2457
+
+BG/NBD            log-likelihood -9582.4
+  r               0.243
+  alpha (weeks)   4.414
+  a               0.793
+  b               2.426
+Gamma-Gamma       log-likelihood -4055.9
+  p               6.250
+  q               3.744
+  v (USD)         15.444
+";
+        assert_eq!(report.table(), expected);
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["calibrate_until"], "1997-09-30");
+        assert_eq!(json["bgnbd"]["customers"], 2_357);
+        assert_eq!(json["gamma_gamma"]["customers"], 946);
+        assert!((json["bgnbd"]["model"]["r"].as_f64().unwrap() - 0.243).abs() < 5e-4);
+        assert!(json.get("summaries").is_none());
+    }
+
+    #[test]
+    fn a_period_before_the_first_order_is_an_error_that_says_when_it_was() {
+        let error = fit_orders(SAMPLE, &options("1996-12-31"), &mut |_| ()).unwrap_err().to_string();
+        assert_eq!(error, "no customer bought before the end of 1996-12-31: the first order is of 1997-01-01");
+    }
+
+    #[test]
+    fn orders_that_determine_no_model_say_which_and_why() {
+        let error = fit_orders(SAMPLE, &options("1997-01-01"), &mut |_| ()).unwrap_err().to_string();
+        assert_eq!(error, "BG/NBD: no customer has a repeat purchase within the calibration period");
+    }
+
+    #[test]
+    fn rows_left_out_are_in_the_report() {
+        let with_bad_row = [SAMPLE, b" 00004 0001 19970231  1   14.96\r\n"].concat();
+        let mut options = options("1997-09-30");
+        assert!(matches!(
+            fit_orders(&*with_bad_row, &options, &mut |_| ()),
+            Err(FitOrdersError::Orders(OrdersError::BadRows(_)))
+        ));
+        options.orders.skip_bad_rows = true;
+        let report = fit_orders(&*with_bad_row, &options, &mut |_| ()).unwrap();
+        assert!(
+            report.table().contains("rows left out     1\n  line 6920: date: \"19970231\" is not"),
+            "{}",
+            report.table()
+        );
+    }
+}

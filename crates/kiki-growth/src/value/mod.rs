@@ -1,0 +1,29 @@
+//! SyncValue: what a customer is worth.
+//!
+//! An order log is read and a model fitted to it ([`fit_orders`]); [`Value::save`] keeps the model and the customers that it
+//! knows; then predictions are answered over gRPC ([`services`]) and HTTP ([`routes`]), of the newest model.
+//!
+//! It holds: the tenant is in every query; a model is saved with its customers, its audit entry, or not at all; a page of
+//! customers goes on in the model in which it began; a customer that is not known and a history that cannot be are told apart
+//! and named. Predictions are estimates, so they are floating-point numbers until they leave as money; amounts of the log are exact.
+//!
+//! Start with [`orders`], [`fit`], `model` for the words, `service` for the verbs.
+
+mod api;
+mod audit;
+mod error;
+pub mod fit;
+mod grpc;
+mod model;
+pub mod orders;
+mod repo;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use api::routes;
+pub use error::ValueError;
+pub use fit::{FitOptions, FitOrdersError, FitReport, fit_orders};
+pub use grpc::services;
+pub use model::{Parameters, SavedModel};
+pub use service::{Needs, Pseudonym, Value};

@@ -1,0 +1,183 @@
+//! What the service speaks of: models, the customers they know, questions and predictions. No database, no transport.
+
+use std::sync::Arc;
+
+use kiki_models::ltv::{BgNbd, GammaGamma, History, HistoryError, Summary, Terms, discounted_value};
+use kiki_types::id::ModelId;
+use kiki_types::{Currency, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use super::error::ValueError;
+
+/// The horizon of who names none.
+pub(super) const HORIZON_WEEKS_DEFAULT: f64 = 52.0;
+/// The monthly discount of who names none.
+pub(super) const MONTHLY_DISCOUNT_DEFAULT: f64 = 0.01;
+/// Questions of one batch at the most.
+pub(super) const BATCH_MAX: usize = 10_000;
+/// Customers of one page at the most.
+pub(super) const PAGE_MAX: usize = 1_000;
+/// Customers of a page of who names no size.
+pub(super) const PAGE_DEFAULT: usize = 500;
+
+/// What predictions are made with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parameters {
+    /// How often a customer buys.
+    pub bgnbd: BgNbd,
+    /// How much they spend a time.
+    pub gamma_gamma: GammaGamma,
+}
+
+/// A model that was saved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedModel {
+    /// Its id.
+    pub id: ModelId,
+    /// When it was saved.
+    pub created_at: UnixMillis,
+    /// The currency of its amounts.
+    pub currency: Currency,
+    /// Its parameters.
+    pub parameters: Parameters,
+    /// The logarithm of the likelihood of BG/NBD.
+    pub bgnbd_log_likelihood: f64,
+    /// The logarithm of the likelihood of Gamma-Gamma.
+    pub gamma_gamma_log_likelihood: f64,
+    /// SHA-256 of the order log, in hexadecimal.
+    pub data_sha256: String,
+    /// Orders in the log.
+    pub orders: i64,
+    /// Customers that it knows.
+    pub customers: i64,
+    /// The last day that counted, as `1997-09-30`.
+    pub calibrate_until: String,
+}
+
+/// A customer that a model knows.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Known {
+    pub(super) id: Arc<str>,
+    /// Counted from 0 in the order of the ids' bytes.
+    pub(super) position: i64,
+    pub(super) summary: Summary,
+}
+
+/// Who is asked about.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Who {
+    /// A customer that the model knows.
+    Customer(String),
+    /// Anybody with this history, and this mean value of repeat purchases.
+    History(History, f64),
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Question {
+    pub(super) who: Who,
+    pub(super) terms: Terms,
+}
+
+/// What a customer is worth.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Prediction {
+    /// Empty for a history.
+    pub(super) customer_id: String,
+    pub(super) expected_purchases: f64,
+    pub(super) probability_alive: f64,
+    /// Discounted, over the horizon, in units of the currency.
+    pub(super) value: f64,
+    /// In units of the currency.
+    pub(super) expected_order_value: f64,
+}
+
+/// Which customers are wanted. Bounds are inclusive; absent ones bound nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Selection {
+    pub(super) value: (Option<f64>, Option<f64>),
+    pub(super) probability_alive: (Option<f64>, Option<f64>),
+    pub(super) terms: Terms,
+}
+
+impl Parameters {
+    /// What somebody with `history`, whose repeat purchases were worth `monetary` in the mean, is worth.
+    pub(super) fn predict(&self, customer_id: &str, history: &History, monetary: f64, terms: &Terms) -> Prediction {
+        let Self { bgnbd, gamma_gamma } = self;
+        Prediction {
+            customer_id: customer_id.to_owned(),
+            expected_purchases: bgnbd.expected_purchases(history, terms.horizon_weeks()),
+            probability_alive: bgnbd.probability_alive(history),
+            value: discounted_value(bgnbd, gamma_gamma, history, monetary, terms),
+            expected_order_value: gamma_gamma.expected_order_value(history.frequency(), monetary),
+        }
+    }
+
+    /// What `customer` is worth, if they are wanted.
+    pub(super) fn select(&self, customer: &Known, wanted: &Selection) -> Result<Option<Prediction>, HistoryError> {
+        let history = customer.summary.history()?;
+        // Much cheaper than the value, and most selections ask for it.
+        if !within(self.bgnbd.probability_alive(&history), wanted.probability_alive) {
+            return Ok(None);
+        }
+        let prediction = self.predict(&customer.id, &history, customer.summary.monetary(), &wanted.terms);
+        Ok(within(prediction.value, wanted.value).then_some(prediction))
+    }
+}
+
+fn within(number: f64, (least, most): (Option<f64>, Option<f64>)) -> bool {
+    least.is_none_or(|least| number >= least) && most.is_none_or(|most| number <= most)
+}
+
+/// The terms of a question; what is absent is the default.
+pub(super) fn terms(horizon_weeks: Option<f64>, monthly_discount: Option<f64>) -> Result<Terms, ValueError> {
+    let horizon_weeks = horizon_weeks.unwrap_or(HORIZON_WEEKS_DEFAULT);
+    let terms = Terms::new(horizon_weeks, monthly_discount.unwrap_or(MONTHLY_DISCOUNT_DEFAULT));
+    terms.map_err(|error| ValueError::invalid(error.field, error.reason))
+}
+
+/// Somebody with this history.
+pub(super) fn history(frequency: f64, recency: f64, age: f64, monetary: f64) -> Result<Who, ValueError> {
+    let wrong = |error: HistoryError| ValueError::invalid(&format!("history.{}", error.field), error.reason);
+    let history = History::new(frequency, recency, age).map_err(wrong)?;
+    if !monetary.is_finite() || !(0.0..=MONETARY_MAX).contains(&monetary) {
+        return Err(ValueError::invalid("history.monetary", "must be a finite number that is not negative"));
+    }
+    Ok(Who::History(history, monetary))
+}
+
+const MONETARY_MAX: f64 = 1e12;
+
+/// A customer by id.
+pub(super) fn customer(id: String) -> Result<Who, ValueError> {
+    use super::orders::CUSTOMER_ID_BYTES_MAX;
+    if id.is_empty() || id.len() > CUSTOMER_ID_BYTES_MAX || id.chars().any(char::is_control) {
+        return Err(ValueError::invalid("customer_id", "must be 1 to 256 bytes without control characters"));
+    }
+    Ok(Who::Customer(id))
+}
+
+/// Where a page begins: after a position, in a model. The model stays the same from page to page, also when another one is
+/// saved meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PageToken {
+    pub(super) model: ModelId,
+    pub(super) after: i64,
+}
+
+impl std::str::FromStr for PageToken {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let parts = text.split_once('.').and_then(|(model, after)| Some((model.parse().ok()?, after.parse().ok()?)));
+        let (model, after) = parts.ok_or_else(|| ValueError::invalid("page_token", "is not from an answer"))?;
+        Ok(Self { model, after })
+    }
+}
+
+impl std::fmt::Display for PageToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.model, self.after)
+    }
+}

@@ -1,0 +1,266 @@
+//! Reading an order log: who bought when, for how much.
+//!
+//! Two layouts are known. **CSV** with a header: the columns are given by name, or inferred from names in use; separated by
+//! comma, semicolon or tab, fields quoted where needed, a row on one line. **CDNOW text**: columns separated by spaces,
+//! customer, date, number of CDs, dollars, with the customer's number within the sample as the second column of the 1/10
+//! sample, where it is the one that counts.
+//!
+//! It holds: amounts are read exactly and are not negative; a day is a day in UTC; every row that cannot be read is counted,
+//! and the first of them are reported with their lines; unless they are to be skipped, one bad row refuses the whole file.
+//! The log is read once, a line at a time. What is kept is 16 bytes an order and each customer's id once.
+
+mod columns;
+mod date;
+mod layout;
+mod lines;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, BufRead};
+use std::sync::Arc;
+
+use kiki_models::ltv::{Purchase, Summary};
+use serde::Serialize;
+
+use layout::Layout;
+use lines::Lines;
+
+pub use columns::Column;
+pub(in crate::value) use date::date_of;
+pub use date::day_number;
+
+/// Bytes of a line at the most.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Bad rows that are reported at the most; the others are counted.
+pub const BAD_ROWS_REPORTED_MAX: usize = 20;
+/// Orders of one log at the most.
+pub const ORDERS_MAX: usize = 100_000_000;
+/// Bytes of a customer's id at the most.
+pub const CUSTOMER_ID_BYTES_MAX: usize = 256;
+
+const LINES_BETWEEN_PROGRESS: u64 = 8_192;
+
+/// How to read an order log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrderOptions {
+    /// The name of the CSV column that names the customer; inferred if absent.
+    pub customer_column: Option<String>,
+    /// The name of the CSV column of the date; inferred if absent.
+    pub date_column: Option<String>,
+    /// The name of the CSV column of the amount; inferred if absent.
+    pub amount_column: Option<String>,
+    /// Leave bad rows out instead of refusing the file.
+    pub skip_bad_rows: bool,
+}
+
+/// How far reading has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Lines read.
+    pub lines: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+/// A row that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BadRow {
+    /// Its line in the file, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// The rows that could not be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BadRows {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them, at most [`BAD_ROWS_REPORTED_MAX`].
+    pub first: Vec<BadRow>,
+}
+
+impl BadRows {
+    fn add(&mut self, line: u64, problem: String) {
+        self.count += 1;
+        if self.first.len() < BAD_ROWS_REPORTED_MAX {
+            self.first.push(BadRow { line, problem });
+        }
+    }
+}
+
+impl fmt::Display for BadRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.first {
+            write!(f, "\n  line {}: {}", row.line, row.problem)?;
+        }
+        match self.count - self.first.len() as u64 {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}
+
+/// Why a file is not an order log.
+#[derive(Debug, thiserror::Error)]
+pub enum OrdersError {
+    /// It cannot be read.
+    #[error("the order log cannot be read")]
+    Read(#[from] io::Error),
+    /// Nothing is in it.
+    #[error("the order log is empty")]
+    Empty,
+    /// A line does not end.
+    #[error("line {line}: is longer than {LINE_BYTES_MAX} bytes, so this is not an order log")]
+    LineTooLong {
+        /// The line, from 1.
+        line: u64,
+    },
+    /// A column that was asked for is not there, or cannot be inferred.
+    #[error("line {line}: {problem}")]
+    Header {
+        /// The header's line.
+        line: u64,
+        /// What is missing, and what is there.
+        problem: String,
+    },
+    /// Rows that cannot be read.
+    #[error("rows of the order log that cannot be read: {}{_0}", .0.count)]
+    BadRows(BadRows),
+    /// More orders than one run can take.
+    #[error("the order log has more than {ORDERS_MAX} orders")]
+    TooMany,
+}
+
+/// An order log in memory.
+#[derive(Debug)]
+pub struct OrderLog {
+    /// Ids in the order in which they came up; orders name customers by their place here.
+    customers: Vec<Arc<str>>,
+    orders: Vec<(u32, Purchase)>,
+    /// Rows left out.
+    pub bad_rows: BadRows,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+}
+
+impl OrderLog {
+    /// Reads a log to its end. `progress` is told now and then, and at the end.
+    ///
+    /// # Errors
+    /// [`OrdersError`]; bad rows are an error unless `options` say to skip them.
+    pub fn read(
+        reader: impl BufRead,
+        options: &OrderOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, OrdersError> {
+        let mut lines = Lines::new(reader);
+        let mut building = Building::default();
+        let mut layout = None;
+        while let Some((number, line)) = lines.next()? {
+            if line.is_empty() {
+                continue;
+            }
+            let known = match &layout {
+                Some(layout) => layout,
+                None => {
+                    let (found, is_header) = Layout::of_first_line(number, line, options)?;
+                    let known = layout.insert(found);
+                    if is_header {
+                        continue;
+                    }
+                    known
+                }
+            };
+            match known.row(line) {
+                Ok(row) => building.add(row.customer, row.purchase)?,
+                Err(problem) => building.bad_rows.add(number, problem),
+            }
+            if number % LINES_BETWEEN_PROGRESS == 0 {
+                progress(lines.progress());
+            }
+        }
+        progress(lines.progress());
+        if layout.is_none() {
+            return Err(OrdersError::Empty);
+        }
+        if building.bad_rows.count > 0 && !options.skip_bad_rows {
+            return Err(OrdersError::BadRows(building.bad_rows));
+        }
+        Ok(building.finish(lines.sha256()))
+    }
+
+    /// Orders that were read.
+    #[must_use]
+    pub fn orders(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// Customers that were read.
+    #[must_use]
+    pub fn customers(&self) -> usize {
+        self.customers.len()
+    }
+
+    /// The first and the last day with an order; `None` without one.
+    #[must_use]
+    pub fn days(&self) -> Option<(i32, i32)> {
+        let days = self.orders.iter().map(|(_, purchase)| purchase.day);
+        days.clone().min().zip(days.max())
+    }
+
+    /// What was known of each customer at the end of the day `until`, in the order of the ids' bytes. Who had not bought by
+    /// then is not among them.
+    #[must_use]
+    pub fn summaries(&self, until: i32) -> Vec<(Arc<str>, Summary)> {
+        let mut purchases = Vec::new();
+        let of_customer = self.orders.chunk_by(|(one, _), (other, _)| one == other);
+        let mut summaries: Vec<(Arc<str>, Summary)> = of_customer
+            .filter_map(|orders| {
+                purchases.clear();
+                purchases.extend(orders.iter().map(|(_, purchase)| *purchase));
+                let id = self.customers.get(orders[0].0 as usize)?;
+                Some((Arc::clone(id), Summary::of(&purchases, until)?))
+            })
+            .collect();
+        summaries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        summaries
+    }
+}
+
+#[derive(Default)]
+struct Building {
+    customers: Vec<Arc<str>>,
+    known: HashMap<Arc<str>, u32>,
+    orders: Vec<(u32, Purchase)>,
+    bad_rows: BadRows,
+}
+
+impl Building {
+    fn add(&mut self, customer: &str, purchase: Purchase) -> Result<(), OrdersError> {
+        if self.orders.len() == ORDERS_MAX {
+            return Err(OrdersError::TooMany);
+        }
+        let place = match self.known.get(customer) {
+            Some(&place) => place,
+            None => {
+                let place = u32::try_from(self.customers.len()).map_err(|_| OrdersError::TooMany)?;
+                let id: Arc<str> = customer.into();
+                self.customers.push(Arc::clone(&id));
+                self.known.insert(id, place);
+                place
+            }
+        };
+        self.orders.push((place, purchase));
+        Ok(())
+    }
+
+    fn finish(mut self, sha256: String) -> OrderLog {
+        drop(self.known);
+        self.orders.sort_unstable();
+        OrderLog { customers: self.customers, orders: self.orders, bad_rows: self.bad_rows, sha256 }
+    }
+}
+
+#[cfg(test)]
+mod tests;

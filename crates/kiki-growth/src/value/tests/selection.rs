@@ -1,0 +1,108 @@
+//! Customers, a page at a time.
+
+use super::*;
+
+fn everybody() -> proto::SelectCustomersRequest {
+    proto::SelectCustomersRequest::default()
+}
+
+impl World {
+    async fn page(&self, request: proto::SelectCustomersRequest) -> Result<proto::SelectCustomersResponse, Status> {
+        self.client(who()).select_customers(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// All pages, and the sizes that they had.
+    async fn pages(&self, request: proto::SelectCustomersRequest) -> (Vec<proto::PredictLtvResponse>, Vec<usize>) {
+        let (mut customers, mut sizes, mut request) = (Vec::new(), Vec::new(), request);
+        for _ in 0..1_000 {
+            let page = self.page(request.clone()).await.unwrap();
+            assert_eq!(page.customers_known, 2_357);
+            sizes.push(page.customers.len());
+            customers.extend(page.customers);
+            if page.next_page_token.is_empty() {
+                return (customers, sizes);
+            }
+            request.page_token = page.next_page_token;
+        }
+        panic!("the pages do not end");
+    }
+}
+
+#[tokio::test]
+async fn every_customer_is_on_one_page_in_the_order_of_ids() {
+    on_both(async |db| {
+        let world = World::fitted(&db.store).await;
+        for (page_size, first) in [(0, 500), (1_000, 1_000), (999, 999)] {
+            let (customers, sizes) = world.pages(proto::SelectCustomersRequest { page_size, ..everybody() }).await;
+            let ids: Vec<&str> = customers.iter().map(|one| one.customer_id.as_str()).collect();
+            let expected: Vec<String> = (1..=2_357).map(|number| format!("{number:04}")).collect();
+            assert_eq!(ids, expected);
+            assert_eq!(sizes[0], first);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_selected_is_predicted_alike_and_within_the_bounds() {
+    let db = TestDb::sqlite().await;
+    let world = World::fitted(&db.store).await;
+    let (all, _) = world.pages(proto::SelectCustomersRequest { horizon_weeks: 26.0, ..everybody() }).await;
+    assert_eq!(all[0], world.predict(about("0001", 26.0)).await.unwrap());
+    let at_risk = proto::SelectCustomersRequest {
+        value_min: Some(5.0),
+        value_max: Some(40.0),
+        probability_alive_min: Some(0.2),
+        probability_alive_max: Some(0.7),
+        horizon_weeks: 26.0,
+        page_size: 100,
+        ..everybody()
+    };
+    let (selected, sizes) = world.pages(at_risk).await;
+    let wanted = |one: &&proto::PredictLtvResponse| {
+        (5.0..=40.0).contains(&one.value) && (0.2..=0.7).contains(&one.probability_alive)
+    };
+    let expected: Vec<proto::PredictLtvResponse> = all.iter().filter(wanted).cloned().collect();
+    assert!(expected.len() > 100 && sizes[0] == 100, "{} {sizes:?}", expected.len());
+    assert_eq!(selected, expected);
+    let nobody = proto::SelectCustomersRequest { value_min: Some(1e9), ..everybody() };
+    assert_eq!(world.page(nobody).await.unwrap().customers, []);
+}
+
+#[tokio::test]
+async fn pages_go_on_in_the_model_in_which_they_began() {
+    let db = TestDb::sqlite().await;
+    let world = World::fitted(&db.store).await;
+    let first = world.page(everybody()).await.unwrap();
+    let next = proto::SelectCustomersRequest { page_token: first.next_page_token, ..everybody() };
+    for _ in 0..2 {
+        world.value.save(&who(), report()).await.unwrap();
+        let page = world.page(next.clone()).await.unwrap();
+        assert_eq!(
+            (page.customers[0].customer_id.as_str(), &page.customers[0].model),
+            ("0501", &first.customers[0].model)
+        );
+    }
+    world.value.save(&who(), report()).await.unwrap();
+    let status = world.page(next.clone()).await.unwrap_err();
+    assert_eq!((status.code(), field(&status)), (Code::InvalidArgument, "page_token"));
+    let status = world.client(of_tenant("other")).select_customers(next).await.unwrap_err();
+    assert_eq!((status.code(), field(&status)), (Code::InvalidArgument, "page_token"));
+}
+
+#[tokio::test]
+async fn a_selection_that_cannot_be_is_refused_by_its_field() {
+    let db = TestDb::sqlite().await;
+    let world = World::fitted(&db.store).await;
+    for (request, wrong) in [
+        (proto::SelectCustomersRequest { page_size: -1, ..everybody() }, "page_size"),
+        (proto::SelectCustomersRequest { page_size: 1_001, ..everybody() }, "page_size"),
+        (proto::SelectCustomersRequest { page_token: "7".to_owned(), ..everybody() }, "page_token"),
+        (proto::SelectCustomersRequest { value_min: Some(f64::NAN), ..everybody() }, "value_min"),
+        (proto::SelectCustomersRequest { horizon_weeks: -1.0, ..everybody() }, "horizon_weeks"),
+        (proto::SelectCustomersRequest { monthly_discount: Some(2.0), ..everybody() }, "monthly_discount"),
+    ] {
+        let status = world.page(request).await.unwrap_err();
+        assert_eq!((status.code(), field(&status)), (Code::InvalidArgument, wrong), "{status}");
+    }
+}
