@@ -42,8 +42,14 @@ pub(crate) fn collect(criterion: &Path, lines: &Path) -> Result<Vec<Row>, String
             rows.push(row);
         }
     }
-    rows.sort_by(|a, b| (&a.what, &a.size).cmp(&(&b.what, &b.size)));
+    rows.sort_by_cached_key(|row| (row.what.clone(), leading_number(&row.size), row.size.clone()));
     Ok(rows)
+}
+
+/// So that 32 connections come before 256; a size that begins with no number comes first.
+fn leading_number(size: &str) -> Option<u64> {
+    let digits: String = size.chars().filter(|&c| c != ',').take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
 }
 
 /// Files at any depth, in the order of their paths.
@@ -147,6 +153,17 @@ mod tests {
         assert!(of_line(r#"{"what":"a","figure":"fast"}"#).unwrap_err().contains("figure"));
         let without_ratio = r#"{"what":"a","figure":1,"against":"b","ratio_median":1}"#;
         assert!(of_line(without_ratio).unwrap_err().contains("ratio_min"));
+    }
+
+    #[test]
+    fn sizes_are_in_the_order_of_their_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |size: &str| format!("{{\"what\":\"w\",\"figure\":1,\"size\":\"{size}\"}}\n");
+        let text: String = ["256 clients", "32 clients", "1,000 clients"].map(line).concat();
+        fs::write(folder.path().join("a.jsonl"), text).unwrap();
+        let rows = collect(&folder.path().join("none"), folder.path()).unwrap();
+        let sizes: Vec<&str> = rows.iter().map(|row| row.size.as_str()).collect();
+        assert_eq!(sizes, ["32 clients", "256 clients", "1,000 clients"]);
     }
 
     #[test]
