@@ -62,7 +62,7 @@ impl fmt::Display for Line {
 }
 
 struct Outcome {
-    name: &'static str,
+    name: String,
     took: Duration,
     failure: Option<Failure>,
 }
@@ -84,7 +84,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Runs a command. `mend` says what to do when it fails. True if it passed.
-    pub(crate) fn run(&mut self, name: &'static str, line: &Line, mend: &str) -> bool {
+    pub(crate) fn run(&mut self, name: &str, line: &Line, mend: &str) -> bool {
         let folder = self.folder;
         self.check(name, &line.to_string(), mend, || line.run(folder))
     }
@@ -92,7 +92,7 @@ impl<'a> Steps<'a> {
     /// Does something of this program's own, told as `what`. True if it passed.
     pub(crate) fn check(
         &mut self,
-        name: &'static str,
+        name: &str,
         what: &str,
         mend: &str,
         work: impl FnOnce() -> Result<(), String>,
@@ -107,7 +107,7 @@ impl<'a> Steps<'a> {
             Failure { reason: reason.lines().next().unwrap_or_default().to_owned(), mend: mend.to_owned() }
         });
         println!("<== {name}: {} after {}", if passed { "passed" } else { "FAILED" }, seconds(took));
-        self.outcomes.push(Outcome { name, took, failure });
+        self.outcomes.push(Outcome { name: name.to_owned(), took, failure });
         passed
     }
 
@@ -125,7 +125,7 @@ impl<'a> Steps<'a> {
         let mut text = String::from("Summary\n");
         for Outcome { name, took, failure } in &self.outcomes {
             let verdict = if failure.is_none() { "passed" } else { "FAILED" };
-            text.push_str(&format!("  {verdict}  {name:<14} {:>9}\n", seconds(*took)));
+            text.push_str(&format!("  {verdict}  {name:<16} {:>9}\n", seconds(*took)));
             if let Some(Failure { reason, mend }) = failure {
                 text.push_str(&format!("          {reason}\n          to mend: {mend}\n"));
             }

@@ -37,7 +37,7 @@ pub(crate) fn run(workspace: &Workspace, names: &[String]) -> ExitCode {
             .and(&[package, "--bench", name])
             .with("CRITERION_HOME", criterion.display())
             .with("KIKI_BENCH_DIR", lines.display());
-        all_ran &= steps.run("bench", &line, "run the command above by itself and read its output");
+        all_ran &= steps.run(&format!("bench {name}"), &line, "run the command above by itself and read its output");
     }
     let mend = "correct the row named above where its benchmark writes it";
     steps.check("figures", "collect them", mend, || {
@@ -66,7 +66,7 @@ fn today() -> Result<String, String> {
     output("date", &["-u", "+%Y-%m-%d"])
 }
 
-/// Such as `2 x Some CPU, 24 GiB, Linux 6.1.0 x86_64, rustc 1.95.0`.
+/// Such as `2 × Some CPU, 24 GiB, Linux 6.1.0, rustc 1.95.0`.
 fn machine() -> Result<String, String> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let about = |path| fs::read_to_string(path).unwrap_or_default();
@@ -74,7 +74,9 @@ fn machine() -> Result<String, String> {
     let memory = page::field(&about("/proc/meminfo"), "MemTotal")
         .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
         .map_or_else(|| "memory unknown".to_owned(), |kib| format!("{} GiB", kib.div_ceil(1 << 20)));
-    let kernel = output("uname", &["-srm"])?;
+    let kernel = output("uname", &["-sr"])?;
+    // What follows the number says who built it, and nothing about speed.
+    let kernel = kernel.split('-').next().unwrap_or(&kernel);
     let rustc = output("rustc", &["--version"])?;
     let rustc = rustc.split(" (").next().unwrap_or(&rustc);
     Ok(format!("{cores} × {cpu}, {memory}, {kernel}, {rustc}"))
