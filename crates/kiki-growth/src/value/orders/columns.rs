@@ -25,20 +25,12 @@ impl Column {
         }
     }
 
-    /// Names in use, the surest first.
+    /// Names in use, the surest first. Not `id`, which is as often the order's.
     const fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Customer => &[
-                "customer_id",
-                "customer",
-                "customerid",
-                "client_id",
-                "user_id",
-                "user",
-                "email",
-                "customer_email",
-                "id",
-            ],
+            Self::Customer => {
+                &["customer_id", "customer", "customerid", "client_id", "user_id", "user", "email", "customer_email"]
+            }
             Self::Date => &[
                 "order_date",
                 "date",

@@ -1,6 +1,12 @@
 //! Customers, a page at a time.
 
-use super::*;
+use kiki_models::ltv::Summary;
+use kiki_proto::value::v1 as proto;
+use kiki_store::testing::{TestDb, on_both};
+use tonic::{Code, Status};
+
+use super::world::{World, about, field, of_tenant, report, who};
+use crate::value::FitReport;
 
 fn everybody() -> proto::SelectCustomersRequest {
     proto::SelectCustomersRequest::default()
@@ -105,4 +111,24 @@ async fn a_selection_that_cannot_be_is_refused_by_its_field() {
         let status = world.page(request).await.unwrap_err();
         assert_eq!((status.code(), field(&status)), (Code::InvalidArgument, wrong), "{status}");
     }
+}
+
+/// A page looks at 20,000 customers at the most, so that one question cannot keep the service busy for long.
+#[tokio::test]
+async fn a_page_that_finds_nobody_yet_says_where_to_go_on() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store);
+    let once = Summary { frequency: 0, recency_days: 0, age_days: 270, repeat_micros: 0 };
+    let often = Summary { frequency: 9, recency_days: 269, age_days: 270, repeat_micros: 900_000_000 };
+    let ids = (0..20_500).map(|number| format!("{number:05}").into());
+    let mut summaries: Vec<_> = ids.map(|id| (id, once)).collect();
+    summaries[20_100].1 = often;
+    world.value.save(&who(), &FitReport { summaries, ..report().clone() }).await.unwrap();
+    let rich = proto::SelectCustomersRequest { value_min: Some(50.0), horizon_weeks: 4.0, ..everybody() };
+    let first = world.page(rich.clone()).await.unwrap();
+    assert_eq!((first.customers.len(), first.customers_known), (0, 20_500));
+    let next = proto::SelectCustomersRequest { page_token: first.next_page_token, ..rich };
+    let last = world.page(next).await.unwrap();
+    assert_eq!((last.customers[0].customer_id.as_str(), last.customers.len()), ("20100", 1));
+    assert_eq!(last.next_page_token, "");
 }
