@@ -168,3 +168,42 @@ impl TreeCheck {
 fn place_in(file: PathBuf, at: usize) -> Place {
     Place { file, offset: bytes(at * HASH_BYTES), entry: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tiles::TileWriter;
+
+    fn check(dir: &Path, checkpoint: &Checkpoint) -> Result<u64, Error> {
+        let mut check = TreeCheck::new(dir, Some(checkpoint.clone()))?;
+        for index in 0..checkpoint.size {
+            let place = Place { file: PathBuf::from("segment"), offset: 0, entry: Some(index) };
+            check.push(&index.to_le_bytes(), &place)?;
+        }
+        Ok(check.tiles())
+    }
+
+    #[test]
+    fn full_tiles_above_the_entries_are_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = checkpoint::log_dir(dir.path());
+        let (mut edge, mut full) = (Edge::default(), Vec::new());
+        for index in 0..65_537_u64 {
+            edge.push(leaf_hash(&index.to_le_bytes()), &mut full);
+        }
+        let mut writer = TileWriter::new(&log);
+        full.iter().try_for_each(|tile| writer.prepare(tile.id, &tile.hashes)).unwrap();
+        edge.partials().try_for_each(|(tile, hashes)| writer.prepare(tile, hashes)).unwrap();
+        writer.publish().unwrap();
+        let checkpoint = Checkpoint { origin: "test".to_owned(), size: edge.size(), root: edge.root() };
+        assert_eq!(check(dir.path(), &checkpoint).unwrap(), 256 + 1 + 2);
+
+        let path = log.join("tile/1/000");
+        let mut tile = fs::read(&path).unwrap();
+        tile[100] ^= 1;
+        fs::write(&path, tile).unwrap();
+        let error = check(dir.path(), &checkpoint).unwrap_err();
+        let place = &error.difference().unwrap().place;
+        assert_eq!((&place.file, place.offset), (&path, 96));
+    }
+}

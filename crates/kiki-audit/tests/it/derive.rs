@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,6 +93,12 @@ fn a_step_takes_a_bounded_number_of_entries() {
     let steps: Vec<u64> = (0..4).map(|_| deriver.advance(9).unwrap().derived).collect();
     assert_eq!(steps, [4, 8, 9, 9]);
     assert_eq!(deriver.checkpoint().size, 9);
+    // Nothing new, nothing written: the files are still the same ones.
+    let inode = |file: &str| fs::metadata(test.dir.join(file)).unwrap().ino();
+    let inodes = || ["log/checkpoint", "log/tile/0/000.p/9", "views.json"].map(inode);
+    let before = inodes();
+    deriver.advance(9).unwrap();
+    assert_eq!(inodes(), before);
 }
 
 #[test]
