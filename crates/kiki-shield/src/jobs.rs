@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kiki_kit::shutdown::Shutdown;
 use kiki_spend::{Command, Digest};
-use kiki_store::{StoreError, Tx, outbox, upkeep};
+use kiki_store::{StoreError, Tx, outbox};
 use kiki_types::event::{AuditEvent, Envelope};
 
 use crate::error::ShieldError;
@@ -17,8 +17,6 @@ pub const AUDIT_TOPIC: &str = "audit";
 const BATCH: u32 = 500;
 /// How long to wait when nothing waits.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Every how many pauses the database is tidied up.
-const UPKEEP_EVERY: u32 = 240;
 
 /// Puts `event` into the outbox of the transaction that makes it true.
 pub(crate) fn publish(tx: &mut Tx, event: &AuditEvent) -> Result<(), StoreError> {
@@ -30,18 +28,11 @@ pub(crate) fn publish(tx: &mut Tx, event: &AuditEvent) -> Result<(), StoreError>
 
 /// Runs until shutdown.
 pub async fn run(shield: Shield, shutdown: Shutdown) {
-    let mut rounds = 0_u32;
     loop {
         match shield.relay_outbox().await {
             Ok(0) => {}
             Ok(_) => continue,
             Err(error) => tracing::warn!(%error, "audit entries wait in the outbox"),
-        }
-        rounds = rounds.wrapping_add(1);
-        if rounds.is_multiple_of(UPKEEP_EVERY)
-            && let Err(error) = upkeep::run(&shield.0.store, shield.0.clock.now()).await
-        {
-            tracing::warn!(%error, "the database was not tidied up");
         }
         tokio::select! {
             () = shutdown.draining() => return,

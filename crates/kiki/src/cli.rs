@@ -153,9 +153,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let loaded = cli.load()?;
     let serves = matches!(cli.command, Command::Up(_) | Command::Serve { .. });
     let output = if serves { Output::Stdout } else { Output::Stderr };
-    // A command speaks through what it prints; of the log it shows only complaints unless asked for more.
+    // A command speaks through what it prints; of the log it shows only failures unless asked for more.
     let is_asked = serves || loaded.origin("KIKI_LOG") != Some(&Origin::Default);
-    let filter = if is_asked { loaded.config.log.as_str() } else { "warn" };
+    let filter = if is_asked { loaded.config.log.as_str() } else { "error" };
     telemetry::init(filter, loaded.config.log_format, output, Arc::new(SystemClock::new()))?;
     if serves {
         for warning in &loaded.warnings {

@@ -1,19 +1,21 @@
 //! A process that serves: its configuration, clock, ids, tasks and database.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use kiki_kit::authorisation::{ApiKey, Authenticator};
-use kiki_kit::clock::{Clock, SystemClock};
-use kiki_kit::config::{Config, Environment};
-use kiki_kit::ids::SystemIds;
+use kiki_kit::clock::Clock;
+use kiki_kit::config::Config;
 use kiki_kit::server::Server;
-use kiki_kit::service::{HttpService, Limits, Platform};
+use kiki_kit::service::{HttpService, Platform};
 use kiki_kit::shutdown::{Ended, Shutdown, Tasks};
-use kiki_store::Store;
-use kiki_types::{IdSource, Principal, TenantId};
+use kiki_store::{Store, upkeep};
+use kiki_types::IdSource;
+
+/// How long the database is left alone between two tidyings.
+const UPKEEP_PAUSE: Duration = Duration::from_secs(60);
 
 /// What all services of a process share.
 pub struct Process {
@@ -34,14 +36,12 @@ impl Process {
     /// The data folder or the database cannot be opened.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         make_private_folder(&config.data)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let ids: Arc<dyn IdSource> = Arc::new(SystemIds::new(clock.clone()));
         let shutdown = Shutdown::new();
-        let store = open_store(&config, clock.as_ref(), ids.as_ref()).await?;
-        let limits = Limits { body_bytes_max: config.body_limit_bytes, ..Limits::default() };
-        let authenticator = authenticator(&config);
-        let platform = Platform { clock, ids, authenticator, shutdown: shutdown.clone(), limits };
-        Ok(Self { config, platform, tasks: Tasks::new(shutdown), store })
+        let platform = Platform::of_process(&config, shutdown.clone());
+        let store = open_store(&config, platform.clock.as_ref(), platform.ids.as_ref()).await?;
+        let tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("upkeep", keep_up(store.clone(), platform.clock.clone(), shutdown));
+        Ok(Self { config, platform, tasks, store })
     }
 
     /// Listens on `port` of the configured address and serves `service` there. Returns the address.
@@ -81,6 +81,19 @@ pub async fn open_store(config: &Config, clock: &dyn Clock, ids: &dyn IdSource) 
     Ok(store)
 }
 
+/// Tidies the database up now and then: what has expired or was delivered long ago goes.
+async fn keep_up(store: Store, clock: Arc<dyn Clock>, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.draining() => return,
+            () = tokio::time::sleep(UPKEEP_PAUSE) => {}
+        }
+        if let Err(error) = upkeep::run(&store, clock.now()).await {
+            tracing::warn!(%error, "the database was not tidied up");
+        }
+    }
+}
+
 /// A folder that its owner alone can look into.
 fn make_private_folder(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
@@ -89,16 +102,4 @@ fn make_private_folder(path: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(path)
         .with_context(|| format!("cannot make the data folder {}", path.display()))
-}
-
-/// In development on loopback who sits at the machine is the operator; everybody else shows the key.
-fn authenticator(config: &Config) -> Authenticator {
-    let system = Principal::service(TenantId::default_tenant(), "internal");
-    let keys = config.internal_api_key.iter().map(|key| ApiKey::new(key.expose(), system.clone())).collect();
-    let is_local = config.environment == Environment::Development && is_loopback(config.host);
-    Authenticator::new(keys, is_local)
-}
-
-fn is_loopback(host: IpAddr) -> bool {
-    host.to_canonical().is_loopback()
 }

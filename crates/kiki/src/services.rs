@@ -1,97 +1,139 @@
 //! The services and how they reach each other.
 
+mod mail;
+mod shield;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use http::Uri;
+use kiki_growth::engage::{self, Connect, Engage, MailSender};
+use kiki_growth::value::{self, Value};
+use kiki_kit::inprocess::{Transport, in_process, over_network};
 use kiki_kit::service::{Dependency, HttpService};
-use kiki_shield::{Pseudonyms, Seed, Shield};
-use kiki_spend::{Owner, Settings};
-use rand::TryRngCore as _;
-use zeroize::Zeroizing;
+use kiki_sandbox::mailbox::{self, Faults, MESSAGES_MAX, Mailbox};
+use kiki_shield::Pseudonyms;
+use kiki_types::{Principal, TenantId};
+use tonic::body::Body;
+use tonic::transport::Endpoint;
+use tower::ServiceExt as _;
 
 use crate::VERSION;
 use crate::process::Process;
+use mail::SandboxMail;
+pub use shield::RunningShield;
 
-/// The name of this installation's log in its checkpoints.
-const LOG_ORIGIN: &str = "kiki.local/shield";
+/// The address that the sandbox's messages come from.
+const MAIL_FROM: &str = "hello@kiki.invalid";
+/// How long a connection to another service may take to come about.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// SyncShield, running.
-pub struct RunningShield {
-    /// Its router.
-    pub http: HttpService,
-    /// Its verbs.
-    pub shield: Shield,
-    owner: Owner,
+/// The keyed hashes of this data folder. A service on a machine of its own has a key of its own, so its hashes of a
+/// name are not those of another.
+fn pseudonyms(process: &Process) -> anyhow::Result<Pseudonyms> {
+    let path = process.config.data.join("keys/pseudonym.key");
+    Pseudonyms::open_or_create(&path, &mut rand::rng()).context("the key of the pseudonyms")
 }
 
-impl RunningShield {
-    /// Opens the log, starts the governor and shield's jobs.
-    ///
-    /// # Errors
-    /// The log does not check, or another process has it.
-    pub async fn start(process: &Process) -> anyhow::Result<Self> {
-        let config = &process.config;
-        let platform = &process.platform;
-        let clock = platform.clock.clone();
-        let settings = Settings {
-            data: config.data.clone(),
-            origin: LOG_ORIGIN.to_owned(),
-            retention_days: config.retention_days,
-            clock: Arc::new(move || clock.now()),
-            ids: platform.ids.clone(),
-            key_seed,
-        };
-        let owner =
-            tokio::task::spawn_blocking(|| Owner::start(settings)).await?.context("the governor cannot start")?;
-        let pseudonyms = Pseudonyms::open_or_create(&config.data.join("keys/pseudonym.key"), &mut rand::rng())
-            .context("the key of the pseudonyms")?;
-        let shield = Shield::new(Seed {
-            governor: owner.handle(),
-            store: process.store.clone(),
-            pseudonyms,
-            clock: platform.clock.clone(),
-            ids: platform.ids.clone(),
-            currency: config.currency,
-            audit: config.data.join("audit"),
-        });
-        shield.define_burst(config.max_burst_budget_micros, config.window_seconds).await?;
-        let (governor, store) = (shield.clone(), process.store.clone());
-        let http = HttpService::builder("shield", VERSION, platform)
-            .api(kiki_shield::routes(shield.clone()))
-            .grpc(kiki_shield::grpc::services(&shield))
-            .depends_on(Dependency::required("governor", move || {
-                let governor = governor.clone();
-                async move { governor.ping().await }
-            }))
-            .depends_on(Dependency::required("database", move || {
-                let store = store.clone();
-                async move { store.ping().await }
-            }))
-            .build();
-        process.tasks.spawn("shield outbox", kiki_shield::jobs::run(shield.clone(), platform.shutdown.clone()));
-        Ok(Self { http, shield, owner })
-    }
-
-    /// Answers what waits, writes a snapshot, brings tiles and views up to the log.
-    ///
-    /// # Errors
-    /// The runtime is gone.
-    pub async fn stop(self) -> anyhow::Result<()> {
-        Ok(tokio::task::spawn_blocking(|| self.owner.stop()).await?)
-    }
+/// The database as a dependency.
+fn database(process: &Process) -> Dependency {
+    let store = process.store.clone();
+    Dependency::required("database", move || {
+        let store = store.clone();
+        async move { store.ping().await }
+    })
 }
 
-/// Randomness of the operating system for the log's key.
-#[expect(clippy::expect_used, reason = "without the system's randomness no key can be made, and none must")]
-fn key_seed() -> Zeroizing<[u8; 32]> {
-    let mut seed = Zeroizing::new([0; 32]);
-    rand::rngs::OsRng.try_fill_bytes(&mut *seed).expect("the operating system gives randomness");
-    seed
+/// Another service as a dependency. A service that is away degrades those that ask it: they say so and go on.
+fn peer(name: &'static str, transport: Transport) -> Dependency {
+    Dependency::optional(name, move || {
+        let transport = transport.clone();
+        async move {
+            let alive = http::Request::get("/health/live").body(Body::empty()).map_err(|error| error.to_string())?;
+            let response = transport.oneshot(alive).await.map_err(|error| error.message().to_owned())?;
+            if response.status().is_success() { Ok(()) } else { Err(response.status().to_string()) }
+        }
+    })
+}
+
+/// SyncValue.
+///
+/// # Errors
+/// The key of the pseudonyms cannot be read.
+pub fn value(process: &Process) -> anyhow::Result<(Value, HttpService)> {
+    let pseudonyms = pseudonyms(process)?;
+    let value = Value::new(value::Needs {
+        store: process.store.clone(),
+        clock: process.platform.clock.clone(),
+        ids: process.platform.ids.clone(),
+        pseudonym: Arc::new(move |tenant, name| pseudonyms.actor(tenant, name).to_string()),
+    });
+    let http = HttpService::builder("value", VERSION, &process.platform)
+        .api(value::routes(value.clone()))
+        .grpc(value::services(&value))
+        .depends_on(database(process))
+        .build();
+    Ok((value, http))
+}
+
+/// SyncEngage, with the sandbox mailbox beside it. `faults` are what the mailbox does wrong on purpose.
+///
+/// # Errors
+/// The mailbox or the key of the pseudonyms cannot be opened.
+pub fn engage(process: &Process, shield: Connect, value: Connect, faults: Faults) -> anyhow::Result<HttpService> {
+    let mailbox = Mailbox::open(&process.config.data.join("sandbox/mailbox"), faults, MESSAGES_MAX)
+        .context("cannot open the sandbox mailbox")?;
+    let pseudonyms = pseudonyms(process)?;
+    let mail: Arc<dyn MailSender> = Arc::new(SandboxMail(mailbox.clone()));
+    let mut http = HttpService::builder("engage", VERSION, &process.platform).depends_on(database(process));
+    let tenant = TenantId::default_tenant();
+    for (name, connect) in [("shield", &shield), ("value", &value)] {
+        if let Some(transport) = connect(&tenant) {
+            http = http.depends_on(peer(name, transport));
+        }
+    }
+    let engage = Engage::new(engage::Needs {
+        store: process.store.clone(),
+        clock: process.platform.clock.clone(),
+        ids: process.platform.ids.clone(),
+        tasks: process.tasks.clone(),
+        shield,
+        value,
+        mail,
+        pseudonym: Arc::new(move |tenant, name| pseudonyms.customer(tenant, name).to_string()),
+        mail_from: MAIL_FROM.to_owned(),
+    });
+    Ok(http.api(engage::api::api(engage).merge(mailbox::api::api(mailbox))).build())
+}
+
+/// The way to a service in this process, for any tenant.
+fn inside(http: &HttpService, name: &'static str) -> Connect {
+    let router = http.router();
+    Arc::new(move |tenant| Some(in_process(router.clone(), Principal::service(tenant.clone(), name))))
+}
+
+/// The way to the service at `origin`, for the one tenant that the internal key stands for.
+///
+/// # Errors
+/// The key cannot be sent in a header.
+pub fn outside(process: &Process, origin: Uri) -> anyhow::Result<Connect> {
+    let channel = Endpoint::from(origin).connect_timeout(CONNECT_TIME_MAX).connect_lazy();
+    let key = process.config.internal_api_key.as_ref().map(kiki_kit::config::Secret::expose);
+    let transport = over_network(channel, key).context("INTERNAL_API_KEY")?;
+    Ok(Arc::new(move |tenant| (*tenant == TenantId::default_tenant()).then(|| transport.clone())))
 }
 
 /// All services of a process that has them all.
 pub struct Services {
-    shield: RunningShield,
+    /// SyncShield.
+    pub shield: RunningShield,
+    /// SyncValue.
+    pub value: Value,
+    /// SyncValue's router.
+    pub value_http: HttpService,
+    /// SyncEngage's router.
+    pub engage_http: HttpService,
 }
 
 impl Services {
@@ -99,15 +141,19 @@ impl Services {
     ///
     /// # Errors
     /// One of them cannot start.
-    pub async fn start(process: &Process) -> anyhow::Result<Self> {
+    pub async fn start(process: &Process, faults: Faults) -> anyhow::Result<Self> {
         let shield = RunningShield::start(process).await?;
-        Ok(Self { shield })
+        let (value, value_http) = value(process)?;
+        let to_shield = inside(&shield.http, "kiki-engage");
+        let to_value = inside(&value_http, "kiki-engage");
+        let engage_http = engage(process, to_shield, to_value, faults)?;
+        Ok(Self { shield, value, value_http, engage_http })
     }
 
     /// Their routers.
     #[must_use]
     pub fn http(&self) -> Vec<&HttpService> {
-        vec![&self.shield.http]
+        vec![&self.shield.http, &self.value_http, &self.engage_http]
     }
 
     /// Ends what the tasks of the process do not end.

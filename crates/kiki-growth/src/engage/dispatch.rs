@@ -130,7 +130,7 @@ impl Dispatch<'_> {
             Ok(Err(SendError::Rejected(why))) => (REJECTED, why),
             Ok(Err(SendError::Unavailable(why))) => (UNAVAILABLE, why),
         };
-        tracing::warn!(message = %message.id, reason = reason.0, why = reason.1, "message not sent");
+        tracing::warn!(message_id = %message.id, reason = reason.0, why = reason.1, "message not sent");
         match self.gate.void(message.authorization.as_deref().unwrap_or_default()).await {
             Ok(()) | Err(GateError::Rejected(_)) => message.step(Step::Failed(reason.0))?,
             Err(GateError::Away(why)) => return Ok((message, Some(why))),
@@ -156,7 +156,7 @@ impl Dispatch<'_> {
                         break;
                     }
                     Err(GateError::Rejected(status)) => {
-                        tracing::error!(%status, message = %message.id, "a sent message cannot be paid for");
+                        tracing::error!(%status, message_id = %message.id, "a sent message cannot be paid for");
                         break;
                     }
                     Err(GateError::Away(why)) => return Ok((message, Some(why))),

@@ -2,32 +2,79 @@
 
 use std::process::ExitCode;
 
+use kiki_growth::engage::endpoints::{shield_origin, value_origin};
+use kiki_growth::engage::jobs;
 use kiki_kit::config::Config;
 use kiki_kit::shutdown::Ended;
+use kiki_sandbox::mailbox::Faults;
+use kiki_types::TenantId;
 
 use crate::cli::{Listen, ServiceName};
 use crate::process::Process;
-use crate::services::RunningShield;
+use crate::services::{self, RunningShield, Services};
 
-const SHIELD_PORT: u16 = 8081;
+/// Where the services listen unless told otherwise.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    shield: u16,
+    engage: u16,
+    value: u16,
+    value_grpc: u16,
+}
+
+impl Ports {
+    fn new(listen: &Listen, port: Option<u16>) -> Self {
+        if listen.free_ports {
+            return Self { shield: 0, engage: 0, value: 0, value_grpc: 0 };
+        }
+        let or = |usual| port.unwrap_or(usual);
+        Self { shield: or(8081), engage: or(8083), value: or(8084), value_grpc: 50051 }
+    }
+}
 
 /// Starts one service and serves until a signal.
 ///
 /// # Errors
 /// It cannot start; nothing keeps running.
 pub async fn one(config: Config, service: ServiceName, listen: &Listen) -> anyhow::Result<ExitCode> {
+    let ports = Ports::new(listen, config.port);
     let process = Process::open(config).await?;
-    let port = |usual: u16| if listen.free_ports { 0 } else { process.config.port.unwrap_or(usual) };
+    let mut shield = None;
     match service {
         ServiceName::Shield => {
-            let shield = RunningShield::start(&process).await?;
-            process.serve(&shield.http, port(SHIELD_PORT))?;
-            let ended = process.run_until_signalled().await?;
-            shield.stop().await?;
-            Ok(code(ended))
+            let running = RunningShield::start(&process).await?;
+            process.serve(&running.http, ports.shield)?;
+            shield = Some(running);
         }
-        ServiceName::Engage | ServiceName::Value => anyhow::bail!("not there"),
+        ServiceName::Value => {
+            let (_, http) = services::value(&process)?;
+            process.serve(&http, ports.value_grpc)?;
+            process.serve(&http, ports.value)?;
+            relay(&process)?;
+        }
+        ServiceName::Engage => {
+            let to_shield = services::outside(&process, shield_origin(&process.config.shield_url.to_string())?)?;
+            let to_value = services::outside(&process, value_origin(process.config.value_address.as_str())?)?;
+            let http = services::engage(&process, to_shield, to_value, Faults::default())?;
+            process.serve(&http, ports.engage)?;
+            relay(&process)?;
+        }
     }
+    let ended = process.run_until_signalled().await?;
+    if let Some(shield) = shield {
+        shield.stop().await?;
+    }
+    Ok(code(ended))
+}
+
+/// Hands the audit entries of a service without a log of its own to shield.
+fn relay(process: &Process) -> anyhow::Result<()> {
+    let connect = services::outside(process, shield_origin(&process.config.shield_url.to_string())?)?;
+    if let Some(shield) = connect(&TenantId::default_tenant()) {
+        let relay = jobs::relay(process.store.clone(), shield, process.platform.shutdown.clone());
+        process.tasks.spawn("audit relay", relay);
+    }
+    Ok(())
 }
 
 /// Starts all services and serves until a signal.
@@ -35,7 +82,25 @@ pub async fn one(config: Config, service: ServiceName, listen: &Listen) -> anyho
 /// # Errors
 /// One of them cannot start; nothing keeps running.
 pub async fn up(config: Config, listen: &Listen) -> anyhow::Result<ExitCode> {
-    one(config, ServiceName::Shield, listen).await
+    let process = Process::open(config).await?;
+    let services = Services::start(&process, Faults::default()).await?;
+    serve_all(process, services, listen).await
+}
+
+/// Listens for all services and serves until a signal.
+///
+/// # Errors
+/// A port is taken.
+pub async fn serve_all(process: Process, services: Services, listen: &Listen) -> anyhow::Result<ExitCode> {
+    // The one port of `PORT` cannot be that of several services.
+    let ports = Ports::new(listen, None);
+    process.serve(&services.shield.http, ports.shield)?;
+    process.serve(&services.engage_http, ports.engage)?;
+    process.serve(&services.value_http, ports.value)?;
+    process.serve(&services.value_http, ports.value_grpc)?;
+    let ended = process.run_until_signalled().await?;
+    services.stop().await?;
+    Ok(code(ended))
 }
 
 fn code(ended: Ended) -> ExitCode {

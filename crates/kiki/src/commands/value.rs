@@ -1,8 +1,130 @@
 //! `kiki value`.
-#[derive(Debug, clap::Subcommand)]
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::civil::Date;
+use kiki_growth::value::orders::OrderOptions;
+use kiki_growth::value::{FitOptions, FitReport, Needs, Value, fit_orders};
+use kiki_kit::config::Config;
+use kiki_kit::service::Platform;
+use kiki_kit::shutdown::Shutdown;
+use kiki_shield::Pseudonyms;
+use kiki_types::{Principal, TenantId};
+
+use crate::cli::runtime;
+use crate::console::{complain, say};
+use crate::process::open_store;
+
+/// What can be asked about the value of customers without a service.
+#[derive(Debug, Subcommand)]
 pub enum Command {
-    Fit,
+    /// Fits BG/NBD and Gamma-Gamma to an order log: who is still alive, and what are they worth?
+    ///
+    /// Reads a CSV file with a header (customer, date and amount are found by their usual names) or the text layout of
+    /// the CDNOW data. Times are counted in weeks, purchases of one day as one.
+    Fit(Fit),
 }
-pub fn run(_: Command, _: kiki_kit::config::Config) -> anyhow::Result<std::process::ExitCode> {
-    anyhow::bail!("x")
+
+/// `kiki value fit`.
+#[derive(Args, Debug)]
+pub struct Fit {
+    /// The order log.
+    file: PathBuf,
+    /// The last day that counts, such as 1997-09-30.
+    #[arg(long, value_name = "DATE")]
+    calibrate_until: Date,
+    /// Prints the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Keeps the model and its customers, so that the value service predicts with it.
+    #[arg(long)]
+    save: bool,
+    /// Leaves rows out that cannot be read, instead of refusing the file.
+    #[arg(long)]
+    skip_bad_rows: bool,
+    /// The CSV column that names the customer.
+    #[arg(long, value_name = "NAME")]
+    customer_column: Option<String>,
+    /// The CSV column of the date.
+    #[arg(long, value_name = "NAME")]
+    date_column: Option<String>,
+    /// The CSV column of the amount.
+    #[arg(long, value_name = "NAME")]
+    amount_column: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The file is no order log, or its orders do not determine a model.
+pub fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+    let Command::Fit(fit) = command;
+    let options = FitOptions {
+        orders: OrderOptions {
+            customer_column: fit.customer_column,
+            date_column: fit.date_column,
+            amount_column: fit.amount_column,
+            skip_bad_rows: fit.skip_bad_rows,
+        },
+        calibrate_until: fit.calibrate_until,
+        currency: config.currency,
+    };
+    let bar = bar("reading orders");
+    let report = fit_file(&fit.file, &options, &bar)?;
+    bar.finish_and_clear();
+    if report.bad_rows.count > 0 {
+        complain(format_args!("left out {} rows that cannot be read:{}", report.bad_rows.count, report.bad_rows));
+    }
+    if fit.json {
+        say(serde_json::to_string_pretty(&report)?)?;
+    } else {
+        say(report.table().trim_end())?;
+    }
+    if fit.save {
+        let saved = runtime()?.block_on(save(config, &report))?;
+        complain(format_args!("saved as model {saved}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fits the order log at `file`; `bar` shows how far reading is.
+///
+/// # Errors
+/// As [`run`].
+pub fn fit_file(file: &Path, options: &FitOptions, bar: &ProgressBar) -> anyhow::Result<FitReport> {
+    let named = || file.display().to_string();
+    let opened = File::open(file).with_context(named)?;
+    bar.set_length(opened.metadata().with_context(named)?.len());
+    fit_orders(BufReader::new(opened), options, &mut |progress| bar.set_position(progress.bytes)).with_context(named)
+}
+
+/// A bar over bytes that is shown on a terminal only.
+#[must_use]
+pub fn bar(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(0).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{msg:28} {bar:30} {bytes}/{total_bytes}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+async fn save(config: Config, report: &FitReport) -> anyhow::Result<String> {
+    let platform = Platform::of_process(&config, Shutdown::new());
+    let store = open_store(&config, platform.clock.as_ref(), platform.ids.as_ref()).await?;
+    let pseudonyms = Pseudonyms::open_or_create(&config.data.join("keys/pseudonym.key"), &mut rand::rng())?;
+    let value = Value::new(Needs {
+        store,
+        clock: platform.clock,
+        ids: platform.ids,
+        pseudonym: Arc::new(move |tenant, name| pseudonyms.actor(tenant, name).to_string()),
+    });
+    let principal = Principal { tenant: TenantId::default_tenant(), ..Principal::local_operator() };
+    Ok(value.save(&principal, report).await?.id.to_string())
 }

@@ -1,6 +1,7 @@
 //! The one integration binary of the workspace: what only holds when every part is there.
 //!
 //! A module per subject. `cfg(test)` is always on here; it tells the lints that helpers beside the tests are test code too.
+#![expect(clippy::disallowed_methods, reason = "the tasks of a test end with it")]
 
 #[cfg(test)]
 mod architecture;
@@ -10,6 +11,8 @@ mod audit;
 mod durability;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod path;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]

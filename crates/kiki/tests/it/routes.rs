@@ -14,6 +14,7 @@ use kiki::process::Process;
 use kiki::services::Services;
 use kiki_kit::authorisation::{ApiKey, Authenticator};
 use kiki_kit::config::{Config, Flag, Sources};
+use kiki_sandbox::mailbox::Faults;
 use kiki_types::principal::PermissionSet;
 use kiki_types::{ActorKind, Permission, Principal, TenantId};
 use serde_json::Value;
@@ -92,7 +93,7 @@ async fn services(folder: &Path, keys: Vec<ApiKey>) -> (Process, Services) {
         Sources { flags: vec![Flag { flag: "--data", variable: "KIKI_DATA", value: data }], ..Sources::default() };
     let mut process = Process::open(Config::load(&sources).unwrap().config).await.unwrap();
     process.platform.authenticator = Authenticator::new(keys, false);
-    let services = Services::start(&process).await.unwrap();
+    let services = Services::start(&process, Faults::default()).await.unwrap();
     (process, services)
 }
 

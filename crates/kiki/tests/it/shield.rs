@@ -177,6 +177,8 @@ async fn a_subject_request_and_a_report_come_from_what_was_recorded() {
     assert_eq!(report["denials"], json!({"default/burst": 1}));
     assert_eq!(report["subject_requests"], json!({"ACCESS": {"received": 1}}));
     assert_eq!(shield.get("/compliance/report?period=yearly").await.json()["field"], "period");
+    // Ending brings the views up to the log.
+    shield.serving.terminate();
     let views = std::fs::read_to_string(folder.path().join("data/audit/shield_audit_gdpr.csv")).unwrap();
     assert!(views.contains("dsr.create") && !views.contains("cust_123"), "{views}");
     assert!(views.lines().any(|line| line.contains("DENIED")), "{views}");

@@ -1,0 +1,32 @@
+//! The sandbox mailbox as the mail provider of engage.
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kiki_growth::engage::{MailSender, OutgoingMail, SendError};
+use kiki_sandbox::mailbox::{DeliveryError, Mail, Mailbox};
+
+/// Sends into the sandbox.
+pub(super) struct SandboxMail(pub(super) Mailbox);
+
+impl MailSender for SandboxMail {
+    fn send(&self, mail: OutgoingMail) -> BoxFuture<'static, Result<(), SendError>> {
+        let mailbox = self.0.clone();
+        async move {
+            let message = Mail {
+                id: mail.id,
+                at: mail.at,
+                from: &mail.from,
+                customer_id: &mail.customer_id,
+                subject: &mail.subject,
+                body: &mail.body,
+            };
+            let eml = message.to_rfc5322().map_err(|error| SendError::Rejected(error.to_string()))?;
+            mailbox.deliver(mail.id, &mail.tenant, eml).await.map_err(|error| match error {
+                DeliveryError::Rejected(why) => SendError::Rejected(why),
+                DeliveryError::Unavailable(why) => SendError::Unavailable(why),
+                DeliveryError::Io(error) => SendError::Unavailable(error.to_string()),
+            })
+        }
+        .boxed()
+    }
+}

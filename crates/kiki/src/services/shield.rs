@@ -1,0 +1,84 @@
+//! SyncShield with its governor.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kiki_kit::service::{Dependency, HttpService};
+use kiki_shield::{Seed, Shield};
+use kiki_spend::{Owner, Settings};
+use rand::TryRngCore as _;
+use zeroize::Zeroizing;
+
+use super::{database, pseudonyms};
+use crate::VERSION;
+use crate::process::Process;
+
+/// The name of this installation's log in its checkpoints.
+const LOG_ORIGIN: &str = "kiki.local/shield";
+
+/// SyncShield, running.
+pub struct RunningShield {
+    /// Its router.
+    pub http: HttpService,
+    owner: Owner,
+}
+
+impl RunningShield {
+    /// Opens the log, starts the governor and shield's jobs.
+    ///
+    /// # Errors
+    /// The log does not check, or another process has it.
+    pub async fn start(process: &Process) -> anyhow::Result<Self> {
+        let config = &process.config;
+        let platform = &process.platform;
+        let clock = platform.clock.clone();
+        let settings = Settings {
+            data: config.data.clone(),
+            origin: LOG_ORIGIN.to_owned(),
+            retention_days: config.retention_days,
+            clock: Arc::new(move || clock.now()),
+            ids: platform.ids.clone(),
+            key_seed,
+        };
+        let owner =
+            tokio::task::spawn_blocking(|| Owner::start(settings)).await?.context("the governor cannot start")?;
+        let shield = Shield::new(Seed {
+            governor: owner.handle(),
+            store: process.store.clone(),
+            pseudonyms: pseudonyms(process)?,
+            clock: platform.clock.clone(),
+            ids: platform.ids.clone(),
+            currency: config.currency,
+            audit: config.data.join("audit"),
+        });
+        shield.define_burst(config.max_burst_budget_micros, config.window_seconds).await?;
+        let governor = shield.clone();
+        let http = HttpService::builder("shield", VERSION, platform)
+            .api(kiki_shield::routes(shield.clone()))
+            .grpc(kiki_shield::grpc::services(&shield))
+            .depends_on(Dependency::required("governor", move || {
+                let governor = governor.clone();
+                async move { governor.ping().await }
+            }))
+            .depends_on(database(process))
+            .build();
+        process.tasks.spawn("shield outbox", kiki_shield::jobs::run(shield, platform.shutdown.clone()));
+        Ok(Self { http, owner })
+    }
+
+    /// Answers what waits, writes a snapshot, brings tiles and views up to the log.
+    ///
+    /// # Errors
+    /// The runtime is gone.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        Ok(tokio::task::spawn_blocking(|| self.owner.stop()).await?)
+    }
+}
+
+/// Randomness of the operating system for the log's key.
+#[expect(clippy::expect_used, reason = "without the system's randomness no key can be made, and none must")]
+fn key_seed() -> Zeroizing<[u8; 32]> {
+    let mut seed = Zeroizing::new([0; 32]);
+    rand::rngs::OsRng.try_fill_bytes(&mut *seed).expect("the operating system gives randomness");
+    seed
+}
