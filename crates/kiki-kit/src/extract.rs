@@ -34,6 +34,26 @@ pub struct Path<T>(pub T);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonOrQuery<T>(pub T);
 
+/// The header `Idempotency-Key`: 1 to 255 visible ASCII characters; `None` where it is absent.
+#[derive(Clone, Debug, Default)]
+pub struct IdempotencyKey(pub Option<String>);
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(None)) };
+        let sane = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&value.len());
+        match value.to_str() {
+            Ok(key) if sane && key.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self(Some(key.to_owned()))),
+            _ => Err(Problem::invalid(IDEMPOTENCY_KEY, "must be 1 to 255 visible ASCII characters")),
+        }
+    }
+}
+
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 

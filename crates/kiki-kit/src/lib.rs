@@ -14,6 +14,7 @@ pub mod extract;
 pub mod ids;
 pub mod inprocess;
 pub mod problem;
+pub mod schema;
 pub mod server;
 pub mod service;
 pub mod shutdown;

@@ -3,10 +3,8 @@
 mod seeds;
 mod v1;
 
-use axum::extract::FromRequestParts;
 use http::HeaderValue;
 use http::header::RETRY_AFTER;
-use http::request::Parts;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork};
 use kiki_kit::problem::Problem;
 use kiki_spend::owner::Decision;
@@ -17,8 +15,6 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::model::{LimitAnswer, tightest};
 use crate::service::{Caller, Shield, public_name};
-
-const KEY_BYTES_MAX: usize = 255;
 
 /// The paths of the service.
 #[must_use]
@@ -31,22 +27,6 @@ where
     P: kiki_kit::authorisation::Can,
 {
     Caller { principal: allowed.principal().clone(), network: network.0 }
-}
-
-/// The header `Idempotency-Key`: 1 to 255 bytes of visible ASCII.
-struct IdempotencyKey(Option<String>);
-
-impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
-        let bytes = value.as_bytes();
-        if (1..=KEY_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic) {
-            return Ok(Self(value.to_str().ok().map(str::to_owned)));
-        }
-        Err(Problem::invalid("idempotency-key", "must be 1 to 255 bytes of visible ASCII"))
-    }
 }
 
 /// What refused, towards the caller; empty unless it was denied.

@@ -189,6 +189,7 @@ impl AuditService for Shield {
             return Err(ShieldError::invalid("records", detail).into());
         }
         let mut position = i64::MIN;
+        let mut events = Vec::with_capacity(records.len());
         for record in records {
             if record.position <= position {
                 return Err(ShieldError::invalid("records.position", "must ascend").into());
@@ -198,8 +199,9 @@ impl AuditService for Shield {
             if event.tenant != caller.principal.tenant && caller.principal.kind != kiki_types::ActorKind::System {
                 return Err(ShieldError::invalid("records.event_json", "is of another tenant").into());
             }
-            Self::record(self, Digest::from(source), position, event).await?;
+            events.push((position, event));
         }
+        Self::record(self, Digest::from(source), events).await?;
         Ok(Response::new(RecordResponse { position }))
     }
 }

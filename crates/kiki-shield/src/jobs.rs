@@ -48,18 +48,26 @@ impl Shield {
         let waiting = outbox::pending(store, AUDIT_TOPIC, BATCH).await?;
         let Some(last) = waiting.last().map(|pending| pending.position) else { return Ok(0) };
         let source = Digest::from(store.source_id().await?);
-        for pending in &waiting {
-            match serde_json::from_str::<AuditEvent>(&pending.event.payload) {
-                Ok(event) => self.record(source, pending.position, event).await?,
-                Err(error) => tracing::error!(id = %pending.event.id, %error, "an audit entry is unreadable"),
+        let readable = waiting.iter().filter_map(|pending| match serde_json::from_str(&pending.event.payload) {
+            Ok(event) => Some((pending.position, event)),
+            Err(error) => {
+                tracing::error!(id = %pending.event.id, %error, "an audit entry is unreadable");
+                None
             }
-        }
+        });
+        self.record(source, readable.collect()).await?;
         outbox::delivered(store, AUDIT_TOPIC, last).await?;
         Ok(waiting.len())
     }
 
-    /// Writes another service's entry into the log, unless its position was taken before.
-    pub(crate) async fn record(&self, source: Digest, position: i64, event: AuditEvent) -> Result<(), ShieldError> {
-        self.decide(Command::Note { from: Some((source, position)) }, event).await.map(|_| ())
+    /// Writes other services' entries into the log, in the order of their positions in `source`; those whose position
+    /// was taken before are known already.
+    pub(crate) async fn record(&self, source: Digest, events: Vec<(i64, AuditEvent)>) -> Result<(), ShieldError> {
+        let notes = events.into_iter().map(|(position, event)| {
+            let command = Command::Note { from: Some((source, position)) };
+            (command, event)
+        });
+        // All or none: a position that failed must not be passed by a later one.
+        Ok(self.0.governor.decide_all(notes.collect()).await?)
     }
 }

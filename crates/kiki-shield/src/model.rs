@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kiki_kit::schema::MoneySchema;
 use kiki_spend::state::LimitView;
 use kiki_spend::{LimitKind, Resolution, Standing};
 use kiki_types::money::{format_micros, parse_micros};
@@ -169,18 +170,6 @@ pub(crate) fn tightest(standings: &[Standing]) -> Option<&Standing> {
     lasting.min_by_key(|standing| standing.remaining)
 }
 
-/// Money in JSON.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Money)]
-pub(crate) struct MoneyShape {
-    /// A plain decimal with at most six places.
-    #[schema(example = "12.50")]
-    amount: String,
-    /// ISO 4217.
-    #[schema(example = "USD")]
-    currency: String,
-}
-
 /// `POST /v1/authorizations`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -190,7 +179,7 @@ pub(crate) struct AuthorizeBody {
     #[schema(example = "growth/winback")]
     pub(crate) account: String,
     /// How much.
-    #[schema(value_type = MoneyShape)]
+    #[schema(value_type = MoneySchema)]
     pub(crate) amount: Money,
     /// The customer it concerns.
     pub(crate) customer_id: Option<String>,
@@ -206,7 +195,7 @@ pub(crate) struct AuthorizeBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CaptureBody {
     /// Absent: all that is held. What is left is free at once.
-    #[schema(value_type = Option<MoneyShape>)]
+    #[schema(value_type = Option<MoneySchema>)]
     pub(crate) amount: Option<Money>,
 }
 
@@ -222,10 +211,10 @@ pub(crate) struct AuthorizationAnswer {
     /// The account that pays, below the tenant.
     pub(crate) account: String,
     /// What was asked for.
-    #[schema(value_type = MoneyShape)]
+    #[schema(value_type = MoneySchema)]
     pub(crate) amount: Money,
     /// What was captured.
-    #[schema(value_type = MoneyShape)]
+    #[schema(value_type = MoneySchema)]
     pub(crate) captured: Money,
     /// What refused it; empty unless it was denied.
     pub(crate) refused_by: Vec<String>,

@@ -67,6 +67,8 @@ type Reply = Box<dyn FnOnce(Result<(), OwnerError>) + Send>;
 
 enum Request {
     Decide(Box<(Command, AuditEvent)>, oneshot::Sender<Result<Decision, OwnerError>>),
+    /// Several that become durable together or not at all; their outcomes do not matter.
+    DecideAll(Vec<(Command, AuditEvent)>, oneshot::Sender<Result<(), OwnerError>>),
     /// Looks at the state now, answers with the batch.
     Read(Box<dyn FnOnce(&mut State) -> Reply + Send>),
     Stop,
@@ -85,6 +87,17 @@ impl Handle {
     pub async fn decide(&self, command: Command, draft: AuditEvent) -> Result<Decision, OwnerError> {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Decide(Box::new((command, draft)), reply))?;
+        answer.await.map_err(|_| OwnerError::Stopped)?
+    }
+
+    /// Decides all of `commands`, in their order and in one write to the disk: at most 4 MiB of entries. For those
+    /// whose outcome does not matter.
+    ///
+    /// # Errors
+    /// [`OwnerError`]: nobody decided any of them, or after [`OwnerError::Journal`] some may be found to count.
+    pub async fn decide_all(&self, commands: Vec<(Command, AuditEvent)>) -> Result<(), OwnerError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::DecideAll(commands, reply))?;
         answer.await.map_err(|_| OwnerError::Stopped)?
     }
 
@@ -168,6 +181,7 @@ impl Owner {
 /// What to answer once the batch is durable.
 enum Waiting {
     Decision(Decision, oneshot::Sender<Result<Decision, OwnerError>>),
+    All(oneshot::Sender<Result<(), OwnerError>>),
     Read(Reply),
 }
 
@@ -176,6 +190,7 @@ impl Waiting {
         match self {
             // A caller that no longer waits is no error: its decision stands and is in the log.
             Self::Decision(decision, reply) => drop(reply.send(durable.map(|()| decision))),
+            Self::All(reply) => drop(reply.send(durable)),
             Self::Read(reply) => reply(durable),
         }
     }
@@ -216,6 +231,7 @@ impl Running {
                     Request::Stop => stops = true,
                     Request::Read(look) => waiting.push(read(shard, look)),
                     Request::Decide(command, reply) => decide(shard, *command, reply, &mut waiting),
+                    Request::DecideAll(commands, reply) => waiting.push(decide_all(shard, commands, reply)),
                 }
                 if !stops && waiting.len() < BATCH && !shard.is_full() {
                     next = self.queue.try_recv().ok();
@@ -256,6 +272,7 @@ impl Running {
             match self.queue.blocking_recv()? {
                 Request::Stop => return None,
                 Request::Decide(_, reply) => drop(reply.send(Err(OwnerError::Journal))),
+                Request::DecideAll(_, reply) => drop(reply.send(Err(OwnerError::Journal))),
                 // Dropping the question tells its caller that nobody looked.
                 Request::Read(look) => drop(look),
             }
@@ -290,6 +307,20 @@ fn read(shard: &mut Shard, look: Box<dyn FnOnce(&mut State) -> Reply + Send>) ->
     let now = shard.now();
     shard.state.advance(now);
     Waiting::Read(look(&mut shard.state))
+}
+
+fn decide_all(
+    shard: &mut Shard,
+    commands: Vec<(Command, AuditEvent)>,
+    reply: oneshot::Sender<Result<(), OwnerError>>,
+) -> Waiting {
+    for (command, draft) in commands {
+        if let Err(error) = shard.decide(&command, draft) {
+            tracing::error!(%error, "an entry cannot be encoded; nothing of this batch is answered");
+            break;
+        }
+    }
+    Waiting::All(reply)
 }
 
 /// Whether an authorization that is to be settled belongs to `tenant`. One that does not is as good as unknown.

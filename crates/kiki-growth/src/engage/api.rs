@@ -6,9 +6,9 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
-use kiki_kit::extract::{Json, Path, Query};
+use kiki_kit::extract::{IdempotencyKey, Json, Path, Query};
 use kiki_kit::problem::Problem;
 use kiki_store::idempotency::{Key, Response as Stored};
 use kiki_types::TenantId;
@@ -28,7 +28,6 @@ const OUTCOMES_MAX: usize = 1_000;
 /// Each of them is counted.
 const CAMPAIGNS_MAX: usize = 100;
 const PAGE_DEFAULT: usize = 100;
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Engage's operations.
 #[must_use]
@@ -76,10 +75,10 @@ async fn create(
     State(engage): State<Engage>,
     allowed: Allowed<can::CampaignsWrite>,
     network: RemoteNetwork,
-    headers: HeaderMap,
+    IdempotencyKey(given): IdempotencyKey,
     Json(new): Json<NewCampaign>,
 ) -> Result<Response, Problem> {
-    let key = key(&headers, &allowed.tenant, "campaigns.create", &new)?;
+    let key = key(given.as_deref(), &allowed.tenant, "campaigns.create", &new)?;
     let actor = Actor::new(&allowed, network);
     let stored = to_its_end(&engage.clone(), async move { engage.create(&actor, new, key).await }).await?;
     Ok(answer(stored))
@@ -139,10 +138,10 @@ async fn trigger(
     State(engage): State<Engage>,
     allowed: Allowed<can::MessagesSend>,
     network: RemoteNetwork,
-    headers: HeaderMap,
+    IdempotencyKey(given): IdempotencyKey,
     Json(new): Json<NewTrigger>,
 ) -> Result<Response, Problem> {
-    let key = key(&headers, &allowed.tenant, "engage.trigger", &new)?;
+    let key = key(given.as_deref(), &allowed.tenant, "engage.trigger", &new)?;
     let actor = Actor::new(&allowed, network);
     let stored = to_its_end(&engage.clone(), async move { engage.trigger(&actor, new, key).await }).await?;
     refusal(&stored).map_or_else(|| Ok(answer(stored)), Err)
@@ -161,15 +160,14 @@ async fn to_its_end<T: Send + 'static>(
 
 /// The idempotency key of a request, if it has one.
 fn key(
-    headers: &HeaderMap,
+    given: Option<&str>,
     tenant: &TenantId,
     scope: &'static str,
     request: &impl Serialize,
 ) -> Result<Option<Key>, Problem> {
-    let Some(given) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let given = given.to_str().map_err(|_| Problem::invalid(IDEMPOTENCY_KEY, "is not visible ASCII"))?;
+    let Some(given) = given else { return Ok(None) };
     let request = serde_json::to_vec(request).map_err(|error| Problem::internal(&error))?;
-    Key::new(tenant, scope, given, &request).map(Some).map_err(|error| Problem::invalid(IDEMPOTENCY_KEY, error))
+    Key::new(tenant, scope, given, &request).map(Some).map_err(|error| Problem::invalid("idempotency-key", error))
 }
 
 fn limit(given: Option<usize>, max: usize) -> Result<usize, Problem> {

@@ -1,5 +1,6 @@
 //! What callers ask for: the JSON as it comes, and the checks that make it mean something. Errors name the field.
 
+use kiki_kit::schema::MoneySchema;
 use kiki_types::id::CampaignId;
 use kiki_types::tenant::is_name;
 use kiki_types::{Money, UnixMillis};
@@ -9,7 +10,6 @@ use utoipa::ToSchema;
 use super::campaign::{Audience, Campaign, Offer, Status};
 use super::error::EngageError;
 use super::template::Text;
-use super::view::MoneySchema;
 
 const NAME_CHARS_MAX: usize = 200;
 const SUBJECT_CHARS_MAX: usize = 200;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kiki_kit::schema::MoneySchema;
 use kiki_types::Money;
 use kiki_types::UnixMillis;
 use kiki_types::id::{CampaignId, MessageId};
@@ -11,19 +12,6 @@ use utoipa::ToSchema;
 use super::campaign::{Audience, Campaign, Status};
 use super::message::{Message, MessageState};
 use super::repo::messages::Count;
-
-/// An amount of money.
-#[derive(ToSchema)]
-#[schema(as = Money)]
-#[expect(dead_code, reason = "describes Money, which serialises itself")]
-pub(super) struct MoneySchema {
-    /// A decimal with at most six places.
-    #[schema(example = "0.35")]
-    amount: String,
-    /// ISO 4217.
-    #[schema(example = "USD")]
-    currency: String,
-}
 
 /// A campaign and how far it came.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, StatusCode};
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
-use kiki_kit::extract::{Json, JsonOrQuery, Query};
+use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Query};
 use kiki_kit::problem::Problem;
 use kiki_spend::Outcome;
 use kiki_types::money::format_micros;
@@ -14,7 +14,7 @@ use kiki_types::{Money, Purpose, UnixMillis};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{IdempotencyKey, caller, denial, limits, refused_by};
+use super::{caller, denial, limits, refused_by};
 use crate::error::ShieldError;
 use crate::model::{
     CheckAnswer, CheckRequest, ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SpendAnswer,

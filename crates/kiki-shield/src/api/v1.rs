@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
-use kiki_kit::extract::{Json, Path, Query};
+use kiki_kit::extract::{IdempotencyKey, Json, Path, Query};
 use kiki_kit::problem::Problem;
 use kiki_spend::Outcome;
 use kiki_types::Purpose;
@@ -11,7 +11,7 @@ use kiki_types::id::AuthorizationId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{IdempotencyKey, caller, denial, refused_by};
+use super::{caller, denial, refused_by};
 use crate::error::ShieldError;
 use crate::model::{
     AuthorizationAnswer, AuthorizeBody, BudgetAnswer, BudgetBody, BudgetsAnswer, CaptureBody, PageRequest,

@@ -161,9 +161,13 @@ async fn messages_are_sent_as_consent_and_budget_allow_and_nobody_is_written_to_
         three.consent("grant", customer).await;
     }
     let some = three.run(&path).await;
-    assert_eq!(customers(&some, "captured"), audience[..2], "the budget is that of two messages");
-    let third =
-        some["outcomes"].as_array().unwrap().iter().find(|outcome| outcome["customer_id"] == audience[2]).unwrap();
+    let paid = customers(&some, "captured");
+    assert!(
+        paid.len() == 2 && paid.iter().all(|customer| audience[..3].contains(customer)),
+        "the budget is that of two"
+    );
+    let left = audience[..3].iter().find(|customer| !paid.contains(customer)).unwrap();
+    let third = some["outcomes"].as_array().unwrap().iter().find(|outcome| outcome["customer_id"] == **left).unwrap();
     assert!(third["reasons"][0].as_str().unwrap().starts_with("campaign"), "{third}");
     assert_eq!((&some["spent"]["amount"], three.mailbox().await.len()), (&json!("1.00"), 2));
     three.run(&path).await;

@@ -17,7 +17,7 @@ use kiki_kit::config::{Config, Flag, Sources};
 use kiki_sandbox::mailbox::Faults;
 use kiki_types::principal::PermissionSet;
 use kiki_types::{ActorKind, Permission, Principal, TenantId};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::harness::folder;
@@ -219,5 +219,58 @@ async fn the_description_of_each_service_is_as_reviewed() {
     for service in services.http() {
         insta::assert_json_snapshot!(format!("openapi_{}", service.name()), service.open_api(), { ".info.version" => "[version]" });
     }
+    stop(process, services).await;
+}
+
+/// A key with every permission, of the tenant it is named after.
+fn tenant_key(tenant: &str) -> ApiKey {
+    let principal = Principal::service(tenant.parse().unwrap(), tenant);
+    ApiKey::new(tenant, Principal { kind: ActorKind::Agent, ..principal })
+}
+
+#[tokio::test]
+async fn another_tenants_ids_are_as_good_as_unknown() {
+    let folder = folder();
+    let (process, services) = services(folder.path(), vec![tenant_key("one"), tenant_key("other")]).await;
+    let call = async |service: &str, method: &str, path: &str, key: &str, body: Value| {
+        let router = services.http().into_iter().find(|http| http.name() == service).unwrap().router();
+        let request = Request::builder().method(method).uri(path).header("x-internal-api-key", key);
+        let request = request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice::<Value>(&bytes).unwrap_or_default())
+    };
+    let usd = |amount: &str| json!({"amount": amount, "currency": "USD"});
+    let (_, held) = call("shield", "POST", "/v1/authorizations", "one", json!({"amount": usd("5")})).await;
+    let authorization = format!("/v1/authorizations/{}", held["id"].as_str().unwrap());
+    let limit = json!({"limit": {"kind": "total", "amount": "5"}});
+    assert_eq!(call("shield", "PUT", "/v1/budgets/b", "one", limit.clone()).await.0, StatusCode::OK);
+    let campaign = json!({
+        "name": "c", "template": {"subject": "s", "body": "b"}, "cost_per_message": usd("1"), "budget": usd("1"),
+    });
+    let (_, made) = call("engage", "POST", "/campaigns", "one", campaign).await;
+    let campaign = format!("/campaigns/{}", made["id"].as_str().unwrap());
+    let consent = json!({"customer_id": "c", "consent_type": "marketing"});
+    assert_eq!(call("shield", "POST", "/consent/grant", "one", consent).await.0, StatusCode::OK);
+
+    for (service, method, path) in [
+        ("shield", "GET", authorization.clone()),
+        ("shield", "POST", format!("{authorization}/capture")),
+        ("shield", "POST", format!("{authorization}/void")),
+        ("shield", "GET", "/v1/budgets/b".to_owned()),
+        ("engage", "GET", campaign.clone()),
+        ("engage", "POST", format!("{campaign}/run")),
+        ("engage", "GET", format!("/sandbox/mailbox/{ID}")),
+    ] {
+        assert_eq!(call(service, method, &path, "other", json!({})).await.0, StatusCode::NOT_FOUND, "{method} {path}");
+    }
+    let (_, consents) = call("shield", "GET", "/consent/status?customer_id=c", "other", Value::Null).await;
+    assert_eq!(consents["consents"]["marketing"], false);
+    for (service, path, list) in [("shield", "/v1/budgets", "budgets"), ("engage", "/campaigns", "campaigns")] {
+        let (_, page) = call(service, "GET", path, "other", Value::Null).await;
+        assert_eq!(page[list], json!([]), "{path}");
+    }
+    assert_eq!(call("shield", "GET", "/v1/budgets/b", "one", Value::Null).await.1["held"], "5.00", "it still stands");
     stop(process, services).await;
 }
