@@ -248,7 +248,12 @@ impl Running {
                 one.answer(durable.clone());
             }
             match (stops, durable) {
-                (true, _) => return true,
+                (true, Ok(())) => return true,
+                (true, Err(_)) => {
+                    // The state is ahead of the log and no snapshot may be made of it: open once more, then end.
+                    self.queue.close();
+                    return false;
+                }
                 (false, Err(_)) => return false,
                 (false, Ok(())) => self.snapshot_beside(shard),
             }
