@@ -74,7 +74,7 @@ impl TreeCheck {
     /// Takes the next entry, if the checkpoint covers it.
     pub(super) fn push(&mut self, entry: &[u8], place: &Place) -> Result<(), Error> {
         let index = self.edge.size();
-        if index > self.size() {
+        if index >= self.size() {
             return Ok(());
         }
         let at = usize::try_from(index % bytes(TILE_WIDTH)).unwrap_or(0);

@@ -202,9 +202,10 @@ fn a_thread_derives_while_another_appends_and_a_third_verifies() {
             log.append(&mut batch_of(from..from + 7)).unwrap();
             durable.set(log.len());
         }
-        verifying.join().unwrap();
+        let verified = verifying.join();
         durable.stop();
         deriving.join().unwrap().unwrap();
+        verified.unwrap();
     });
     let verified = test.verify().unwrap();
     assert_eq!((verified.checkpoint.unwrap().size, verified.view_rows), (700, 1400));
