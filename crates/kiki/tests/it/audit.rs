@@ -4,6 +4,9 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use kiki_audit::{Batch, DeriveOptions, Deriver, Log, LogKey, Options};
+use kiki_types::event::AuditEvent;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{Http, Serving, fail, folder, kiki, run, succeed};
@@ -96,6 +99,46 @@ async fn a_log_that_is_not_there_or_has_another_key_is_refused() {
     let key = other.path().join("data/keys/log.vkey");
     let complaint = fail(folder.path(), &["audit", "verify", "--key", key.to_str().unwrap()]);
     assert!(complaint.contains("signature"), "{complaint}");
+}
+
+/// An entry as the governor writes it.
+fn entry(at: i64, command: &Value, outcome: &Value) -> (AuditEvent, Value) {
+    let event = json!({
+        "id": uuid(at), "at": at, "tenant": "default", "level": "INFO", "type": "spend", "actor": "", "action": "spend",
+        "resource": "default", "outcome": "ALLOWED",
+    });
+    (serde_json::from_value(event).unwrap(), json!({"at": at, "cmd": command, "out": outcome}))
+}
+
+fn uuid(number: i64) -> String {
+    format!("00000000-0000-7000-8000-{number:012}")
+}
+
+#[test]
+fn a_decision_that_the_rules_do_not_give_is_found_although_the_log_is_signed() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let limit = json!({"op": "limit", "id": "default/burst", "path": "default", "kind": "window", "amount": 500, "seconds": 60});
+    let spend = json!({"op": "authorize", "id": "0".repeat(32), "path": "default", "amount": 501, "ttl_ms": 0, "capture": true});
+    let key = || LogKey::open_or_create(&data.join("keys"), "kiki.local/shield", || [7; 32].into()).unwrap();
+    let (mut log, _) = Log::open(&data.join("audit"), &Options::default()).unwrap();
+    let options = DeriveOptions { retention_days: 1, entries_per_step: 100 };
+    let mut deriver = Deriver::open(&data.join("audit"), key(), options).unwrap();
+    let mut batch = Batch::new();
+    for (event, body) in [
+        entry(1, &limit, &json!({"outcome": "defined"})),
+        entry(2, &spend, &json!({"outcome": "denied", "refused_by": ["default/burst"]})),
+        entry(3, &spend, &json!({"outcome": "captured"})),
+    ] {
+        batch.push_with(&event, &body).unwrap();
+    }
+    log.append(&mut batch).unwrap();
+    deriver.advance(3).unwrap();
+    drop(log);
+    let complaint = fail(folder.path(), &["audit", "verify"]);
+    assert!(complaint.contains("entry 2") && complaint.contains("the rules give"), "{complaint}");
+    let start = fail(folder.path(), &["serve", "shield", "--free-ports"]);
+    assert!(start.contains("entry 2"), "{start}");
 }
 
 #[test]
