@@ -31,7 +31,7 @@ pub(crate) struct Account {
     pub(crate) tree: u32,
 }
 
-/// The tree. Nodes are never removed; callers bound them by [`Accounts::missing`].
+/// The tree. Nodes are never removed; callers ask [`Accounts::has_room`] first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Accounts {
     nodes: Vec<Account>,

@@ -118,7 +118,7 @@ async fn bad_queries_paths_and_keys_name_their_field() {
         assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &json!(field)), "{path}");
     }
     let (status, problem) = world.post("/campaigns", &new_campaign("10"), Some(&"k".repeat(256))).await;
-    assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &json!("Idempotency-Key")));
+    assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &json!("idempotency-key")));
 }
 
 #[tokio::test]
