@@ -41,10 +41,11 @@ impl Durable {
         *self.changed.wait_while(self.lock(), waiting).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for `time`, or less if the log is complete before.
-    pub(crate) fn pause(&self, time: Duration) {
+    /// Waits for `time`, or less if the log is complete before: then true.
+    pub fn pause(&self, time: Duration) -> bool {
         let waiting = |state: &mut State| !state.stopped;
-        drop(self.changed.wait_timeout_while(self.lock(), time, waiting));
+        let waited = self.changed.wait_timeout_while(self.lock(), time, waiting);
+        waited.unwrap_or_else(PoisonError::into_inner).0.stopped
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

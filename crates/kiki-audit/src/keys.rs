@@ -48,6 +48,12 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
+    /// There was a key: its public half is here, the private one is not.
+    #[error("{}: is missing, but its public half is here; put it back, or a new key would sign a new history", path.display())]
+    Missing {
+        /// The file that is not there.
+        path: PathBuf,
+    },
     /// The key is of another log.
     #[error("{}: the key is of {found}, not of {expected}", path.display())]
     Origin {
@@ -65,7 +71,8 @@ impl LogKey {
     /// yet. `log.vkey` is written if it is missing or differs.
     ///
     /// # Errors
-    /// A file cannot be read or written, is malformed, is readable by others, or is the key of another log.
+    /// A file cannot be read or written, is malformed, is readable by others, or is the key of another log; or the
+    /// private half is gone and the public one is not.
     pub fn open_or_create(
         dir: &Path,
         origin: &str,
@@ -78,6 +85,7 @@ impl LogKey {
         let path = dir.join(SIGNER_FILE);
         let key = match read_private(&path)? {
             Some(text) => SignerKey::parse(text.trim_end()).map_err(form(&path))?,
+            None if dir.join(VERIFIER_FILE).exists() => return Err(KeyError::Missing { path }),
             None => create(&path, origin, &fresh_seed())?,
         };
         let found = key.verifier().name();
@@ -154,6 +162,15 @@ mod tests {
         let mode = fs::metadata(keys.join(SIGNER_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{made:?}").contains(made.0.text().rsplit('+').next().unwrap()));
+    }
+
+    #[test]
+    fn a_lost_private_half_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = LogKey::open_or_create(dir.path(), ORIGIN, seed(7)).unwrap();
+        fs::remove_file(dir.path().join(SIGNER_FILE)).unwrap();
+        assert!(matches!(LogKey::open_or_create(dir.path(), ORIGIN, seed(8)), Err(KeyError::Missing { .. })));
+        assert_eq!(VerifierKey::load(&dir.path().join(VERIFIER_FILE)).unwrap(), *made.verifier());
     }
 
     #[test]

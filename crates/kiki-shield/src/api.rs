@@ -11,6 +11,7 @@ use kiki_spend::owner::Decision;
 use kiki_spend::{Outcome, Standing};
 use kiki_types::UnixMillis;
 use kiki_types::money::format_micros;
+use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::model::{LimitAnswer, tightest};
@@ -31,10 +32,10 @@ where
 
 /// What refused, towards the caller; empty unless it was denied.
 fn refused_by(decision: &Decision) -> Vec<&str> {
-    match &decision.outcome {
-        Outcome::Denied { refused_by } => refused_by.iter().map(|limit| public_name(limit)).collect(),
-        _ => Vec::new(),
-    }
+    let Outcome::Denied { refused_by } = &decision.outcome else { return Vec::new() };
+    let mut names: Vec<_> = refused_by.iter().map(|limit| public_name(limit)).collect();
+    names.sort_unstable();
+    names
 }
 
 fn limits(standings: &[Standing]) -> Vec<LimitAnswer> {
@@ -54,9 +55,7 @@ fn denial(code: &'static str, detail: String, decision: &Decision) -> Problem {
             problem = problem.with("frees_at", UnixMillis(frees_at).rfc3339());
         }
     }
-    // It passes when the last of those that refuse lets it pass; a limit that never does leaves the time open.
-    let waits = decision.standings.iter().filter(|standing| standing.refused).map(|standing| standing.passes_at);
-    match waits.collect::<Option<Vec<i64>>>().and_then(|times| times.into_iter().max()) {
+    match passes_at(decision) {
         Some(passes_at) => {
             let seconds = u64::try_from(passes_at - decision.at).unwrap_or_default().div_ceil(1000);
             problem
@@ -65,4 +64,13 @@ fn denial(code: &'static str, detail: String, decision: &Decision) -> Problem {
         }
         None => problem,
     }
+}
+
+/// When the same request passes at the latest: when the last of those that refuse lets it. `None` where waiting does
+/// not help, as without consent or beyond a total, and for a repeat, which gets its first answer again.
+fn passes_at(decision: &Decision) -> Option<i64> {
+    let Outcome::Denied { refused_by } = &decision.outcome else { return None };
+    let standing_of = |limit: &Arc<str>| decision.standings.iter().find(|standing| standing.limit == *limit);
+    let times = refused_by.iter().map(|limit| standing_of(limit)?.passes_at).collect::<Option<Vec<i64>>>()?;
+    times.into_iter().max().filter(|_| decision.index.is_some())
 }

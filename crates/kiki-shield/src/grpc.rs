@@ -10,7 +10,7 @@ use kiki_proto::shield::v1::{
     DefineBudgetRequest, GetConsentRequest, GetRequest, Money as ProtoMoney, RecordRequest, RecordResponse,
     SetConsentRequest, VoidRequest,
 };
-use kiki_spend::{Digest, LimitKind, Outcome, Resolution};
+use kiki_spend::{LimitKind, Outcome, Resolution};
 use kiki_types::event::AuditEvent;
 use kiki_types::id::AuthorizationId;
 use kiki_types::{Currency, Money, Purpose, UnixMillis};
@@ -23,6 +23,10 @@ use crate::service::{Ask, Caller, Known, Shield, public_account, public_name};
 
 /// Entries in one call at the most.
 const RECORDS_MAX: usize = 1000;
+/// Bytes of one text of an entry at the most.
+const TEXT_BYTES_MAX: usize = 4096;
+/// The last millisecond of the year 9999.
+const AT_MAX: i64 = 253_402_300_799_999;
 /// Bytes of one entry at the most.
 const RECORD_BYTES_MAX: usize = 16 * 1024;
 
@@ -201,7 +205,9 @@ impl AuditService for Shield {
             }
             events.push((position, event));
         }
-        Self::record(self, Digest::from(source), events).await?;
+        // Positions are counted for each tenant's sources apart, so that nobody can use up another's.
+        let source = self.0.pseudonyms.source(&caller.principal.tenant, source);
+        Self::record(self, source, events).await?;
         Ok(Response::new(RecordResponse { position }))
     }
 }
@@ -212,8 +218,18 @@ fn event(json: &str) -> Result<AuditEvent, ShieldError> {
         return Err(invalid(format!("must be at most {RECORD_BYTES_MAX} bytes")));
     }
     let event: AuditEvent = serde_json::from_str(json).map_err(|error| invalid(error.to_string()))?;
-    if event.id.is_nil() || event.at < UnixMillis(0) {
+    if event.id.is_nil() || !(UnixMillis(0)..=UnixMillis(AT_MAX)).contains(&event.at) {
         return Err(invalid("needs an id and a time".to_owned()));
+    }
+    let is_hash =
+        |text: &str| text.is_empty() || (text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if !is_hash(&event.actor) || !is_hash(&event.customer) {
+        return Err(invalid("actor and customer must be keyed hashes of 32 hexadecimal digits".to_owned()));
+    }
+    let texts =
+        [&event.event_type, &event.action, &event.resource, &event.reason, &event.ip, &event.data, &event.request];
+    if texts.iter().any(|text| text.len() > TEXT_BYTES_MAX) {
+        return Err(invalid(format!("no text may be longer than {TEXT_BYTES_MAX} bytes")));
     }
     Ok(event)
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kiki_kit::shutdown::Shutdown;
-use kiki_spend::{Command, Digest};
+use kiki_spend::{Command, Digest, Outcome};
 use kiki_store::{StoreError, Tx, outbox};
+use kiki_types::TenantId;
 use kiki_types::event::{AuditEvent, Envelope};
 
 use crate::error::ShieldError;
@@ -34,8 +35,12 @@ pub async fn run(shield: Shield, shutdown: Shutdown) {
             Ok(_) => continue,
             Err(error) => tracing::warn!(%error, "audit entries wait in the outbox"),
         }
+        if shutdown.is_draining() {
+            return;
+        }
+        // Once more when the end has begun, for what the last requests left.
         tokio::select! {
-            () = shutdown.draining() => return,
+            () = shutdown.draining() => {}
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
@@ -47,7 +52,7 @@ impl Shield {
         let store = &self.0.store;
         let waiting = outbox::pending(store, AUDIT_TOPIC, BATCH).await?;
         let Some(last) = waiting.last().map(|pending| pending.position) else { return Ok(0) };
-        let source = Digest::from(store.source_id().await?);
+        let source = self.0.pseudonyms.source(&TenantId::default_tenant(), store.source_id().await?);
         let readable = waiting.iter().filter_map(|pending| match serde_json::from_str(&pending.event.payload) {
             Ok(event) => Some((pending.position, event)),
             Err(error) => {
@@ -63,11 +68,19 @@ impl Shield {
     /// Writes other services' entries into the log, in the order of their positions in `source`; those whose position
     /// was taken before are known already.
     pub(crate) async fn record(&self, source: Digest, events: Vec<(i64, AuditEvent)>) -> Result<(), ShieldError> {
-        let notes = events.into_iter().map(|(position, event)| {
+        let notes = events.into_iter().map(|(position, mut event)| {
+            if !event.request.is_empty() {
+                event.request = self.0.pseudonyms.request_id(&event.request);
+            }
             let command = Command::Note { from: Some((source, position)) };
             (command, event)
         });
         // All or none: a position that failed must not be passed by a later one.
-        Ok(self.0.governor.decide_all(notes.collect()).await?)
+        for outcome in self.0.governor.decide_all(notes.collect()).await? {
+            if let Outcome::Exhausted { of } = outcome {
+                return Err(ShieldError::Exhausted(of));
+            }
+        }
+        Ok(())
     }
 }

@@ -14,7 +14,11 @@ use utoipa::{IntoParams, ToSchema};
 use crate::error::ShieldError;
 use crate::service::{Known, public_account, public_name};
 
-/// A decimal as the seeds write it: a number or a text. Numbers keep the digits that they were written with.
+/// Significant digits that every double carries (DBL_DIG).
+const EXACT_DIGITS: usize = 15;
+
+/// A decimal as the seeds write it: a number or a text. A JSON number with more digits than it carries exactly is
+/// refused, so that no amount is changed without a word.
 #[derive(Clone, Debug, ToSchema)]
 #[schema(value_type = String, example = "100.00")]
 pub(crate) struct Decimal(String);
@@ -48,9 +52,13 @@ impl<'de> Deserialize<'de> for Decimal {
                 Ok(Decimal(number.to_string()))
             }
 
-            fn visit_f64<E>(self, number: f64) -> Result<Decimal, E> {
-                // The shortest decimal that reads back as this float: what was typed, up to 15 digits.
-                Ok(Decimal(number.to_string()))
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Decimal, E> {
+                // The shortest decimal that reads back as this float is what was typed, up to 15 digits.
+                let text = number.to_string();
+                if text.bytes().filter(u8::is_ascii_digit).count() > EXACT_DIGITS {
+                    return Err(E::custom("has more digits than a JSON number carries exactly: send it as a string"));
+                }
+                Ok(Decimal(text))
             }
         }
         deserializer.deserialize_any(Any)

@@ -3,19 +3,23 @@
 //! HMAC-SHA-256 under a key that never leaves the installation, cut to 128 bits. Without the key nobody can test a
 //! guess; with another tenant's name the same customer is somebody else.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use hmac::{Hmac, Mac};
 use kiki_spend::Digest;
 use kiki_types::TenantId;
 use rand::RngCore;
+use rustix::fs::{FlockOperation, flock};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const KEY_BYTES: usize = 32;
+const KEY_FILE: &str = "pseudonym.key";
+/// The public half of the log's key, which is there once a log was kept.
+const LOG_KEY_FILE: &str = "log.vkey";
 
 /// Makes pseudonyms. Shows nothing of its key.
 #[derive(Clone)]
@@ -32,37 +36,46 @@ impl Pseudonyms {
         Self(Hmac::new_from_slice(key).expect("any length"))
     }
 
-    /// Reads the key from `path`, or makes one there (mode 0600) from `random`.
+    /// Reads the key `pseudonym.key` in the folder `keys`, or makes one there (mode 0600) from `random`.
+    ///
+    /// Where a log was kept already, which `log.vkey` beside it shows, a missing key is not replaced: under a new one
+    /// nobody's consent and no idempotency key would be found again.
     ///
     /// # Errors
-    /// What the file system says, or a key of the wrong length.
-    pub fn open_or_create(path: &Path, random: &mut dyn RngCore) -> io::Result<Self> {
-        match fs::read(path).map(Zeroizing::new) {
-            Ok(key) if key.len() == KEY_BYTES => Ok(Self::new(&key)),
-            Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the key of the pseudonyms is not 32 bytes long")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path, random),
-            Err(error) => Err(error),
+    /// What the file system says; a key of the wrong length, that others may read, or that is gone.
+    pub fn open_or_create(keys: &Path, random: &mut dyn RngCore) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(keys)?;
+        // Two processes that start together must not make two keys. Released when the handle is dropped.
+        let guard = File::open(keys)?;
+        flock(&guard, FlockOperation::LockExclusive)?;
+        let path = keys.join(KEY_FILE);
+        let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()));
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+                Err(invalid("its mode lets others read the key; it must be 600"))
+            }
+            Ok(_) => {
+                let key = Zeroizing::new(fs::read(&path)?);
+                if key.len() == KEY_BYTES { Ok(Self::new(&key)) } else { Err(invalid("is not 32 bytes long")) }
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Err(_) if keys.join(LOG_KEY_FILE).exists() => Err(invalid(
+                "is missing although a log was kept here; put it back, or no consent and no idempotency key is found again",
+            )),
+            Err(_) => Self::create(&path, &guard, random),
         }
     }
 
-    fn create(path: &Path, random: &mut dyn RngCore) -> io::Result<Self> {
+    fn create(path: &Path, keys: &File, random: &mut dyn RngCore) -> io::Result<Self> {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         random.fill_bytes(&mut *key);
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
         let temporary = path.with_extension("tmp");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&*key)?;
         file.sync_all()?;
-        // A second process that got here first has made the key that counts.
-        match fs::hard_link(&temporary, path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-        fs::remove_file(&temporary)?;
-        fs::File::open(folder)?.sync_all()?;
-        fs::read(path).map(|key| Self::new(&Zeroizing::new(key)))
+        fs::rename(&temporary, path)?;
+        keys.sync_all()?;
+        Ok(Self::new(&*key))
     }
 
     /// The customer `id` of `tenant`.
@@ -81,6 +94,22 @@ impl Pseudonyms {
     #[must_use]
     pub fn request_key(&self, tenant: &TenantId, key: &str) -> Digest {
         self.keyed("key", tenant, key)
+    }
+
+    /// The database `source` from which entries of `tenant` come.
+    #[must_use]
+    pub fn source(&self, tenant: &TenantId, source: uuid::Uuid) -> Digest {
+        self.keyed("source", tenant, &source.to_string())
+    }
+
+    /// A request's id as the log may hold it: as it is if it is a UUID, otherwise a keyed hash, since a caller may put
+    /// anything there.
+    #[must_use]
+    pub fn request_id(&self, id: &str) -> String {
+        match uuid::Uuid::try_parse(id) {
+            Ok(uuid) => uuid.to_string(),
+            Err(_) => self.keyed("request", &TenantId::default_tenant(), id).to_string(),
+        }
     }
 
     fn keyed(&self, kind: &str, tenant: &TenantId, text: &str) -> Digest {
@@ -104,8 +133,6 @@ impl std::fmt::Debug for Pseudonyms {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -127,13 +154,26 @@ mod tests {
     #[test]
     fn the_key_is_made_once_and_readable_by_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys/pseudonym.key");
+        let keys = folder.path().join("keys");
+        let path = keys.join(KEY_FILE);
         let tenant = TenantId::default_tenant();
-        let first = Pseudonyms::open_or_create(&path, &mut rand::rng()).unwrap();
-        let second = Pseudonyms::open_or_create(&path, &mut rand::rng()).unwrap();
-        assert_eq!(first.customer(&tenant, "x"), second.customer(&tenant, "x"));
+        let open = || Pseudonyms::open_or_create(&keys, &mut rand::rng());
+        let first = open().unwrap();
+        assert_eq!(first.customer(&tenant, "x"), open().unwrap().customer(&tenant, "x"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(open().unwrap_err().to_string().contains("600"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "short").unwrap();
-        assert!(Pseudonyms::open_or_create(&path, &mut rand::rng()).is_err());
+        assert!(open().unwrap_err().to_string().contains("32 bytes"));
+    }
+
+    #[test]
+    fn a_lost_key_is_not_replaced_where_a_log_was_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(LOG_KEY_FILE), "a log was kept").unwrap();
+        let lost = Pseudonyms::open_or_create(folder.path(), &mut rand::rng());
+        assert!(lost.unwrap_err().to_string().contains("is missing"));
+        assert!(!folder.path().join(KEY_FILE).exists());
     }
 }

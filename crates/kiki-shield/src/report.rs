@@ -120,8 +120,12 @@ impl Shield {
             None => Counted::default(),
             Some(checkpoint) => {
                 let (audit, size, tenant) = (self.0.audit.clone(), checkpoint.size, tenant.clone());
-                let _permit = COUNTING.acquire().await.map_err(|error| Problem::internal(&error))?;
-                let count = move || count(&audit, size, &tenant, from, to);
+                let permit = COUNTING.acquire().await.map_err(|error| Problem::internal(&error))?;
+                let count = move || {
+                    // Held by the work and not by the request, which may be dropped before.
+                    let _permit = permit;
+                    count(&audit, size, &tenant, from, to)
+                };
                 let counted = tokio::task::spawn_blocking(count).await.map_err(|error| Problem::internal(&error))?;
                 counted.map_err(|error| Problem::from(ShieldError::Log(Box::new(error))))?
             }
@@ -158,7 +162,7 @@ fn count(
     from: UnixMillis,
     to: UnixMillis,
 ) -> Result<Counted, kiki_audit::Error> {
-    let first = first_at(audit, size, from)?;
+    let first = first_at(audit, size, from.plus(-DAY_MS))?;
     let mut counted = Counted::default();
     let mut reader = Reader::open(audit, first, size)?;
     while let Some(record) = reader.next_record()? {

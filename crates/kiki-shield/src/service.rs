@@ -129,7 +129,9 @@ impl Shield {
             reason: String::new(),
             ip: caller.network.clone(),
             data: String::new(),
-            request: RequestContext::current().map(|context| context.request_id().to_owned()).unwrap_or_default(),
+            request: RequestContext::current()
+                .map(|context| self.0.pseudonyms.request_id(context.request_id()))
+                .unwrap_or_default(),
         }
     }
 
@@ -164,8 +166,11 @@ impl Shield {
         };
         let id = AuthorizationId::new(self.0.ids.as_ref());
         let key = ask.key.map(|key| self.0.pseudonyms.request_key(tenant, &key));
-        let request =
-            Authorize { id: id.uuid().into(), key, path: path.into(), amount, ttl_ms, consent, capture: ask.capture };
+        // What the decision does not look at still tells one request from another.
+        let request = key.map(|_| self.0.pseudonyms.request_key(tenant, &format!("{} {ttl_ms}", draft.customer)));
+        let id16 = id.uuid().into();
+        let capture = ask.capture;
+        let request = Authorize { id: id16, key, path: path.into(), amount, ttl_ms, consent, request, capture };
         let decision = self.decide(Command::Authorize(request), draft).await?;
         // A repeat is about the authorization that the key made first.
         let id = decision.authorization.as_ref().map_or(id, |(first, _)| Uuid::from(*first).into());
@@ -245,11 +250,7 @@ impl Shield {
     /// The budget `id` and how it stands.
     pub(crate) async fn budget(&self, caller: &Caller, id: &str) -> Result<(LimitView, Standing), ShieldError> {
         let id = budget_id(&caller.principal.tenant, id)?;
-        let found = self.0.governor.read(move |state| {
-            let view = state.limit(&id)?;
-            let standing = state.standings(&view.path, 1).into_iter().find(|standing| standing.limit == view.id)?;
-            Some((view, standing))
-        });
+        let found = self.0.governor.read(move |state| state.standing_of(&id, 1));
         found.await?.ok_or(ShieldError::NotFound("budget"))
     }
 
@@ -262,12 +263,8 @@ impl Shield {
     ) -> Result<Vec<(LimitView, Standing)>, ShieldError> {
         let tenant = caller.principal.tenant.clone();
         let found = self.0.governor.read(move |state| {
-            let views: Vec<_> = state.limits_under(tenant.as_str()).skip(skip).take(limit).collect();
-            let stand = |view: LimitView| {
-                let standing = state.standings(&view.path, 1).into_iter().find(|standing| standing.limit == view.id)?;
-                Some((view, standing))
-            };
-            views.into_iter().filter_map(stand).collect()
+            let ids: Vec<_> = state.limits_under(tenant.as_str()).skip(skip).take(limit).map(|view| view.id).collect();
+            ids.iter().filter_map(|id| state.standing_of(id, 1)).collect()
         });
         Ok(found.await?)
     }

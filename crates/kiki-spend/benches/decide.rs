@@ -25,6 +25,7 @@ fn requests(budgets: u32) -> Vec<Command> {
         amount: 1_010_000,
         ttl_ms: 30_000,
         consent: None,
+        request: None,
         capture: true,
     };
     (0..16_384).map(|n| Command::Authorize(request(n))).collect()

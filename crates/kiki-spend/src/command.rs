@@ -77,6 +77,9 @@ pub struct Authorize {
     /// The person it concerns and what it is for: consent is part of the decision.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "consent_fields")]
     pub consent: Option<(Digest, Purpose)>,
+    /// What else identifies the request: with the key, another value is another request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Digest>,
     /// Captured in the same step.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub capture: bool,

@@ -13,6 +13,9 @@ use crate::limit::Limit;
 use crate::record::{Records, Stage};
 use crate::state::{Bounds, State};
 
+/// The ended authorizations of the tenant with this root: with a key, and without.
+type Ended = (u32, VecDeque<(i64, u32)>, VecDeque<u32>);
+
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Image {
     now: i64,
@@ -20,15 +23,17 @@ pub(crate) struct Image {
     accounts: Vec<Arc<str>>,
     limits: Vec<Limit>,
     records: Records,
-    ended: Vec<(u32, VecDeque<(i64, u32)>)>,
+    ended: Vec<Ended>,
     consents: Vec<(Digest, Purpose)>,
     sources: Vec<(Digest, i64)>,
 }
 
 impl State {
     pub(crate) fn to_image(&self) -> Image {
-        let mut ended: Vec<_> = self.tenants.iter().map(|(&root, tenant)| (root, tenant.ended.clone())).collect();
-        ended.sort_unstable_by_key(|&(root, _)| root);
+        let tenants = self.tenants.iter();
+        let mut ended: Vec<Ended> =
+            tenants.map(|(&root, tenant)| (root, tenant.ended.clone(), tenant.ended_keyless.clone())).collect();
+        ended.sort_unstable_by_key(|&(root, ..)| root);
         let mut consents: Vec<_> = self.consents.iter().copied().collect();
         consents.sort_unstable();
         Image {
@@ -57,8 +62,9 @@ impl State {
         state.limits = image.limits;
         state.records = image.records;
         state.index_records()?;
-        for (root, ended) in image.ended {
-            state.tenants.entry(root).or_default().ended = ended;
+        for (root, ended, ended_keyless) in image.ended {
+            let tenant = state.tenants.entry(root).or_default();
+            (tenant.ended, tenant.ended_keyless) = (ended, ended_keyless);
         }
         state.consents = image.consents.into_iter().collect();
         state.sources = image.sources.into_iter().collect();

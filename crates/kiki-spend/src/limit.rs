@@ -78,14 +78,16 @@ impl Ticks {
 
     /// When what was booked in tick number `number` stops counting.
     fn leaves(self, number: i64) -> i64 {
-        (number + 1) * self.tick + self.length
+        (number + 1).saturating_mul(self.tick).saturating_add(self.length)
     }
 }
 
 /// What was captured under a limit and still counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Booked {
-    /// The sum of all that counts; for a window that of `ticks`.
+    /// All that was ever captured under the limit, whatever its kind was.
+    ever: i128,
+    /// The sum of what a window counts: that of `ticks`.
     sum: i128,
     /// Tick numbers, ascending, and what was booked in each. Empty but for windows.
     ticks: VecDeque<(i64, i64)>,
@@ -115,29 +117,23 @@ impl Limit {
         Self { id, account, kind, booked: Booked::default() }
     }
 
-    /// Takes another kind. What was spent stays counted: by a window of another length from the end of the tick
-    /// in which it is remembered, by a total from now as one sum. A window does not learn what left it before, and
-    /// a limit on each amount remembers nothing.
+    /// Takes another kind. What was spent stays counted: by a total all that was ever captured; by a window of another
+    /// length what the old window remembers, from the end of its tick. What had left the old window, and what was
+    /// captured while the limit was no window, a new window does not count.
     pub(crate) fn replace(&mut self, kind: LimitKind, now: i64) {
         self.leave(now);
         let old = std::mem::replace(&mut self.kind, kind);
-        match (old, kind) {
-            (LimitKind::Window { seconds: old, .. }, LimitKind::Window { seconds: new, .. }) if old != new => {
+        if let LimitKind::Window { seconds: old, .. } = old {
+            let ticks = std::mem::take(&mut self.booked.ticks);
+            self.booked.sum = 0;
+            if let LimitKind::Window { seconds: new, .. } = kind {
+                let same = old == new;
                 let (old, new) = (Ticks::of(old), Ticks::of(new));
-                let ticks = std::mem::take(&mut self.booked).ticks;
                 for (number, amount) in ticks {
                     let at = ((number + 1) * old.tick - 1).min(now);
-                    self.book_in(at / new.tick, amount);
+                    self.book_in(if same { number } else { at / new.tick }, amount);
                 }
             }
-            (LimitKind::Total { .. }, LimitKind::Window { seconds, .. }) => {
-                let number = now / Ticks::of(seconds).tick;
-                let sum = std::mem::take(&mut self.booked).sum;
-                self.book_in(number, i64::try_from(sum).unwrap_or(i64::MAX));
-            }
-            (_, LimitKind::Total { .. }) => self.booked.ticks.clear(),
-            (_, LimitKind::Each { .. }) => self.booked = Booked::default(),
-            _ => {}
         }
     }
 
@@ -151,13 +147,18 @@ impl Limit {
 
     /// Money has moved: it counts from `now`.
     pub(crate) fn book(&mut self, now: i64, amount: i64) {
+        self.booked.ever += i128::from(amount);
+        if let LimitKind::Window { seconds, .. } = self.kind {
+            self.leave(now);
+            self.book_in(now / Ticks::of(seconds).tick, amount);
+        }
+    }
+
+    /// What counts of the money that was captured.
+    fn used(&self) -> i128 {
         match self.kind {
-            LimitKind::Window { seconds, .. } => {
-                self.leave(now);
-                self.book_in(now / Ticks::of(seconds).tick, amount);
-            }
-            LimitKind::Total { .. } => self.booked.sum += i128::from(amount),
-            LimitKind::Each { .. } => {}
+            LimitKind::Window { .. } => self.booked.sum,
+            LimitKind::Total { .. } | LimitKind::Each { .. } => self.booked.ever,
         }
     }
 
@@ -181,7 +182,7 @@ impl Limit {
         match self.kind {
             LimitKind::Each { least, most } => !(least..=most).contains(&amount),
             LimitKind::Window { amount: most, .. } | LimitKind::Total { amount: most } => {
-                self.booked.sum + held + i128::from(amount) > i128::from(most)
+                self.used() + held + i128::from(amount) > i128::from(most)
             }
         }
     }
@@ -192,14 +193,14 @@ impl Limit {
         let (most, remaining) = match self.kind {
             LimitKind::Each { most, .. } => (most, i128::from(most)),
             LimitKind::Window { amount: most, .. } | LimitKind::Total { amount: most } => {
-                (most, (i128::from(most) - self.booked.sum - held).max(0))
+                (most, (i128::from(most) - self.used() - held).max(0))
             }
         };
         Standing {
             limit: self.id.clone(),
             kind: self.kind,
             most,
-            used: self.booked.sum,
+            used: self.used(),
             held,
             remaining,
             refused,
@@ -215,6 +216,9 @@ impl Limit {
         let mut counted = self.booked.sum + held + amount;
         if counted <= i128::from(most) {
             return Some(now);
+        }
+        if held + amount > i128::from(most) {
+            return None;
         }
         for &(number, sum) in &self.booked.ticks {
             counted -= i128::from(sum);
@@ -309,8 +313,10 @@ mod tests {
         limit.replace(LimitKind::Window { amount: 80, seconds: 600 }, START + 2);
         assert!(limit.refuses(START + 599_999, 21, 0) && !limit.refuses(START + 601_000, 80, 0));
         limit.book(START + 601_000, 5);
-        limit.replace(LimitKind::Total { amount: 80 }, START + 601_001);
-        assert!(limit.refuses(i64::MAX, 76, 0) && !limit.refuses(i64::MAX, 75, 0));
+        limit.replace(LimitKind::Each { least: 0, most: 80 }, START + 601_001);
+        limit.book(START + 601_002, 3);
+        limit.replace(LimitKind::Total { amount: 80 }, START + 601_003);
+        assert!(limit.refuses(i64::MAX, 13, 0) && !limit.refuses(i64::MAX, 12, 0), "all that was ever captured: 68");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! nobody decided, and the state is folded again from what the disk has.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -67,8 +68,8 @@ type Reply = Box<dyn FnOnce(Result<(), OwnerError>) + Send>;
 
 enum Request {
     Decide(Box<(Command, AuditEvent)>, oneshot::Sender<Result<Decision, OwnerError>>),
-    /// Several that become durable together or not at all; their outcomes do not matter.
-    DecideAll(Vec<(Command, AuditEvent)>, oneshot::Sender<Result<(), OwnerError>>),
+    /// Several that become durable together or not at all.
+    DecideAll(Vec<(Command, AuditEvent)>, oneshot::Sender<Result<Vec<Outcome>, OwnerError>>),
     /// Looks at the state now, answers with the batch.
     Read(Box<dyn FnOnce(&mut State) -> Reply + Send>),
     Stop,
@@ -76,7 +77,10 @@ enum Request {
 
 /// Asks the owner. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle(mpsc::Sender<Request>);
+pub struct Handle {
+    queue: mpsc::Sender<Request>,
+    is_deriving: Arc<AtomicBool>,
+}
 
 impl Handle {
     /// Decides `command` for the tenant of `draft`, which becomes its audit entry: id, time, outcome and reason are
@@ -90,12 +94,12 @@ impl Handle {
         answer.await.map_err(|_| OwnerError::Stopped)?
     }
 
-    /// Decides all of `commands`, in their order and in one write to the disk: at most 4 MiB of entries. For those
-    /// whose outcome does not matter.
+    /// Decides all of `commands`, in their order and in one write to the disk: at most 4 MiB of entries. The outcomes
+    /// are in the same order.
     ///
     /// # Errors
     /// [`OwnerError`]: nobody decided any of them, or after [`OwnerError::Journal`] some may be found to count.
-    pub async fn decide_all(&self, commands: Vec<(Command, AuditEvent)>) -> Result<(), OwnerError> {
+    pub async fn decide_all(&self, commands: Vec<(Command, AuditEvent)>) -> Result<Vec<Outcome>, OwnerError> {
         let (reply, answer) = oneshot::channel();
         self.send(Request::DecideAll(commands, reply))?;
         answer.await.map_err(|_| OwnerError::Stopped)?
@@ -121,8 +125,14 @@ impl Handle {
         answer.await.map_err(|_| OwnerError::Stopped)?
     }
 
+    /// Whether tiles and views follow the log; false while they cannot be written.
+    #[must_use]
+    pub fn is_deriving(&self) -> bool {
+        self.is_deriving.load(Ordering::Relaxed)
+    }
+
     fn send(&self, request: Request) -> Result<(), OwnerError> {
-        self.0.try_send(request).map_err(|error| match error {
+        self.queue.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => OwnerError::Busy,
             mpsc::error::TrySendError::Closed(_) => OwnerError::Stopped,
         })
@@ -142,26 +152,24 @@ impl Owner {
     /// [`OpenError`]: the log does not check, or another process owns it.
     pub fn start(settings: Settings) -> Result<Self, OpenError> {
         let shard = Shard::open(&settings)?;
-        let derive_options =
-            DeriveOptions { retention_days: settings.retention_days, entries_per_step: DERIVE_ENTRIES };
-        let mut deriver = Deriver::open(&settings.audit(), settings.key()?, derive_options)?;
+        let deriver = open_deriver(&settings)?;
         let durable = Arc::new(Durable::new(shard.len()));
         let (sender, queue) = mpsc::channel(QUEUE);
-        let running = Running { settings, queue, durable: durable.clone(), snapshots: None };
+        let handle = Handle { queue: sender, is_deriving: Arc::new(AtomicBool::new(true)) };
+        let is_deriving = handle.is_deriving.clone();
+        let running = Running { settings: settings.clone(), queue, durable: durable.clone(), snapshots: None };
         let thread = std::thread::spawn(move || {
             let derived = std::thread::spawn({
                 let durable = durable.clone();
-                move || deriver.run(&durable, DERIVE_PACE)
+                move || derive(deriver, &settings, &durable, &is_deriving)
             });
             running.run(shard);
             durable.stop();
-            match derived.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "tiles and views are behind the log"),
-                Err(_) => tracing::error!("deriving tiles and views panicked"),
+            if derived.join().is_err() {
+                tracing::error!("deriving tiles and views panicked");
             }
         });
-        Ok(Self { handle: Handle(sender), thread })
+        Ok(Self { handle, thread })
     }
 
     /// A handle to ask with.
@@ -172,8 +180,35 @@ impl Owner {
 
     /// Answers what waits, writes a snapshot, derives what is left, ends. Blocks until it is done.
     pub fn stop(self) {
-        if self.handle.0.blocking_send(Request::Stop).is_ok() && self.thread.join().is_err() {
+        if self.handle.queue.blocking_send(Request::Stop).is_ok() && self.thread.join().is_err() {
             tracing::error!("the governor's thread panicked");
+        }
+    }
+}
+
+fn open_deriver(settings: &Settings) -> Result<Deriver, OpenError> {
+    let options = DeriveOptions { retention_days: settings.retention_days, entries_per_step: DERIVE_ENTRIES };
+    Ok(Deriver::open(&settings.audit(), settings.key()?, options)?)
+}
+
+/// Keeps tiles and views up to the log until the end. What it cannot write now it tries again: the log has it all.
+fn derive(deriver: Deriver, settings: &Settings, durable: &Durable, is_deriving: &AtomicBool) {
+    let mut open = Some(deriver);
+    loop {
+        let derived = match open.take() {
+            Some(mut deriver) => deriver.run(durable, DERIVE_PACE).map_err(OpenError::from),
+            None => open_deriver(settings).map(|deriver| open = Some(deriver)),
+        };
+        is_deriving.store(derived.is_ok(), Ordering::Relaxed);
+        match derived {
+            Ok(()) if open.is_none() => return,
+            Ok(()) => tracing::info!("deriving tiles and views again"),
+            Err(error) => {
+                tracing::error!(%error, "tiles and views stay behind the log");
+                if durable.pause(REOPEN) {
+                    return;
+                }
+            }
         }
     }
 }
@@ -181,7 +216,7 @@ impl Owner {
 /// What to answer once the batch is durable.
 enum Waiting {
     Decision(Decision, oneshot::Sender<Result<Decision, OwnerError>>),
-    All(oneshot::Sender<Result<(), OwnerError>>),
+    All(Vec<Outcome>, oneshot::Sender<Result<Vec<Outcome>, OwnerError>>),
     Read(Reply),
 }
 
@@ -190,7 +225,7 @@ impl Waiting {
         match self {
             // A caller that no longer waits is no error: its decision stands and is in the log.
             Self::Decision(decision, reply) => drop(reply.send(durable.map(|()| decision))),
-            Self::All(reply) => drop(reply.send(durable)),
+            Self::All(outcomes, reply) => drop(reply.send(durable.map(|()| outcomes))),
             Self::Read(reply) => reply(durable),
         }
     }
@@ -317,15 +352,19 @@ fn read(shard: &mut Shard, look: Box<dyn FnOnce(&mut State) -> Reply + Send>) ->
 fn decide_all(
     shard: &mut Shard,
     commands: Vec<(Command, AuditEvent)>,
-    reply: oneshot::Sender<Result<(), OwnerError>>,
+    reply: oneshot::Sender<Result<Vec<Outcome>, OwnerError>>,
 ) -> Waiting {
+    let mut outcomes = Vec::with_capacity(commands.len());
     for (command, draft) in commands {
-        if let Err(error) = shard.decide(&command, draft) {
-            tracing::error!(%error, "an entry cannot be encoded; nothing of this batch is answered");
-            break;
+        match shard.decide(&command, draft) {
+            Ok((applied, _)) => outcomes.push(applied.outcome),
+            Err(error) => {
+                tracing::error!(%error, "an entry cannot be encoded; nothing of this batch is answered");
+                break;
+            }
         }
     }
-    Waiting::All(reply)
+    Waiting::All(outcomes, reply)
 }
 
 /// Whether an authorization that is to be settled belongs to `tenant`. One that does not is as good as unknown.

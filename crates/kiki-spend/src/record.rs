@@ -32,6 +32,7 @@ pub(crate) struct Record {
     pub(crate) account: u32,
     pub(crate) amount: i64,
     pub(crate) consent: Option<(Digest, Purpose)>,
+    pub(crate) request: Option<Digest>,
     pub(crate) capture: bool,
     pub(crate) first: First,
     pub(crate) stage: Stage,
@@ -55,6 +56,7 @@ impl Record {
             account,
             amount: request.amount,
             consent: request.consent,
+            request: request.request,
             capture: request.capture,
             first,
             stage,
@@ -69,6 +71,7 @@ impl Record {
         *request.path == *path
             && request.amount == self.amount
             && request.consent == self.consent
+            && request.request == self.request
             && request.capture == self.capture
     }
 

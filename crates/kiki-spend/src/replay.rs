@@ -18,6 +18,9 @@ use crate::state::{Bounds, State};
 /// Bytes in a line at the most.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 
+/// The last millisecond of the year 9999.
+const AT_MAX: i64 = 253_402_300_799_999;
+
 /// Why a file could not be replayed to its end. Outcomes of the lines before it have been written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -86,7 +89,16 @@ impl Named {
                     _ => return Err("subject and purpose go together".to_owned()),
                 };
                 let key = Some(Digest::of(&format!("key {key}")));
-                Command::Authorize(Authorize { id: id(&name), key, path, amount, ttl_ms, consent, capture: false })
+                Command::Authorize(Authorize {
+                    id: id(&name),
+                    key,
+                    path,
+                    amount,
+                    ttl_ms,
+                    consent,
+                    request: None,
+                    capture: false,
+                })
             }
             Self::Capture { id: name, amount } => Command::Capture { id: id(&name), amount: Some(amount) },
             Self::Void { id: name } => Command::Void { id: id(&name) },
@@ -127,6 +139,9 @@ pub fn replay(mut commands: impl BufRead, mut outcomes: impl Write) -> Result<u6
             continue;
         }
         let Timed { at, command } = serde_json::from_slice(&line).map_err(|error| fail(error.to_string()))?;
+        if !(0..=AT_MAX).contains(&at) {
+            return Err(fail(format!("`at` must be 0 to {AT_MAX}")));
+        }
         let outcome = state.apply(&command.digested().map_err(fail)?, at).outcome;
         let mut serializer = serde_json::Serializer::with_formatter(&mut outcomes, PythonSpacing);
         Numbered { n, outcome: &outcome }.serialize(&mut serializer).map_err(io::Error::from)?;
@@ -188,6 +203,7 @@ mod tests {
         for (line, problem) in [
             ("{", "line 2: EOF"),
             (r#"{"op": "void", "id": "a"}"#, "line 2: missing field `at`"),
+            (r#"{"at": 9223372036854775806, "op": "void", "id": "a"}"#, "line 2: `at` must be"),
             (r#"{"at": 1, "op": "fly"}"#, "line 2: unknown variant `fly`"),
             (r#"{"at": 1, "op": "capture", "id": "a", "amount": 1.5}"#, "line 2: invalid type"),
             (

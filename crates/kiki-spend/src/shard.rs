@@ -5,15 +5,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiki_audit::{Batch, Entry, Log, LogKey, Options, PushError, Reader};
+use kiki_audit::{Batch, ENTRY_BYTES_MAX, Entry, Log, LogKey, Options, PushError, Reader};
 use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
 use kiki_types::{IdSource, UnixMillis};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::account::DEPTH_MAX;
 use crate::command::{Command, Outcome};
 use crate::snapshot;
-use crate::state::{Applied, Bounds, State};
+use crate::state::{Applied, Bounds, LIMIT_ID_BYTES_MAX, LIMITS_PER_ACCOUNT_MAX, State};
 
 /// Where a shard lives and what it is made with.
 #[derive(Clone)]
@@ -54,10 +55,10 @@ pub enum OpenError {
     #[error("the log's key: {0}")]
     Key(String),
     /// The log does not open.
-    #[error("the log does not open: {0}")]
+    #[error("the log does not open")]
     Log(#[from] kiki_audit::OpenError),
     /// The log does not read.
-    #[error("the log does not check: {0}")]
+    #[error("the log does not check")]
     Read(#[from] kiki_audit::Error),
     /// Snapshots cannot be read.
     #[error("snapshots in {path}: {source}")]
@@ -66,14 +67,6 @@ pub enum OpenError {
         path: PathBuf,
         /// What the file system says.
         source: std::io::Error,
-    },
-    /// The log is shorter than what a snapshot was made of: entries are gone.
-    #[error("the log has {found} entries, but a snapshot was made of {expected}: entries are missing at its end")]
-    Short {
-        /// What the snapshot covers.
-        expected: u64,
-        /// What the log has.
-        found: u64,
     },
     /// The rules give another outcome than the log has.
     #[error("{place}: {problem}")]
@@ -84,6 +77,14 @@ pub enum OpenError {
         problem: String,
     },
 }
+
+/// Limits that an event's reason names at the most; the entry's outcome names all.
+const REASONS_MAX: usize = 16;
+
+// A denial names every limit of its path at the most, and must fit into an entry with all else that is in it.
+const _: () = assert!(
+    (DEPTH_MAX * LIMITS_PER_ACCOUNT_MAX + REASONS_MAX) * (LIMIT_ID_BYTES_MAX + 8) + 16 * 1024 <= ENTRY_BYTES_MAX
+);
 
 /// The engine's part of an entry.
 #[derive(Serialize, Deserialize)]
@@ -146,9 +147,6 @@ impl Shard {
         let (log, opened) = Log::open(&settings.audit(), &options)?;
         if let Some(torn) = &opened.torn {
             tracing::warn!(place = %torn.place, bytes = torn.bytes, "cut an incomplete record off the log's end");
-        }
-        if opened.len < snapshot_at {
-            return Err(OpenError::Short { expected: snapshot_at, found: opened.len });
         }
         fold_all(&settings.audit(), &mut state, snapshot_at, opened.len)?;
         tracing::info!(entries = opened.len, replayed = opened.len - snapshot_at, "the log is open");
@@ -219,7 +217,10 @@ fn complete(mut event: AuditEvent, outcome: &Outcome, at: i64, ids: &dyn IdSourc
     }
     if let Outcome::Denied { refused_by } = outcome {
         event.outcome = EventOutcome::Denied;
-        event.reason = refused_by.join(" ");
+        event.reason = refused_by.iter().take(REASONS_MAX).map(|limit| &**limit).collect::<Vec<_>>().join(" ");
+        if refused_by.len() > REASONS_MAX {
+            event.reason.push_str(" and more");
+        }
     }
     if event.outcome == EventOutcome::Denied {
         event.level = Level::Warning;

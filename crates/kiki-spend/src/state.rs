@@ -15,14 +15,14 @@ use crate::expiry::Expiry;
 use crate::limit::{Limit, LimitKind, Standing};
 use crate::record::{First, Record, Records, Stage};
 
-/// How long an ended authorization and its key are kept at least.
+/// How long an ended authorization with a key is kept at least.
 pub const KEPT_MS: i64 = 24 * 3600 * 1000;
 
 /// The longest hold: 31 days.
 pub const TTL_MS_MAX: i64 = 31 * 24 * 3600 * 1000;
 
 /// Limits on one account.
-pub const LIMITS_PER_ACCOUNT_MAX: usize = 32;
+pub const LIMITS_PER_ACCOUNT_MAX: usize = 16;
 
 /// Bytes in a limit's id.
 pub const LIMIT_ID_BYTES_MAX: usize = 192;
@@ -98,8 +98,34 @@ pub struct Applied {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tenant {
     pub(crate) authorizations: u32,
-    /// Ended ones, in the order of their ends, and when they ended.
+    /// Ended ones with a key, in the order of their ends, and when they ended.
     pub(crate) ended: VecDeque<(i64, u32)>,
+    /// Ended ones without a key, in that order: no repeat can ask for them, so they go first.
+    pub(crate) ended_keyless: VecDeque<u32>,
+}
+
+impl Tenant {
+    fn end(&mut self, at: i64, slot: u32, has_key: bool) {
+        if has_key {
+            self.ended.push_back((at, slot));
+        } else {
+            self.ended_keyless.push_back(slot);
+        }
+    }
+
+    /// Takes out the ended authorization that is to be forgotten first, if one may be at `now`.
+    fn evict(&mut self, now: i64) -> Option<u32> {
+        let evicted = match (self.ended_keyless.pop_front(), self.ended.front()) {
+            (Some(slot), _) => Some(slot),
+            (None, Some(&(ended, slot))) if ended.saturating_add(KEPT_MS) <= now => {
+                self.ended.pop_front();
+                Some(slot)
+            }
+            _ => None,
+        };
+        self.authorizations -= u32::from(evicted.is_some());
+        evicted
+    }
 }
 
 /// The state of all accounts of a shard.
@@ -232,15 +258,9 @@ impl State {
         if tenant.authorizations < self.bounds.authorizations_per_tenant {
             return Ok(());
         }
-        match tenant.ended.front() {
-            Some(&(ended, slot)) if ended.saturating_add(KEPT_MS) <= self.now => {
-                tenant.ended.pop_front();
-                tenant.authorizations -= 1;
-                self.forget(slot);
-                Ok(())
-            }
-            _ => Err(Bound::Authorizations),
-        }
+        let evicted = tenant.evict(self.now).ok_or(Bound::Authorizations)?;
+        self.forget(evicted);
+        Ok(())
     }
 
     fn forget(&mut self, slot: u32) {
@@ -302,7 +322,7 @@ impl State {
             self.expiry.insert(until, request.id, slot, &mut self.records);
             self.accounts.hold(account, request.amount, true);
         } else {
-            tenant.ended.push_back((self.now, slot));
+            tenant.end(self.now, slot, request.key.is_some());
         }
         outcome
     }
@@ -320,10 +340,10 @@ impl State {
     fn resolve(&mut self, slot: u32, resolution: Resolution, at: i64) {
         let Some(record) = self.records.get_mut(slot) else { return };
         record.stage = Stage::Ended(resolution);
-        let (account, amount, place) = (record.account, record.amount, record.place());
+        let (account, amount, place, has_key) = (record.account, record.amount, record.place(), record.key.is_some());
         self.expiry.remove(place, &mut self.records);
         self.accounts.hold(account, amount, false);
-        self.tenants.entry(self.accounts.get(account).root).or_default().ended.push_back((at, slot));
+        self.tenants.entry(self.accounts.get(account).root).or_default().end(at, slot, has_key);
     }
 
     fn held(&self, id: Digest) -> Result<u32, Outcome> {
@@ -407,6 +427,15 @@ impl State {
             }
         }
         standings
+    }
+
+    /// The limit `id`, as it was defined, and how it stands for somebody who asks for `amount`.
+    pub fn standing_of(&mut self, id: &str, amount: i64) -> Option<(LimitView, Standing)> {
+        let index = *self.limits_by_id.get(id)? as usize;
+        let view = self.view(self.limits.get(index)?);
+        let limit = self.limits.get_mut(index)?;
+        let held = self.accounts.get(limit.account).held;
+        Some((view, limit.standing(self.now, amount, held)))
     }
 
     /// What is known of an authorization: open, or ended and not yet forgotten.

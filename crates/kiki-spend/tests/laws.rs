@@ -23,7 +23,7 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         6 => authorize.prop_map(|(id, key, path, amount, ttl_ms, capture, asks)| {
             let consent = asks.then_some((Digest([1; 16]), Purpose::Marketing));
-            Command::Authorize(Authorize { id, key, path: PATHS[path].into(), amount, ttl_ms, consent, capture })
+            Command::Authorize(Authorize { id, key, path: PATHS[path].into(), amount, ttl_ms, consent, request: None, capture })
         }),
         3 => (id(), prop::option::of(1_i64..400)).prop_map(|(id, amount)| Command::Capture { id, amount }),
         2 => id().prop_map(|id| Command::Void { id }),
@@ -119,7 +119,16 @@ proptest! {
 
 fn authorize(n: u8, amount: i64) -> Command {
     let (id, key) = (Digest([n; 16]), Some(Digest([n; 16])));
-    Command::Authorize(Authorize { id, key, path: "t".into(), amount, ttl_ms: 1000, consent: None, capture: false })
+    Command::Authorize(Authorize {
+        id,
+        key,
+        path: "t".into(),
+        amount,
+        ttl_ms: 1000,
+        consent: None,
+        request: None,
+        capture: false,
+    })
 }
 
 #[test]
@@ -137,6 +146,19 @@ fn without_room_for_its_key_new_work_is_refused_and_old_keys_still_protect() {
     );
     assert_eq!(answer(&mut state, 3, START + day + 1000), Outcome::Held);
     assert_eq!(state.apply(&authorize(2, 9), START + day + 1000).outcome, Outcome::Conflict, "only the oldest went");
+}
+
+#[test]
+fn what_no_repeat_can_ask_for_makes_room_at_once() {
+    let mut state = State::new(Bounds { authorizations_per_tenant: 2, ..Bounds::default() });
+    let keyless = |n: u8| match authorize(n, 1) {
+        Command::Authorize(request) => Command::Authorize(Authorize { key: None, ..request }),
+        other => other,
+    };
+    for n in 1..=9 {
+        assert_eq!(state.apply(&keyless(n), START).outcome, Outcome::Held, "{n}");
+        assert_eq!(state.apply(&Command::Void { id: Digest([n; 16]) }, START).outcome, Outcome::Voided, "{n}");
+    }
 }
 
 #[test]

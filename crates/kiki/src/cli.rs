@@ -143,7 +143,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(format_args!("{error:#}"));
+            complain(told(&error));
             ExitCode::FAILURE
         }
     }
@@ -181,6 +181,17 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 /// The operating system gives no threads.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// The error and its causes, each said once: some errors name their cause themselves.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |mut told, cause| {
+        if !told.contains(&cause) {
+            told.push_str(if told.is_empty() { "" } else { ": " });
+            told.push_str(&cause);
+        }
+        told
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -32,8 +32,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 /// The keyed hashes of this data folder. A service on a machine of its own has a key of its own, so its hashes of a
 /// name are not those of another.
 fn pseudonyms(process: &Process) -> anyhow::Result<Pseudonyms> {
-    let path = process.config.data.join("keys/pseudonym.key");
-    Pseudonyms::open_or_create(&path, &mut rand::rng()).context("the key of the pseudonyms")
+    let keys = process.config.data.join("keys");
+    Pseudonyms::open_or_create(&keys, &mut rand::rng()).context("the key of the pseudonyms")
 }
 
 /// The database as a dependency.

@@ -3,8 +3,8 @@
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::header::CACHE_CONTROL;
-use http::{HeaderMap, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
 use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Query};
 use kiki_kit::problem::Problem;
@@ -46,10 +46,10 @@ async fn spend_by_get(
     allowed: Allowed<can::SpendWrite>,
     network: RemoteNetwork,
     IdempotencyKey(key): IdempotencyKey,
-    headers: HeaderMap,
+    (method, headers): (Method, HeaderMap),
     Query(request): Query<SpendRequest>,
 ) -> Result<Spent, Problem> {
-    refuse_cross_site(&headers)?;
+    refuse_unsafe(&method, &headers)?;
     spent(&shield, &caller(&allowed, network), request, key).await
 }
 
@@ -66,8 +66,13 @@ async fn spend(
     spent(&shield, &caller(&allowed, network), request, key).await
 }
 
-fn refuse_cross_site(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
+/// Refuses what must not spend: the HEAD that a GET route answers too, and what a browser sends for another site.
+fn refuse_unsafe(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    if method != Method::GET {
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Spend by GET or POST.");
+        return Err(problem.with_header(ALLOW, HeaderValue::from_static("GET, POST")));
+    }
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) => Err(Problem::new(StatusCode::FORBIDDEN, "cross_site", "Another site may not spend money here.")),
     }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
-use kiki_kit::extract::{IdempotencyKey, Json, Path, Query};
+use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Path, Query};
 use kiki_kit::problem::Problem;
 use kiki_spend::Outcome;
 use kiki_types::Purpose;
@@ -90,14 +90,14 @@ async fn authorization(
 ///
 /// For at most what is held; the rest is free at once. Repeating it with the same amount answers the same.
 #[utoipa::path(post, path = "/v1/authorizations/{id}/capture", tag = "authorizations", params(("id" = String, Path)),
-    request_body = CaptureBody, responses((status = 200, body = AuthorizationAnswer),
+    request_body = Option<CaptureBody>, responses((status = 200, body = AuthorizationAnswer),
         (status = 404, description = "Unknown or forgotten"), (status = 409, description = "Resolved before")))]
 async fn capture(
     State(shield): State<Shield>,
     allowed: Allowed<can::SpendWrite>,
     network: RemoteNetwork,
     Path(id): Path<AuthorizationId>,
-    Json(body): Json<CaptureBody>,
+    JsonOrQuery(body): JsonOrQuery<CaptureBody>,
 ) -> Result<Json<AuthorizationAnswer>, Problem> {
     let known = shield.capture(&caller(&allowed, network), id, body.amount).await?;
     Ok(Json(AuthorizationAnswer::new(&known, shield.0.currency)))
@@ -132,12 +132,15 @@ async fn budgets(
     }
     let skip = page.after.unwrap_or(0);
     let found = shield.budgets(&caller(&allowed, network), skip, limit).await?;
-    let next = (found.len() == limit).then_some(skip + limit);
+    let next = (found.len() == limit).then(|| skip.saturating_add(limit));
     let budgets = found.iter().map(|budget| BudgetAnswer::new(budget, shield.0.currency)).collect();
     Ok(Json(BudgetsAnswer { budgets, next }))
 }
 
-/// Define a budget or replace it. What was spent under it stays counted.
+/// Define a budget or replace it.
+///
+/// What was spent under it stays counted: by a total all that was ever captured under it, by a window what its
+/// predecessor, if it was a window, still counts. On another account it starts from nothing.
 #[utoipa::path(put, path = "/v1/budgets/{id}", tag = "budgets", params(("id" = String, Path)),
     request_body = BudgetBody, responses((status = 200, body = BudgetAnswer)))]
 async fn define_budget(

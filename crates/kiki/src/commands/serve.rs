@@ -1,5 +1,6 @@
 //! `kiki up` and `kiki serve`.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use kiki_growth::engage::endpoints::{shield_origin, value_origin};
@@ -84,20 +85,35 @@ fn relay(process: &Process) -> anyhow::Result<()> {
 pub async fn up(config: Config, listen: &Listen) -> anyhow::Result<ExitCode> {
     let process = Process::open(config).await?;
     let services = Services::start(&process, Faults::default()).await?;
-    serve_all(process, services, listen).await
+    listen_all(&process, &services, listen)?;
+    until_signalled(process, services).await
 }
 
-/// Listens for all services and serves until a signal.
+/// Listens for all services. Returns their names and addresses.
 ///
 /// # Errors
 /// A port is taken.
-pub async fn serve_all(process: Process, services: Services, listen: &Listen) -> anyhow::Result<ExitCode> {
+pub fn listen_all(
+    process: &Process,
+    services: &Services,
+    listen: &Listen,
+) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
     // The one port of `PORT` cannot be that of several services.
     let ports = Ports::new(listen, None);
-    process.serve(&services.shield.http, ports.shield)?;
-    process.serve(&services.engage_http, ports.engage)?;
-    process.serve(&services.value_http, ports.value)?;
-    process.serve(&services.value_http, ports.value_grpc)?;
+    let listeners = [
+        (&services.shield.http, ports.shield),
+        (&services.engage_http, ports.engage),
+        (&services.value_http, ports.value),
+        (&services.value_http, ports.value_grpc),
+    ];
+    listeners.into_iter().map(|(http, port)| Ok((http.name(), process.serve(http, port)?))).collect()
+}
+
+/// Serves until a signal, then ends in order.
+///
+/// # Errors
+/// The operating system refuses to report signals.
+pub async fn until_signalled(process: Process, services: Services) -> anyhow::Result<ExitCode> {
     let ended = process.run_until_signalled().await?;
     services.stop().await?;
     Ok(code(ended))

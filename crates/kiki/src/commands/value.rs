@@ -118,7 +118,8 @@ pub fn bar(what: &'static str) -> ProgressBar {
 async fn save(config: Config, report: &FitReport) -> anyhow::Result<String> {
     let platform = Platform::of_process(&config, Shutdown::new());
     let store = open_store(&config, platform.clock.as_ref(), platform.ids.as_ref()).await?;
-    let pseudonyms = Pseudonyms::open_or_create(&config.data.join("keys/pseudonym.key"), &mut rand::rng())?;
+    let pseudonyms = Pseudonyms::open_or_create(&config.data.join("keys"), &mut rand::rng());
+    let pseudonyms = pseudonyms.context("the key of the pseudonyms")?;
     let value = Value::new(Needs {
         store,
         clock: platform.clock,

@@ -40,25 +40,31 @@ impl RunningShield {
             ids: platform.ids.clone(),
             key_seed,
         };
+        // Before the log's own key: where that one is, this one must be.
+        let pseudonyms = pseudonyms(process)?;
         let owner =
             tokio::task::spawn_blocking(|| Owner::start(settings)).await?.context("the governor cannot start")?;
         let shield = Shield::new(Seed {
             governor: owner.handle(),
             store: process.store.clone(),
-            pseudonyms: pseudonyms(process)?,
+            pseudonyms,
             clock: platform.clock.clone(),
             ids: platform.ids.clone(),
             currency: config.currency,
             audit: config.data.join("audit"),
         });
         shield.define_burst(config.max_burst_budget_micros, config.window_seconds).await?;
-        let governor = shield.clone();
+        let (governor, handle) = (shield.clone(), owner.handle());
         let http = HttpService::builder("shield", VERSION, platform)
             .api(kiki_shield::routes(shield.clone()))
             .grpc(kiki_shield::grpc::services(&shield))
             .depends_on(Dependency::required("governor", move || {
                 let governor = governor.clone();
                 async move { governor.ping().await }
+            }))
+            .depends_on(Dependency::optional("views", move || {
+                let is_deriving = handle.is_deriving();
+                async move { if is_deriving { Ok(()) } else { Err("tiles and views stay behind the log") } }
             }))
             .depends_on(database(process))
             .build();

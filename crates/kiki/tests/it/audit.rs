@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use kiki_audit::{Batch, DeriveOptions, Deriver, Log, LogKey, Options};
+use kiki_shield::Pseudonyms;
 use kiki_types::event::AuditEvent;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -118,6 +119,7 @@ fn uuid(number: i64) -> String {
 fn a_decision_that_the_rules_do_not_give_is_found_although_the_log_is_signed() {
     let folder = folder();
     let data = folder.path().join("data");
+    Pseudonyms::open_or_create(&data.join("keys"), &mut rand::rng()).unwrap();
     let limit = json!({"op": "limit", "id": "default/burst", "path": "default", "kind": "window", "amount": 500, "seconds": 60});
     let spend = json!({"op": "authorize", "id": "0".repeat(32), "path": "default", "amount": 501, "ttl_ms": 0, "capture": true});
     let key = || LogKey::open_or_create(&data.join("keys"), "kiki.local/shield", || [7; 32].into()).unwrap();

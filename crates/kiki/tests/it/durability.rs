@@ -122,6 +122,29 @@ async fn no_spend_is_answered_before_the_disk_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tiles_and_views_catch_up_after_they_could_not_be_written() {
+    let folder = folder();
+    let serving = Serving::shield(folder.path(), HOUR);
+    let http = Http::new();
+    let tiles = folder.path().join("data/audit/log");
+    std::fs::rename(&tiles, folder.path().join("aside")).unwrap();
+    std::fs::write(&tiles, "in the way").unwrap();
+    assert_eq!(http.get(&serving.url("shield", "/spend?amount=1")).await.status, StatusCode::OK);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    std::fs::remove_file(&tiles).unwrap();
+    std::fs::rename(folder.path().join("aside"), &tiles).unwrap();
+    let checkpoint = || std::fs::read_to_string(tiles.join("checkpoint")).unwrap();
+    for look in 0.. {
+        if checkpoint().lines().nth(1) == Some("2") {
+            break;
+        }
+        assert!(look < 600, "{}", checkpoint());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    succeed(folder.path(), &["audit", "verify"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn on_a_broken_disk_nobody_decides_and_afterwards_the_log_is_whole() {
     let folder = folder();
     let (serving, _, broken) = on_a_bad_disk(folder.path());

@@ -114,6 +114,10 @@ async fn money_is_held_captured_and_given_back_once() {
     assert_eq!((&held["state"], &held["account"]), (&json!("held"), &json!("growth")));
     assert_eq!(shield.get("/spend?amount=201").await.status, StatusCode::FORBIDDEN, "a hold counts");
     let path = format!("/v1/authorizations/{}", held["id"].as_str().unwrap());
+    let whole = shield.authorize(None, json!({"amount": usd("50")})).await.json();
+    let whole = shield.serving.url("shield", &format!("/v1/authorizations/{}/capture", whole["id"].as_str().unwrap()));
+    let captured = shield.http.send(request(Method::POST, &whole, None)).await.json();
+    assert_eq!(captured["captured"], usd("50.00"), "without a body: all of it");
     let captured = shield.post(&format!("{path}/capture"), json!({"amount": usd("100")})).await.json();
     assert_eq!((&captured["state"], &captured["captured"]), (&json!("captured"), &usd("100.00")));
     assert_eq!(shield.post(&format!("{path}/capture"), json!({"amount": usd("100")})).await.status, StatusCode::OK);
@@ -121,7 +125,7 @@ async fn money_is_held_captured_and_given_back_once() {
         let again = shield.post(&format!("{path}/{verb}"), body).await;
         assert_eq!((again.status, &again.json()["code"]), (StatusCode::CONFLICT, &json!("already_resolved")), "{verb}");
     }
-    assert_eq!(shield.get("/spend?amount=400").await.json()["remaining"], "0.00", "the rest was free at once");
+    assert_eq!(shield.get("/spend?amount=350").await.json()["remaining"], "0.00", "the rest was free at once");
     assert_eq!(shield.get(&path).await.json(), captured);
 
     let repeat = shield.authorize(Some("order-1"), json!({"account": "growth", "amount": usd("300")})).await;
@@ -206,6 +210,7 @@ async fn bad_input_of_every_kind_is_a_problem_that_names_the_field() {
         ("/v1/authorizations/17", "id"),
         ("/v1/budgets?limit=0", "limit"),
         ("/v1/budgets?limit=x", "limit"),
+        ("/v1/budgets?after=99999999999999999999", "after"),
     ] {
         assert_problem(&shield.get(path).await, StatusCode::BAD_REQUEST, Some(field), path);
     }
@@ -213,6 +218,7 @@ async fn bad_input_of_every_kind_is_a_problem_that_names_the_field() {
         ("/spend", json!({}), "amount"),
         ("/spend", json!({"amount": "NaN"}), "amount"),
         ("/spend", json!({"amount": []}), "amount"),
+        ("/spend", json!({"amount": 123_456_789_012.123_46_f64}), "amount"),
         ("/consent/grant", json!({"customer_id": "c", "consent_type": "everything"}), "consent_type"),
         ("/consent/grant", json!({"customer_id": "", "consent_type": "marketing"}), "customer_id"),
         ("/consent/grant", json!({"customer_id": 7, "consent_type": "marketing"}), "customer_id"),
@@ -246,6 +252,60 @@ async fn bad_input_of_every_kind_is_a_problem_that_names_the_field() {
         "a taken name",
     );
     assert_nothing_recorded(&shield).await;
+}
+
+#[tokio::test]
+async fn asking_by_head_spends_nothing() {
+    let folder = folder();
+    let shield = Shield::start(folder.path());
+    let answer =
+        shield.http.send(request(Method::HEAD, &shield.serving.url("shield", "/spend?amount=100"), None)).await;
+    assert_eq!(
+        (answer.status, &answer.headers["allow"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &"GET, POST".parse().unwrap())
+    );
+    assert_nothing_recorded(&shield).await;
+}
+
+#[tokio::test]
+async fn a_denial_names_a_time_only_if_waiting_helps() {
+    let folder = folder();
+    let shield = Shield::start(folder.path());
+    let ask = json!({"amount": usd("501"), "customer_id": "c", "purpose": "marketing"});
+    let both = shield.authorize(Some("k"), ask.clone()).await;
+    assert_eq!(both.json()["refused_by"], json!(["burst", "consent"]));
+    assert!(!both.headers.contains_key("retry-after"), "{:?}", both.json());
+    shield.get("/spend?amount=400").await;
+    let ask = json!({"amount": usd("200"), "customer_id": "c"});
+    let first = shield.authorize(Some("l"), ask.clone()).await;
+    assert!(first.headers.contains_key("retry-after") && first.json()["passes_at"].is_string());
+    let repeat = shield.authorize(Some("l"), ask).await;
+    assert_eq!(repeat.status, StatusCode::FORBIDDEN);
+    assert!(!repeat.headers.contains_key("retry-after"), "a repeat gets its first answer however long it waits");
+    let other = shield.authorize(Some("l"), json!({"amount": usd("200"), "customer_id": "d"})).await;
+    assert_eq!(other.status, StatusCode::CONFLICT, "another customer is another request");
+}
+
+#[tokio::test]
+async fn what_a_caller_calls_its_request_does_not_reach_the_log_in_the_clear() {
+    let folder = folder();
+    let shield = Shield::start(folder.path());
+    let mut asked = request(Method::GET, &shield.serving.url("shield", "/spend?amount=1"), None);
+    asked.headers_mut().insert("x-request-id", "alice.miller@example.com".parse().unwrap());
+    assert_eq!(shield.http.send(asked).await.headers["x-request-id"], "alice.miller@example.com");
+    shield.serving.terminate();
+    let mut folders = vec![folder.path().join("data/audit")];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let bytes = std::fs::read(&path).unwrap();
+                assert!(!bytes.windows(12).any(|part| part == b"alice.miller"), "{}", path.display());
+            }
+        }
+    }
 }
 
 #[tokio::test]

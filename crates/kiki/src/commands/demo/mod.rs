@@ -22,7 +22,7 @@ use kiki_types::{Currency, Principal};
 
 use crate::cli::Listen;
 use crate::commands::audit::verify_log;
-use crate::commands::serve::serve_all;
+use crate::commands::serve::{listen_all, until_signalled};
 use crate::console::say;
 use crate::process::Process;
 use crate::services::Services;
@@ -63,7 +63,10 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
         let verified = verify(data.clone()).await?;
         say(report::table(&outcome, &verified))?;
         say(format_args!("All services are up; Ctrl-C ends them. Data: {}", data.display()))?;
-        return serve_all(process, services, &options.listen).await;
+        for (service, address) in listen_all(&process, &services, &options.listen)? {
+            say(format_args!("  {service:8} http://{address}"))?;
+        }
+        return until_signalled(process, services).await;
     }
     process.tasks.shutdown().begin();
     process.tasks.ended(process.config.shutdown).await;
