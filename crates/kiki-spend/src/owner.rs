@@ -18,8 +18,7 @@ use crate::command::{Command, Outcome};
 use crate::digest::Digest;
 use crate::limit::Standing;
 pub use crate::shard::{OpenError, Settings};
-use crate::shard::{Shard, base, fold_all};
-use crate::snapshot;
+use crate::shard::{Shard, base, fold_all, write_snapshot};
 use crate::state::{AuthorizationView, State};
 
 /// Commands that may wait for the owner.
@@ -339,8 +338,7 @@ impl Running {
 fn fold_and_snapshot(settings: &Settings, to: u64) -> Result<(), OpenError> {
     let (from, mut state) = base(settings)?;
     fold_all(&settings.audit(), &mut state, from, to)?;
-    let path = settings.snapshots();
-    snapshot::write(&path, to, &state).map_err(|source| OpenError::Snapshot { path, source })
+    write_snapshot(settings, to, &state)
 }
 
 fn read(shard: &mut Shard, look: Box<dyn FnOnce(&mut State) -> Reply + Send>) -> Waiting {

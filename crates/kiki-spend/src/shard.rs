@@ -9,6 +9,7 @@ use kiki_audit::{Batch, ENTRY_BYTES_MAX, Entry, Log, LogKey, Options, PushError,
 use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
 use kiki_types::{IdSource, UnixMillis};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::account::DEPTH_MAX;
@@ -120,10 +121,26 @@ pub(crate) fn fold_all(audit: &Path, state: &mut State, from: u64, to: u64) -> R
     Ok(())
 }
 
-/// The newest snapshot, or the beginning.
-pub(crate) fn base(settings: &Settings) -> Result<(u64, State), OpenError> {
+/// The hash of the last of the first `entries` entries of the log in `audit`.
+fn last_hash(audit: &Path, entries: u64) -> Result<[u8; 32], kiki_audit::Error> {
+    let mut reader = Reader::open(audit, entries.saturating_sub(1), entries)?;
+    Ok(reader.next_record()?.map_or([0; 32], |record| Sha256::digest(record.bytes).into()))
+}
+
+/// Writes a snapshot of the state after `entries` entries of the log.
+pub(crate) fn write_snapshot(settings: &Settings, entries: u64, state: &State) -> Result<(), OpenError> {
+    let last = last_hash(&settings.audit(), entries)?;
     let path = settings.snapshots();
-    let newest = snapshot::newest(&path, Bounds::default()).map_err(|source| OpenError::Snapshot { path, source })?;
+    snapshot::write(&path, entries, last, state).map_err(|source| OpenError::Snapshot { path, source })
+}
+
+/// The newest snapshot of this log, or the beginning.
+pub(crate) fn base(settings: &Settings) -> Result<(u64, State), OpenError> {
+    let (path, audit) = (settings.snapshots(), settings.audit());
+    // A log that cannot be read as far is not to be hidden by passing the snapshot over: opening it says what is wrong.
+    let fits = |entries, last| last_hash(&audit, entries).map_or(true, |hash| hash == last);
+    let newest = snapshot::newest(&path, Bounds::default(), fits);
+    let newest = newest.map_err(|source| OpenError::Snapshot { path, source })?;
     Ok(newest.unwrap_or_else(|| (0, State::new(Bounds::default()))))
 }
 
@@ -201,7 +218,7 @@ impl Shard {
         if entries == self.snapshot_at {
             return;
         }
-        match snapshot::write(&self.settings.snapshots(), entries, &self.state) {
+        match write_snapshot(&self.settings, entries, &self.state) {
             Ok(()) => self.snapshot_at = entries,
             Err(error) => tracing::warn!(%error, "no snapshot written; the next start replays more of the log"),
         }

@@ -2,7 +2,8 @@
 //! check is passed over, and the log alone gives the same state.
 //!
 //! `<20 digits>.snap` holds the state after that many entries: 8 bytes of magic, CRC-32C and length of the rest
-//! (both little-endian, 4 and 8 bytes), then the state. The two newest are kept.
+//! (both little-endian, 4 and 8 bytes), then the SHA-256 of the last of these entries, by which a snapshot of another
+//! log is told, and the state. The two newest are kept.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -12,17 +13,17 @@ use std::path::{Path, PathBuf};
 use crate::image::Image;
 use crate::state::{Bounds, State};
 
-const MAGIC: &[u8; 8] = b"kikisn01";
+const MAGIC: &[u8; 8] = b"kikisn02";
 const HEADER_BYTES: usize = 20;
 const KEPT: usize = 2;
 
-/// Writes the state after `entries` entries into `dir` and removes all but the newest snapshots. Atomic: a crash
+/// Writes the state after `entries` entries, the last of which has the hash `last`, into `dir` and removes all but the newest snapshots. Atomic: a crash
 /// leaves the snapshot whole or absent.
 ///
 /// # Errors
 /// What the file system says.
-pub fn write(dir: &Path, entries: u64, state: &State) -> io::Result<()> {
-    let body = postcard::to_stdvec(&state.to_image()).map_err(io::Error::other)?;
+pub fn write(dir: &Path, entries: u64, last: [u8; 32], state: &State) -> io::Result<()> {
+    let body = postcard::to_stdvec(&(last, state.to_image())).map_err(io::Error::other)?;
     fs::create_dir_all(dir)?;
     let path = dir.join(format!("{entries:020}.snap"));
     let temporary = path.with_extension("tmp");
@@ -40,31 +41,32 @@ pub fn write(dir: &Path, entries: u64, state: &State) -> io::Result<()> {
     Ok(())
 }
 
-/// The newest snapshot in `dir` that checks: after how many entries, and the state. Those that do not check are
-/// named in the log of the process and passed over.
+/// The newest snapshot in `dir` that checks: after how many entries, and the state. `fits` is told the number of
+/// entries and the hash of the last one. Those that do not check or fit are named in the log of the process and
+/// passed over.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub fn newest(dir: &Path, bounds: Bounds) -> io::Result<Option<(u64, State)>> {
+pub fn newest(dir: &Path, bounds: Bounds, fits: impl Fn(u64, [u8; 32]) -> bool) -> io::Result<Option<(u64, State)>> {
     for (entries, path) in list(dir)? {
         let bytes = fs::read(&path)?;
-        if let Some(state) = decode(&bytes, bounds) {
-            return Ok(Some((entries, state)));
+        match decode(&bytes, bounds) {
+            Some((last, state)) if fits(entries, last) => return Ok(Some((entries, state))),
+            _ => tracing::warn!(path = %path.display(), "snapshot does not check and is passed over"),
         }
-        tracing::warn!(path = %path.display(), "snapshot does not check and is passed over");
     }
     Ok(None)
 }
 
-fn decode(bytes: &[u8], bounds: Bounds) -> Option<State> {
+fn decode(bytes: &[u8], bounds: Bounds) -> Option<([u8; 32], State)> {
     let (header, body) = bytes.split_at_checked(HEADER_BYTES)?;
     let crc = u32::from_le_bytes(header[8..12].try_into().ok()?);
     let length = u64::from_le_bytes(header[12..].try_into().ok()?);
     if &header[..8] != MAGIC || length != body.len() as u64 || crc != crc32c::crc32c(body) {
         return None;
     }
-    let image: Image = postcard::from_bytes(body).ok()?;
-    State::from_image(image, bounds)
+    let (last, image): ([u8; 32], Image) = postcard::from_bytes(body).ok()?;
+    Some((last, State::from_image(image, bounds)?))
 }
 
 /// Snapshots in `dir`, newest first.

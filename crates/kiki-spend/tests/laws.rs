@@ -6,6 +6,8 @@ use kiki_types::Purpose;
 use proptest::prelude::*;
 
 const START: i64 = 1_700_000_000_000;
+/// The hash of the last entry before a snapshot.
+const LAST: [u8; 32] = [7; 32];
 const PATHS: [&str; 4] = ["t", "t/a", "t/a/x", "t/b"];
 
 fn limits() -> Vec<Command> {
@@ -77,9 +79,9 @@ proptest! {
         let mut at = START;
         for (step, (later, command)) in history.into_iter().enumerate() {
             if step == at_step {
-                snapshot::write(folder.path(), 7, &live).unwrap();
+                snapshot::write(folder.path(), 7, LAST, &live).unwrap();
                 let bounds = Bounds { authorizations_per_tenant: 20, ..Bounds::default() };
-                let (entries, state) = snapshot::newest(folder.path(), bounds).unwrap().unwrap();
+                let (entries, state) = snapshot::newest(folder.path(), bounds, |_, last| last == LAST).unwrap().unwrap();
                 prop_assert_eq!(entries, 7);
                 restored = Some(state);
             }
@@ -162,18 +164,29 @@ fn what_no_repeat_can_ask_for_makes_room_at_once() {
 }
 
 #[test]
+fn a_snapshot_of_another_log_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    snapshot::write(folder.path(), 3, LAST, &state()).unwrap();
+    assert!(snapshot::newest(folder.path(), Bounds::default(), |_, last| last != LAST).unwrap().is_none());
+}
+
+#[test]
 fn a_snapshot_with_a_flipped_byte_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let mut state = state();
-    snapshot::write(folder.path(), 3, &state).unwrap();
+    snapshot::write(folder.path(), 3, LAST, &state).unwrap();
     state.apply(&authorize(1, 1), START);
-    snapshot::write(folder.path(), 4, &state).unwrap();
+    snapshot::write(folder.path(), 4, LAST, &state).unwrap();
     let newest = folder.path().join(format!("{:020}.snap", 4));
     let whole = std::fs::read(&newest).unwrap();
     for place in 0..whole.len() {
         let mut bytes = whole.clone();
         bytes[place] ^= 1;
         std::fs::write(&newest, bytes).unwrap();
-        assert_eq!(snapshot::newest(folder.path(), Bounds::default()).unwrap().unwrap().0, 3, "byte {place}");
+        assert_eq!(
+            snapshot::newest(folder.path(), Bounds::default(), |_, _| true).unwrap().unwrap().0,
+            3,
+            "byte {place}"
+        );
     }
 }
