@@ -116,7 +116,11 @@ async fn show(
 #[utoipa::path(
     post, path = "/campaigns/{id}/run", tag = "engage",
     params(("id" = String, Path, description = "The campaign's id")),
-    responses((status = 202, description = "It is being run", body = CampaignView)),
+    responses(
+        (status = 202, description = "It is being run", body = CampaignView),
+        (status = 409, description = "`run_in_progress`: a run is under way, or its process ended and its lease still \
+            stands, at most for the seconds in `Retry-After`"),
+    ),
 )]
 async fn run(
     State(engage): State<Engage>,

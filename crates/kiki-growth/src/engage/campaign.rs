@@ -1,5 +1,7 @@
 //! Campaigns: who is written to, what, at which price, within which budget.
 
+use std::time::Duration;
+
 use kiki_types::id::CampaignId;
 use kiki_types::{Money, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -72,6 +74,13 @@ impl Campaign {
     #[must_use]
     pub const fn id(&self) -> CampaignId {
         self.offer.campaign
+    }
+
+    /// How long its run may still be silent at `now` before another one may begin; nothing where none is under way.
+    #[must_use]
+    pub fn lease_left(&self, now: UnixMillis) -> Duration {
+        let left = if self.status == Status::Running { self.run_until.0.saturating_sub(now.0) } else { 0 };
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 
     /// Where it stands at `now`: a run that has not been heard of for the length of its lease was interrupted.

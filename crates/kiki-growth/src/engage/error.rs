@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::{HeaderValue, header};
 use kiki_kit::problem::{GRPC_FIELD_KEY, Problem};
 use kiki_store::StoreError;
 use tonic::Status;
@@ -37,6 +38,9 @@ pub(super) enum EngageError {
     /// The value service did not answer.
     #[error(transparent)]
     ValueAway(#[from] ValueAway),
+    /// The campaign is being run, or was by a process that ended less than a lease ago.
+    #[error("the campaign is being run")]
+    RunInProgress { left: Duration },
     /// Other campaigns are being run.
     #[error("too many campaigns are being run")]
     TooManyRuns,
@@ -86,6 +90,7 @@ impl From<EngageError> for Problem {
                 tracing::warn!(%error, "the value service is away");
                 Self::unavailable("value_unavailable", "The value service does not answer.", RETRY_AFTER)
             }
+            EngageError::RunInProgress { left } => run_in_progress(left),
             EngageError::TooManyRuns => {
                 Self::unavailable("too_many_runs", "Other campaigns are being run. Ask again later.", RETRY_AFTER)
             }
@@ -98,6 +103,15 @@ impl From<EngageError> for Problem {
             EngageError::Store(error) => Self::internal(&error),
         }
     }
+}
+
+/// `left` is an upper bound: a run that ends well ends its lease with it.
+fn run_in_progress(left: Duration) -> Problem {
+    let seconds = left.as_millis().div_ceil(1_000).max(1);
+    let detail =
+        "The campaign is being run. If the process that ran it ended, it can be run again when its lease ends.";
+    Problem::conflict("run_in_progress", detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)))
 }
 
 /// Shield names the field that it did not like, in words that are meant for callers.

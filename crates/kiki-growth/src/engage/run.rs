@@ -16,7 +16,8 @@ use super::message::{Message, MessageState, Step};
 use super::repo::{campaigns, messages};
 
 impl Engage {
-    /// Starts a run of `campaign`, unless one is under way, and returns while it works.
+    /// Starts a run of `campaign` and returns while it works. One that is under way, or whose lease still stands, is
+    /// told as [`EngageError::RunInProgress`].
     pub(super) async fn start_run(&self, actor: &Actor, id: CampaignId) -> Result<(), EngageError> {
         let needs = &self.needs;
         let campaign = self.campaign(&actor.tenant, id).await?;
@@ -24,7 +25,9 @@ impl Engage {
         let (run, now) = (RunId(needs.ids.uuid()), needs.clock.now());
         let mut tx = needs.store.begin().await?;
         if !campaigns::start(&mut tx, &actor.tenant, id, run, now, now.plus(LEASE_MS)).await? {
-            return Ok(tx.rollback().await?);
+            tx.rollback().await?;
+            let left = self.campaign(&actor.tenant, id).await?.lease_left(now);
+            return Err(EngageError::RunInProgress { left });
         }
         audit::write(&mut tx, &needs.pseudonym, actor, (needs.ids.uuid(), now), entry(id, "campaign.run", None))?;
         tx.commit().await?;

@@ -121,7 +121,8 @@ async fn a_campaign_that_is_being_run_is_not_run_beside_itself() {
     let path = format!("/campaigns/{id}/run");
     let none = serde_json::Value::Null;
     let (first, second) = tokio::join!(world.post(&path, &none, None), world.post(&path, &none, None));
-    assert_eq!((first.0, second.0), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
+    assert_eq!((first.0, second.0), (StatusCode::ACCEPTED, StatusCode::CONFLICT));
+    assert_eq!(second.1["code"], "run_in_progress");
     let campaign = world.ended(&id).await;
     assert_eq!(campaign["runs"], 1);
     assert_eq!(world.mail.calls.lock().unwrap().len(), 100);

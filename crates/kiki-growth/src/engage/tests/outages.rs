@@ -1,6 +1,9 @@
-use http::StatusCode;
+use axum::body::Body;
+use http::header::RETRY_AFTER;
+use http::{Request, StatusCode};
 use kiki_proto::shield::v1::AuthorizationState as State;
 use kiki_store::testing::{TestDb, on_both};
+use kiki_types::Principal;
 use serde_json::{Value, json};
 
 use super::world::{Receipt, World, new_campaign, outcome};
@@ -132,6 +135,11 @@ async fn after_a_crash_between_send_and_payment_each_customer_has_one_message_pa
         let world = world.restarted();
         let (_, campaign) = world.get(&format!("/campaigns/{id}")).await;
         assert_eq!(campaign["status"], "running");
+        // The process cannot know whether another one is still at it.
+        world.clock.advance(std::time::Duration::from_secs(100));
+        let again = Request::post(format!("/campaigns/{id}/run")).body(Body::empty()).unwrap();
+        let refused = world.answer(again, Principal::local_operator()).await;
+        assert_eq!((refused.status(), &refused.headers()[RETRY_AFTER]), (StatusCode::CONFLICT, &"20".parse().unwrap()));
         world.outlast_the_lease();
         let (_, campaign) = world.get(&format!("/campaigns/{id}")).await;
         assert_eq!(campaign["status"], "interrupted");

@@ -199,9 +199,13 @@ impl World {
         in_process(router, Principal::service(TenantId::default_tenant(), "engage"))
     }
 
-    pub(super) async fn send(&self, mut request: Request<Body>, who: Principal) -> (StatusCode, Value) {
+    pub(super) async fn answer(&self, mut request: Request<Body>, who: Principal) -> http::Response<Body> {
         request.extensions_mut().insert(Arc::new(who));
-        let response = self.service.router().oneshot(request).await.unwrap();
+        self.service.router().oneshot(request).await.unwrap()
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>, who: Principal) -> (StatusCode, Value) {
+        let response = self.answer(request, who).await;
         let status = response.status();
         let body = to_bytes(response.into_body(), 10 << 20).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
