@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::body_limit::{is_too_large, too_large};
 use crate::problem::Problem;
 
-/// A JSON body.
+/// A JSON body, which is an object: the derived `Deserialize` of a struct would also read its fields off an array.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json<T>(pub T);
 
@@ -45,7 +45,11 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(None)) };
+        let mut given = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
+        let Some(value) = given.next() else { return Ok(Self(None)) };
+        if given.any(|other| other != value) {
+            return Err(Problem::invalid(IDEMPOTENCY_KEY, "came twice with different values"));
+        }
         let sane = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&value.len());
         match value.to_str() {
             Ok(key) if sane && key.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self(Some(key.to_owned()))),
@@ -122,6 +126,9 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().first().is_some_and(|&first| first != b'{') {
+        return Err(Problem::malformed("The body must be a JSON object."));
+    }
     match axum::Json::from_bytes(bytes) {
         Ok(axum::Json(value)) => Ok(value),
         Err(JsonRejection::JsonDataError(error)) => Err(field_problem(&error)),

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::FromRequestParts as _;
 use http::{Request, StatusCode};
 use kiki_kit::config::{Config, Sources};
+use kiki_kit::extract::IdempotencyKey;
 use kiki_kit::service::{Dependency, Limits, Platform};
 use kiki_kit::shutdown::Shutdown;
 use kiki_types::Principal;
@@ -45,6 +47,37 @@ async fn bad_input_is_a_problem_that_names_the_field() {
         let told = problem(world.ask(request).await).await;
         assert_eq!((told.0.as_u16(), told.1.as_str(), told.2.as_deref()), (status, code, field), "{asked}");
     }
+}
+
+#[tokio::test]
+async fn a_body_must_be_an_object() {
+    let world = World::new();
+    for path in ["/json", "/grant"] {
+        for body in ["[\"a\"]", "[\"a\", 3, null]", " \n[]", "\"a\"", "7", "null"] {
+            let response = world.ask(post(path, body)).await;
+            let status = response.status().as_u16();
+            let told = value(response).await;
+            assert_eq!((status, &told["detail"]), (400, &json!("The body must be a JSON object.")), "{path} {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_idempotency_key_comes_once_or_twice_the_same() {
+    for (keys, expected) in [(&[][..], None), (&["a"], Some("a")), (&["a", "a"], Some("a"))] {
+        assert_eq!(key_of(keys).await, Ok(expected.map(str::to_owned)), "{keys:?}");
+    }
+    for keys in [&["a", "b"][..], &["a", "a", "b"], &[""], &["a b"]] {
+        assert_eq!(key_of(keys).await, Err((400, "idempotency-key".to_owned())), "{keys:?}");
+    }
+}
+
+/// What the extractor takes from these headers, or the status and the field of its refusal.
+async fn key_of(keys: &[&str]) -> Result<Option<String>, (u16, String)> {
+    let request = keys.iter().fold(Request::post("/"), |request, key| request.header("idempotency-key", *key));
+    let (mut parts, ()) = request.body(()).unwrap().into_parts();
+    let found = IdempotencyKey::from_request_parts(&mut parts, &()).await;
+    found.map(|key| key.0).map_err(|told| (told.status().as_u16(), told.field().unwrap_or_default().to_owned()))
 }
 
 #[tokio::test]
