@@ -21,7 +21,7 @@ use super::Engage;
 use super::audit::Actor;
 use super::error::EngageError;
 use super::input::{NewCampaign, NewTrigger};
-use super::message::MessageState;
+use super::message::{MessageState, SHIELD_REJECTED};
 use super::view::{CampaignDetail, CampaignPage, CampaignView, OutcomeView};
 
 const OUTCOMES_MAX: usize = 1_000;
@@ -194,6 +194,10 @@ fn refusal(stored: &Stored) -> Option<Problem> {
     let problem = match outcome.state.parse().ok()? {
         MessageState::Captured | MessageState::Sent => return None,
         MessageState::Refused => Problem::denied("refused", format!("Not sent: refused by {why}.")),
+        MessageState::Failed if outcome.reasons.iter().any(|reason| reason == SHIELD_REJECTED) => {
+            let detail = "Not sent: shield does not take the request as it is. No money was held.";
+            Problem::conflict(SHIELD_REJECTED, detail)
+        }
         MessageState::Failed => {
             Problem::new(StatusCode::BAD_GATEWAY, "send_failed", format!("Not sent: {why}. The money was given back."))
         }

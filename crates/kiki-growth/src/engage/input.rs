@@ -14,7 +14,8 @@ use super::template::Text;
 const NAME_CHARS_MAX: usize = 200;
 const SUBJECT_CHARS_MAX: usize = 200;
 const BODY_CHARS_MAX: usize = 20_000;
-const CUSTOMER_ID_CHARS_MAX: usize = 128;
+/// As at the value service and at shield.
+const CUSTOMER_ID_BYTES_MAX: usize = 256;
 /// Parts of an account below its tenant.
 const ACCOUNT_PARTS_MAX: usize = 7;
 const HORIZON_WEEKS_MAX: f64 = 520.0;
@@ -124,9 +125,8 @@ impl NewTrigger {
     /// Who it goes to and what it sends, checked. `id` stands for the campaign where there is none.
     pub(super) fn check(self, id: CampaignId) -> Result<(String, Sends), EngageError> {
         let customer_id = self.customer_id;
-        let characters = customer_id.chars().count();
-        if !(1..=CUSTOMER_ID_CHARS_MAX).contains(&characters) || customer_id.chars().any(char::is_control) {
-            let why = format!("must be 1 to {CUSTOMER_ID_CHARS_MAX} characters on one line");
+        if !(1..=CUSTOMER_ID_BYTES_MAX).contains(&customer_id.len()) || customer_id.chars().any(char::is_control) {
+            let why = format!("must be 1 to {CUSTOMER_ID_BYTES_MAX} bytes without control characters");
             return Err(EngageError::invalid("customer_id", why));
         }
         let sends = match (self.campaign_id, self.template) {

@@ -91,6 +91,7 @@ async fn a_bad_trigger_names_its_field_and_sends_nothing() {
         ("customer_id", None, "customer_id"),
         ("customer_id", Some(json!("")), "customer_id"),
         ("customer_id", Some(json!("a\r\nb")), "customer_id"),
+        ("customer_id", Some(json!("é".repeat(129))), "customer_id"),
         ("campaign_id", None, "campaign_id"),
         ("campaign_id", Some(json!("7")), "campaign_id"),
         ("template", Some(template.clone()), "template"),

@@ -24,6 +24,8 @@ pub(super) struct Rules {
     keys: BTreeMap<String, (AuthorizeRequest, usize)>,
     /// Nobody answers.
     pub(super) away: bool,
+    /// No request to authorize is taken as it is.
+    pub(super) rejecting: bool,
     /// Nobody answers captures.
     pub(super) captures_away: bool,
     /// The journal of audit entries, with their positions.
@@ -102,6 +104,9 @@ impl AuthorizationService for FakeShield {
     async fn authorize(&self, request: Request<AuthorizeRequest>) -> Result<Response<Authorization>, Status> {
         let request = request.into_inner();
         self.answer(|rules| {
+            if rules.rejecting {
+                return Err(Status::failed_precondition("the account is in another currency"));
+            }
             if let Some((first, number)) = rules.keys.get(&request.idempotency_key) {
                 let same = *first == request;
                 let answer = rules.authorizations[*number].clone();

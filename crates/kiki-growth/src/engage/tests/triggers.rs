@@ -80,6 +80,30 @@ async fn a_trigger_that_cannot_be_sent_gives_the_money_back() {
 }
 
 #[tokio::test]
+async fn a_customer_id_may_be_as_long_as_at_shield() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 0);
+    let customer = "é".repeat(128);
+    world.shield.0.lock().unwrap().consented.insert(customer.clone());
+    let mut plain = own(&customer);
+    plain["template"]["body"] = json!("Hello");
+    assert_eq!(world.post("/trigger", &plain, None).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_trigger_that_shield_does_not_take_says_that_no_money_was_held() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 5);
+    world.shield.0.lock().unwrap().rejecting = true;
+    for key in [Some("k"), Some("k"), None] {
+        let (status, problem) = world.post("/trigger", &own("00002"), key).await;
+        assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("shield_rejected")));
+        assert!(problem["detail"].as_str().unwrap().ends_with("No money was held."), "{problem}");
+    }
+    assert_eq!(world.mail.calls.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn a_campaigns_message_is_sent_once_by_trigger_or_run() {
     let db = TestDb::sqlite().await;
     let world = World::new(&db.store, 5);
