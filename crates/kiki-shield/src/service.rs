@@ -352,7 +352,10 @@ impl Shield {
     }
 
     async fn decide_any(&self, command: Command, draft: AuditEvent) -> Result<Decision, ShieldError> {
-        let decision = self.0.governor.decide(command, draft).await?;
+        let decided = self.0.governor.decide(command, draft).await;
+        let outcome = decided.as_ref().map_or("undecided", |decision| decision.outcome.as_str());
+        metrics::counter!("kiki_spend_decisions_total", "outcome" => outcome).increment(1);
+        let decision = decided?;
         if let Outcome::Exhausted { of } = decision.outcome {
             return Err(ShieldError::Exhausted(of));
         }

@@ -173,6 +173,27 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Defined => "defined",
+            Self::Granted => "granted",
+            Self::Revoked => "revoked",
+            Self::Held => "held",
+            Self::Captured => "captured",
+            Self::Voided => "voided",
+            Self::Denied { .. } => "denied",
+            Self::Conflict => "conflict",
+            Self::Invalid => "invalid",
+            Self::Unknown => "unknown",
+            Self::Resolved { .. } => "resolved",
+            Self::Exhausted { .. } => "exhausted",
+            Self::Clear => "clear",
+            Self::Noted => "noted",
+        }
+    }
+
     /// Whether it is a decision, which becomes an entry of the log. The others change nothing and decide nothing.
     #[must_use]
     pub const fn is_decision(&self) -> bool {

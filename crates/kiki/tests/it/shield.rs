@@ -61,6 +61,14 @@ async fn the_quick_start_of_the_seeds_works_as_typed() {
     let problem = refused.json();
     assert_eq!((&problem["code"], &problem["remaining"]), (&json!("budget_exceeded"), &json!("0.00")));
     assert!(problem["frees_at"].is_string() && refused.headers.contains_key("retry-after"), "{problem}");
+    let metrics = String::from_utf8(shield.get("/metrics").await.body.to_vec()).unwrap();
+    for line in [
+        "kiki_spend_decisions_total{outcome=\"captured\"} 5",
+        "kiki_spend_decisions_total{outcome=\"denied\"} 2",
+        "kiki_http_requests_total{service=\"shield\",route=\"/spend\",method=\"GET\",status=\"200\"} 5",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
     let checked = shield.get("/check?ltv=600").await;
     assert_eq!((checked.status, &checked.json()["code"]), (StatusCode::FORBIDDEN, &json!("budget_spent")));
 }
