@@ -103,6 +103,9 @@ impl NewCampaign {
             let why = format!("must be in {}, as cost_per_message is", self.cost_per_message.currency);
             return Err(EngageError::invalid("budget", why));
         }
+        if self.budget.micros < self.cost_per_message.micros {
+            return Err(EngageError::invalid("budget", "must be enough for one message, which costs cost_per_message"));
+        }
         let account = match self.account {
             Some(account) => check_account(account)?,
             None => own_account(&name, id),
@@ -182,6 +185,11 @@ fn check_account(account: String) -> Result<String, EngageError> {
     Err(EngageError::invalid("account", why))
 }
 
+fn not_negative(field: &'static str, value: Option<f64>) -> Result<(), EngageError> {
+    // Also what is no number is refused.
+    if value.is_none_or(|value| value >= 0.0) { Ok(()) } else { Err(EngageError::invalid(field, "must be 0 or more")) }
+}
+
 fn check_audience(audience: &Audience) -> Result<(), EngageError> {
     let in_range = |field, value: Option<f64>, min: f64, max: f64| match value {
         Some(value) if !(min..=max).contains(&value) => {
@@ -189,8 +197,8 @@ fn check_audience(audience: &Audience) -> Result<(), EngageError> {
         }
         _ => Ok(()),
     };
-    in_range("audience.value_min", audience.value_min, 0.0, f64::MAX)?;
-    in_range("audience.value_max", audience.value_max, 0.0, f64::MAX)?;
+    not_negative("audience.value_min", audience.value_min)?;
+    not_negative("audience.value_max", audience.value_max)?;
     in_range("audience.probability_alive_min", audience.probability_alive_min, 0.0, 1.0)?;
     in_range("audience.probability_alive_max", audience.probability_alive_max, 0.0, 1.0)?;
     let is_above = |min: Option<f64>, max: Option<f64>| min.zip(max).is_some_and(|(min, max)| min > max);

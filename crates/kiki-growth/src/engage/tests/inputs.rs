@@ -54,6 +54,7 @@ async fn a_bad_campaign_names_its_field_and_leaves_nothing() {
         ("budget", None, "budget"),
         ("budget", Some(json!({"amount": "1", "currency": "EUR"})), "budget"),
         ("budget", Some(usd("9223372036854.775808")), "budget"),
+        ("budget", Some(usd("0.99")), "budget"),
         ("account", Some(json!("a//b")), "account"),
         ("account", Some(json!("../up")), "account"),
         ("account", Some(json!("1/2/3/4/5/6/7/8")), "account"),
@@ -69,6 +70,17 @@ async fn a_bad_campaign_names_its_field_and_leaves_nothing() {
     }
     assert_eq!(world.get("/campaigns").await.1["campaigns"], json!([]));
     assert!(world.shield.0.lock().unwrap().budgets.is_empty());
+}
+
+#[tokio::test]
+async fn a_negative_value_is_told_its_bound() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 1);
+    for field in ["value_min", "value_max"] {
+        let body = with(new_campaign("10"), "audience", Some(json!({field: -1})));
+        let (_, problem) = world.post("/campaigns", &body, None).await;
+        assert_eq!(problem["detail"], format!("audience.{field}: must be 0 or more"));
+    }
 }
 
 #[tokio::test]
