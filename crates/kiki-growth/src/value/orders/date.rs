@@ -1,7 +1,7 @@
 //! Dates as days, counted from the 1st of January 1970.
 
 use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 const EPOCH: Date = jiff::civil::date(1970, 1, 1);
@@ -17,15 +17,38 @@ pub(in crate::value) fn date_of(day: i32) -> Option<Date> {
     EPOCH.checked_add(jiff::Span::new().try_days(day).ok()?).ok()
 }
 
-/// The day of `YYYYMMDD`, `YYYY-MM-DD`, or an RFC 3339 time, whose day is the one in UTC.
+/// The day of `YYYYMMDD`, `YYYY-MM-DD`, or an RFC 3339 time, whose day is the one in UTC. A time that names no zone, such
+/// as `YYYY-MM-DD HH:MM:SS`, is one in UTC.
 pub(super) fn parse(text: &str) -> Option<i32> {
     let bytes = text.as_bytes();
     let date = match bytes {
         [year @ .., _, _, _, _] if bytes.len() == 8 => civil(year, &bytes[4..6], &bytes[6..])?,
         [year @ .., b'-', _, _, b'-', _, _] if bytes.len() == 10 => civil(year, &bytes[5..7], &bytes[8..])?,
-        _ => text.parse::<Timestamp>().ok()?.to_zoned(TimeZone::UTC).date(),
+        _ => match text.parse::<Timestamp>() {
+            Ok(instant) => instant.to_zoned(TimeZone::UTC).date(),
+            Err(_) => without_zone(text)?,
+        },
     };
     Some(day_number(date))
+}
+
+/// The date of `YYYY-MM-DD HH:MM:SS`, also with `T` between and with a fraction. Checked before it is parsed, as the parser
+/// takes shorter forms and passes over a zone.
+fn without_zone(text: &str) -> Option<Date> {
+    let shape = b"dddd-dd-dd dd:dd:dd";
+    let (time, fraction) = text.as_bytes().split_at_checked(shape.len())?;
+    let fits = |(&byte, &wanted): (&u8, &u8)| match wanted {
+        b'd' => byte.is_ascii_digit(),
+        b' ' => matches!(byte, b' ' | b'T'),
+        other => byte == other,
+    };
+    let is_fraction = match fraction {
+        [] => true,
+        [b'.', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let sane = is_fraction && time.iter().zip(shape).all(fits);
+    sane.then(|| text.parse::<DateTime>().ok()).flatten().map(DateTime::date)
 }
 
 fn civil(year: &[u8], month: &[u8], day: &[u8]) -> Option<Date> {
@@ -42,8 +65,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_ways_of_writing_a_day_are_the_same_day() {
-        for text in ["19970930", "1997-09-30", "1997-09-30T23:59:59Z", "1997-10-01T01:30:00+02:00"] {
+    fn the_ways_of_writing_a_day_are_the_same_day() {
+        for text in [
+            "19970930",
+            "1997-09-30",
+            "1997-09-30T23:59:59Z",
+            "1997-10-01T01:30:00+02:00",
+            "1997-10-01 01:30:00+02:00",
+            "1997-09-30 00:00:00",
+            "1997-09-30T23:59:59",
+            "1997-09-30 23:59:59.999999",
+        ] {
             assert_eq!(parse(text), Some(10_134), "{text}");
         }
         assert_eq!(date_of(10_134).unwrap().to_string(), "1997-09-30");
@@ -64,6 +96,13 @@ mod tests {
             "9999999",
             "-9970930",
             "yesterday",
+            "1997-02-30 08:00:00",
+            "1997-09-30 24:00:01",
+            "1997-09-30 08:00",
+            "1997-09-30 08:00:00.",
+            "1997-09-30 08:00:00[Europe/Paris]",
+            "1997-09-30 08:00:00 CET",
+            "1997-09-30_08:00:00",
             "١٩٩٧",
         ] {
             assert_eq!(parse(text), None, "{text}");
