@@ -37,7 +37,7 @@ pub enum FitOrdersError {
         first: String,
     },
     /// Times in the log do not make a history.
-    #[error("customer {customer}: {source}")]
+    #[error("the orders of customer {customer} make no history")]
     History {
         /// Whose.
         customer: Arc<str>,
@@ -45,10 +45,10 @@ pub enum FitOrdersError {
         source: HistoryError,
     },
     /// The log's purchases do not determine BG/NBD.
-    #[error("BG/NBD: {0}")]
+    #[error("BG/NBD cannot be fitted")]
     Purchases(#[source] FitError),
     /// The log's amounts do not determine Gamma-Gamma.
-    #[error("Gamma-Gamma: {0}")]
+    #[error("Gamma-Gamma cannot be fitted")]
     Spend(#[source] FitError),
 }
 
@@ -177,6 +177,8 @@ fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     const SAMPLE: &[u8] = include_bytes!("../../../../examples/cdnow/CDNOW_sample.txt");
@@ -221,8 +223,11 @@ Gamma-Gamma       log-likelihood -4055.9
 
     #[test]
     fn orders_that_determine_no_model_say_which_and_why() {
-        let error = fit_orders(SAMPLE, &options("1997-01-01"), &mut |_| ()).unwrap_err().to_string();
-        assert_eq!(error, "BG/NBD: no customer has a repeat purchase within the calibration period");
+        let error = fit_orders(SAMPLE, &options("1997-01-01"), &mut |_| ()).unwrap_err();
+        // Each of the chain tells its own part, as the whole chain is printed.
+        let chain = (error.to_string(), error.source().map(ToString::to_string).unwrap_or_default());
+        let cause = "no customer has a repeat purchase within the calibration period";
+        assert_eq!((chain.0.as_str(), chain.1.as_str()), ("BG/NBD cannot be fitted", cause));
     }
 
     #[test]
