@@ -7,8 +7,10 @@ use kiki_audit::Checkpoint;
 use kiki_kit::clock::Clock;
 use kiki_kit::context::RequestContext;
 use kiki_spend::owner::Decision;
-use kiki_spend::state::{AuthorizationView, LimitView, TTL_MS_MAX};
-use kiki_spend::{Authorize, Command, Digest, Handle, LimitKind, Outcome, Resolution, Standing, account};
+use kiki_spend::state::TTL_MS_MAX;
+use kiki_spend::{
+    AuthorizationView, Authorize, Command, Digest, Handle, LimitKind, LimitView, Outcome, Resolution, Standing, account,
+};
 use kiki_store::Store;
 use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
 use kiki_types::id::AuthorizationId;

@@ -10,11 +10,13 @@
 
 pub mod account;
 pub mod command;
+mod derive;
 pub mod digest;
 mod expiry;
 mod image;
 pub mod limit;
 pub mod owner;
+pub mod query;
 mod record;
 pub mod replay;
 pub mod shard;
@@ -25,5 +27,6 @@ pub use command::{Authorize, Command, Outcome, Resolution};
 pub use digest::Digest;
 pub use limit::{LimitKind, Standing};
 pub use owner::{Decision, Handle, Owner, OwnerError, Settings};
+pub use query::{AuthorizationView, LimitView};
 pub use shard::{OpenError, fold};
 pub use state::{Bounds, State};

@@ -10,16 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kiki_audit::{DeriveOptions, Deriver, Durable};
+use kiki_audit::Durable;
 use kiki_types::event::AuditEvent;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command::{Command, Outcome};
+use crate::derive::{derive, open_deriver};
 use crate::digest::Digest;
 use crate::limit::Standing;
+use crate::query::AuthorizationView;
 pub use crate::shard::{OpenError, Settings};
 use crate::shard::{Shard, base, fold_all, write_snapshot};
-use crate::state::{AuthorizationView, State};
+use crate::state::State;
 
 /// Commands that may wait for the owner.
 const QUEUE: usize = 16_384;
@@ -28,11 +30,7 @@ const BATCH: usize = 4096;
 /// Entries after which a snapshot is made beside the running owner.
 const SNAPSHOT_EVERY: u64 = 1_000_000;
 /// How often an owner without a log tries to open it again.
-const REOPEN: Duration = Duration::from_secs(1);
-/// How far the derived tiles and views may stay behind.
-const DERIVE_PACE: Duration = Duration::from_millis(500);
-/// Entries that are derived between two looks at whether to stop.
-const DERIVE_ENTRIES: u64 = 50_000;
+pub(crate) const REOPEN: Duration = Duration::from_secs(1);
 
 /// Nobody decided. It is not a denial.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -181,33 +179,6 @@ impl Owner {
     pub fn stop(self) {
         if self.handle.queue.blocking_send(Request::Stop).is_ok() && self.thread.join().is_err() {
             tracing::error!("the governor's thread panicked");
-        }
-    }
-}
-
-fn open_deriver(settings: &Settings) -> Result<Deriver, OpenError> {
-    let options = DeriveOptions { retention_days: settings.retention_days, entries_per_step: DERIVE_ENTRIES };
-    Ok(Deriver::open(&settings.audit(), settings.key()?, options)?)
-}
-
-/// Keeps tiles and views up to the log until the end. What it cannot write now it tries again: the log has it all.
-fn derive(deriver: Deriver, settings: &Settings, durable: &Durable, is_deriving: &AtomicBool) {
-    let mut open = Some(deriver);
-    loop {
-        let derived = match open.take() {
-            Some(mut deriver) => deriver.run(durable, DERIVE_PACE).map_err(OpenError::from),
-            None => open_deriver(settings).map(|deriver| open = Some(deriver)),
-        };
-        is_deriving.store(derived.is_ok(), Ordering::Relaxed);
-        match derived {
-            Ok(()) if open.is_none() => return,
-            Ok(()) => tracing::info!("deriving tiles and views again"),
-            Err(error) => {
-                tracing::error!(%error, "tiles and views stay behind the log");
-                if durable.pause(REOPEN) {
-                    return;
-                }
-            }
         }
     }
 }

@@ -1,0 +1,41 @@
+//! The thread that keeps tiles, checkpoint and views up to the log.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kiki_audit::{DeriveOptions, Deriver, Durable};
+
+use crate::owner::REOPEN;
+use crate::shard::{OpenError, Settings};
+
+/// How far the derived tiles and views may stay behind.
+const DERIVE_PACE: Duration = Duration::from_millis(500);
+/// Entries that are derived between two looks at whether to stop.
+const DERIVE_ENTRIES: u64 = 50_000;
+
+pub(crate) fn open_deriver(settings: &Settings) -> Result<Deriver, OpenError> {
+    let options = DeriveOptions { retention_days: settings.retention_days, entries_per_step: DERIVE_ENTRIES };
+    Ok(Deriver::open(&settings.audit(), settings.key()?, options)?)
+}
+
+/// Keeps tiles and views up to the log until the end. What it cannot write now it tries again: the log has it all.
+pub(crate) fn derive(deriver: Deriver, settings: &Settings, durable: &Durable, is_deriving: &AtomicBool) {
+    let mut open = Some(deriver);
+    loop {
+        let derived = match open.take() {
+            Some(mut deriver) => deriver.run(durable, DERIVE_PACE).map_err(OpenError::from),
+            None => open_deriver(settings).map(|deriver| open = Some(deriver)),
+        };
+        is_deriving.store(derived.is_ok(), Ordering::Relaxed);
+        match derived {
+            Ok(()) if open.is_none() => return,
+            Ok(()) => tracing::info!("deriving tiles and views again"),
+            Err(error) => {
+                tracing::error!(%error, "tiles and views stay behind the log");
+                if durable.pause(REOPEN) {
+                    return;
+                }
+            }
+        }
+    }
+}
