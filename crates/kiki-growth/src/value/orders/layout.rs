@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use kiki_models::ltv::Purchase;
 use kiki_types::money::parse_micros;
 
-use super::columns::Column;
+use super::columns::{self, Column};
 use super::{CUSTOMER_ID_BYTES_MAX, OrderOptions, OrdersError, date};
 
 /// How the columns of a file lie.
@@ -52,6 +52,7 @@ impl Layout {
             return Err(header(missing.join("; ")));
         }
         let places = places.map(Result::unwrap_or_default);
+        columns::distinct(&names, places).map_err(header)?;
         Ok((Self::Csv { separator, columns: names.len(), places }, true))
     }
 

@@ -110,6 +110,9 @@ pub enum OrdersError {
     /// Nothing is in it.
     #[error("the order log is empty")]
     Empty,
+    /// It has a header and nothing below it.
+    #[error("the order log has no orders")]
+    NoOrders,
     /// A line does not end.
     #[error("line {line}: is longer than {LINE_BYTES_MAX} bytes, so this is not an order log")]
     LineTooLong {
@@ -183,6 +186,9 @@ impl OrderLog {
         progress(lines.progress());
         if layout.is_none() {
             return Err(OrdersError::Empty);
+        }
+        if building.orders.is_empty() && building.bad_rows.count == 0 {
+            return Err(OrdersError::NoOrders);
         }
         if building.bad_rows.count > 0 && !options.skip_bad_rows {
             return Err(OrdersError::BadRows(building.bad_rows));

@@ -88,6 +88,37 @@ fn a_header_that_names_no_column_says_how_to_name_it() {
 }
 
 #[test]
+fn a_column_has_one_role() {
+    let text = "customer,date,amount\na,1997-01-01,1\n";
+    for (customer, date, amount, roles) in [
+        (Some("date"), None, None, ("date", "customer", "date")),
+        (None, None, Some("customer"), ("customer", "customer", "amount")),
+        (None, Some("amount"), None, ("amount", "date", "amount")),
+    ] {
+        let own = |name: Option<&str>| name.map(str::to_owned);
+        let options = OrderOptions {
+            customer_column: own(customer),
+            date_column: own(date),
+            amount_column: own(amount),
+            skip_bad_rows: true,
+        };
+        let (name, one, other) = roles;
+        let start = format!("line 1: the column {name:?} is taken for the {one} and for the {other}; name them");
+        let error = read(text, &options).unwrap_err().to_string();
+        assert!(error.starts_with(&start), "{error}");
+    }
+}
+
+#[test]
+fn of_two_columns_with_one_name_the_caller_says_which() {
+    let text = "customer,date,amount,Amount\na,1997-01-01,1,2\n";
+    let wanted = "line 1: more than one column is named \"amount\"; name the one of the amount with --amount-column";
+    assert_eq!(error(text), wanted);
+    let named = OrderOptions { amount_column: Some("Amount".to_owned()), ..OrderOptions::default() };
+    assert_eq!(read(text, &named).unwrap().orders[0].1.micros, 2_000_000);
+}
+
+#[test]
 fn bad_rows_are_named_by_their_lines_and_refuse_the_file() {
     let text = "customer,date,amount\na,1997-01-01,10\na,1997-02-30,10\nb,1997-01-01,NaN\n,1997-01-01,1\n\
                 b,1997-01-01\nc,1997-01-01,-1\nc,1997-01-01,1e400\nc,1997-01-01,\"1\nd,1997-01-02,5\n";
@@ -120,6 +151,7 @@ fn only_the_first_bad_rows_are_reported_and_all_are_counted() {
 fn what_is_no_order_log_is_refused() {
     assert_eq!(error(""), "the order log is empty");
     assert_eq!(error("\n \r\n"), "the order log is empty");
+    assert_eq!(error("customer,date,amount\n\n"), "the order log has no orders");
     assert!(error("hello world\n").starts_with("line 1: is neither"));
     assert!(error([0xff, 0xfe, b'a']).starts_with("line 1: is not UTF-8"));
     let endless = [b"customer,date,amount\n".to_vec(), vec![b'a'; 2 * LINE_BYTES_MAX]].concat();
