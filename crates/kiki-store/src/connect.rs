@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool};
+use sqlx::{AnyConnection, AnyPool, Connection as _};
 
 use crate::{Dialect, Options, StoreError};
 
@@ -21,6 +21,10 @@ pub(crate) async fn open(address: &str, options: Options) -> Result<(Dialect, An
     let (dialect, url) = resolve(address)?;
     let target: AnyConnectOptions =
         url.parse().map_err(|_| StoreError::Address("the database's address is not a URL".to_owned()))?;
+    try_one(&target, dialect, options).await.map_err(|error| match error {
+        StoreError::Sql(source) if dialect == Dialect::Sqlite => StoreError::Open { path: address.to_owned(), source },
+        other => other,
+    })?;
     let timeout = options.statement_timeout;
     let pool = AnyPoolOptions::new()
         .max_connections(options.connections_max.max(1))
@@ -32,6 +36,24 @@ pub(crate) async fn open(address: &str, options: Options) -> Result<(Dialect, An
         log_ahead(&pool).await?;
     }
     Ok((dialect, pool))
+}
+
+/// Opens and closes one connection. A pool tries again for as long as it may whatever the cause is, and then says only
+/// that its time was up. What the database itself calls passing, such as being busy, is left to the pool to wait for.
+async fn try_one(target: &AnyConnectOptions, dialect: Dialect, options: Options) -> Result<(), StoreError> {
+    let tried = async {
+        let mut connection = AnyConnection::connect_with(target).await?;
+        set_up(&mut connection, dialect, options.statement_timeout).await?;
+        connection.close().await
+    };
+    match tokio::time::timeout(options.acquire_timeout, tried).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => match StoreError::from(error) {
+            StoreError::Unavailable(sqlx::Error::Database(_)) => Ok(()),
+            error => Err(error),
+        },
+        Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
+    }
 }
 
 /// The kind of database and its URL; the file of an embedded one exists afterwards.
@@ -57,11 +79,14 @@ fn resolve(address: &str) -> Result<(Dialect, String), StoreError> {
 /// Creates the file, readable by its owner alone (SQLite gives its side files the same mode), and spells its URL.
 fn file_url(path: &Path) -> Result<String, StoreError> {
     let path = std::path::absolute(path).map_err(StoreError::File)?;
+    let named = |error: std::io::Error| {
+        StoreError::File(std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    };
     if let Some(folder) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(StoreError::File)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(named)?;
     }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(StoreError::File(error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(named(error)),
         _ => {}
     }
     let mut url = String::from("sqlite://");
@@ -115,6 +140,8 @@ async fn log_ahead(pool: &AnyPool) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[test]
@@ -124,6 +151,36 @@ mod tests {
             assert!(matches!(error, StoreError::Address(_)), "{address}");
             assert!(!error.to_string().contains("secret"));
         }
+    }
+
+    fn patient() -> Options {
+        let long = Duration::from_secs(3_600);
+        Options { acquire_timeout: long, ..Options::default() }
+    }
+
+    async fn chain(address: &str) -> String {
+        let error = tokio::time::timeout(Duration::from_secs(60), open(address, patient())).await.unwrap().unwrap_err();
+        format!("{error}: {}", error.source().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_told_at_once_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.db");
+        std::fs::write(&path, "not a database, whatever its name says\n".repeat(100)).unwrap();
+        let told = chain(path.to_str().unwrap()).await;
+        assert!(told.contains("notes.db") && told.contains("file is not a database"), "{told}");
+        let told = chain(folder.path().to_str().unwrap()).await;
+        assert!(told.contains(folder.path().to_str().unwrap()) && told.contains("unable to open"), "{told}");
+        let told = chain(path.join("kiki.db").to_str().unwrap()).await;
+        assert!(told.contains("notes.db"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told_at_once_with_the_cause() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let told = chain(&format!("postgres://kiki:secret@127.0.0.1:{port}/kiki")).await;
+        assert!(told.contains("refused") && !told.contains("secret"), "{told}");
     }
 
     #[test]

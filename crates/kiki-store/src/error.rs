@@ -20,6 +20,14 @@ pub enum StoreError {
     /// The database's file or its folder cannot be made.
     #[error("cannot create the database's file")]
     File(#[source] std::io::Error),
+    /// The database's file is there and cannot be opened, or is none of a database.
+    #[error("cannot open the database's file {path}")]
+    Open {
+        /// The file, as it was given.
+        path: String,
+        /// What the database says.
+        source: sqlx::Error,
+    },
     /// A stored value is not what its column promises.
     #[error("column {column} holds an unreadable value: {why}")]
     Unreadable {
