@@ -117,14 +117,20 @@ impl Values {
     }
 
     fn take_dot_env(&mut self, file: &Text, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>) {
+        let mut read = 0;
         for pair in dotenvy::from_read_iter(file.text.as_bytes()) {
-            let Ok((name, value)) = pair else {
-                // The parser's own message holds the line, and with it perhaps a secret.
-                mistakes.push(Mistake(format!("{}: has a line that is not NAME=value", file.name)));
-                return;
+            let (name, value) = match pair {
+                Ok(pair) => pair,
+                Err(error) => {
+                    // The parser's own message holds the line, and with it perhaps a secret.
+                    let line = broken_line(&file.text, read, &error);
+                    mistakes.push(Mistake(format!("{}:{line}: is not NAME=value", file.name)));
+                    return;
+                }
             };
             let sets = |line: &str| line.trim_start().trim_start_matches("export ").trim_start().starts_with(&name);
             let line = file.text.lines().position(sets).map_or(1, |index| index + 1);
+            read = line;
             self.take_variable(&name, &value, Origin::DotEnv(file.name.clone(), line), mistakes, warnings);
         }
     }
@@ -150,6 +156,16 @@ impl Values {
             }
         }
     }
+}
+
+/// The number of the line that `error` is about, after the first `read`: the parser gives only the line, or its value.
+fn broken_line(text: &str, read: usize, error: &dotenvy::Error) -> usize {
+    let broken = match error {
+        dotenvy::Error::LineParse(broken, _) => broken.lines().next().unwrap_or_default().trim(),
+        _ => "",
+    };
+    let is_it = |line: &str| !line.trim_start().starts_with('#') && !line.trim().is_empty() && line.contains(broken);
+    text.lines().skip(read).position(is_it).map_or(read, |index| read + index) + 1
 }
 
 /// A value that is not composed, as it is written.
