@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kiki_types::IdSource;
@@ -31,6 +32,7 @@ pub struct RequestContext(Arc<Identity>);
 struct Identity {
     request_id: HeaderValue,
     traceparent: HeaderValue,
+    awaits_body: AtomicBool,
 }
 
 impl RequestContext {
@@ -45,7 +47,7 @@ impl RequestContext {
             Some((trace_id, flags)) => traceparent(&trace_id, &span, flags),
             None => traceparent(&ids.uuid().simple(), &span, "01"),
         };
-        Self(Arc::new(Identity { request_id, traceparent }))
+        Self(Arc::new(Identity { request_id, traceparent, awaits_body: AtomicBool::new(false) }))
     }
 
     /// The identity of work that nobody asked for, such as a job that runs by itself.
@@ -75,6 +77,16 @@ impl RequestContext {
     #[must_use]
     pub fn trace_id(&self) -> &str {
         self.0.traceparent.to_str().ok().and_then(|text| text.get(3..35)).unwrap_or_default()
+    }
+
+    /// Notes whether the request waits for its own body, so that a lack of time is laid to who is slow.
+    pub(crate) fn set_awaits_body(&self, awaits: bool) {
+        self.0.awaits_body.store(awaits, Ordering::Relaxed);
+    }
+
+    /// Whether the request waits for its own body.
+    pub(crate) fn awaits_body(&self) -> bool {
+        self.0.awaits_body.load(Ordering::Relaxed)
     }
 
     /// Writes both headers into `headers`, for an answer or for a call to somebody else.

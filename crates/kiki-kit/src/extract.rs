@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::body_limit::{is_too_large, too_large};
+use crate::context::RequestContext;
 use crate::problem::Problem;
 
 /// A JSON body, which is an object: the derived `Deserialize` of a struct would also read its fields off an array.
@@ -108,8 +109,13 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 async fn read_body(request: Request) -> Result<Bytes, Problem> {
-    // The bound is the service layer's, which wraps every body that comes from outside.
-    body::to_bytes(request.into_body(), usize::MAX).await.map_err(|error| {
+    let context = RequestContext::current();
+    let awaits = |awaits| context.iter().for_each(|context| context.set_awaits_body(awaits));
+    awaits(true);
+    // The bounds on size and time are the service layer's, which wraps every body that comes from outside.
+    let read = body::to_bytes(request.into_body(), usize::MAX).await;
+    awaits(false);
+    read.map_err(|error| {
         if is_too_large(&error) { too_large() } else { Problem::malformed("The body broke off before its end.") }
     })
 }

@@ -141,6 +141,10 @@ where
                 tracing::error!(panic = panic_text(&*panic), "handler panicked");
                 refuse(Problem::unexplained(), grpc)
             }
+            Err(_) if RequestContext::current().is_some_and(|context| context.awaits_body()) => {
+                let detail = "The body did not arrive in time.";
+                refuse(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail), grpc)
+            }
             Err(_) => {
                 let detail = "The request took too long and was given up. It may have had its effect.";
                 refuse(Problem::unavailable("timed_out", detail, std::time::Duration::from_secs(1)), grpc)

@@ -208,6 +208,17 @@ async fn a_request_that_hangs_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_arrive_is_the_callers_slowness() {
+    let mut world = World::new();
+    world.platform.limits.request_time_max = Duration::from_millis(1);
+    for path in ["/json", "/grant"] {
+        let endless = futures::stream::pending::<Result<&[u8], std::io::Error>>();
+        let told = problem(world.ask(post(path, Body::from_stream(endless))).await).await;
+        assert_eq!((told.0, told.1.as_str()), (StatusCode::REQUEST_TIMEOUT, "body_too_slow"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn too_many_requests_at_once_are_refused_while_health_answers() {
     let mut world = World::new();
     world.platform.limits.requests_max = 1;

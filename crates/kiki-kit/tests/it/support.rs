@@ -68,7 +68,7 @@ async fn panics() {
 }
 
 #[utoipa::path(get, path = "/hang", responses((status = 200)))]
-async fn hang() {
+async fn hang(JsonOrQuery(_): JsonOrQuery<Value>) {
     std::future::pending::<()>().await;
 }
 
