@@ -15,7 +15,8 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::model::{LimitAnswer, tightest};
-use crate::service::{Caller, Shield, public_name};
+use crate::names::public_name;
+use crate::service::{Caller, Shield};
 
 /// The paths of the service.
 #[must_use]

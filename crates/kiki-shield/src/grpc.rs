@@ -19,7 +19,8 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::error::ShieldError;
-use crate::service::{Ask, Caller, Known, Shield, public_account, public_name};
+use crate::names::{public_account, public_name};
+use crate::service::{Ask, Caller, Known, Shield};
 
 /// Entries in one call at the most.
 const RECORDS_MAX: usize = 1000;

@@ -13,6 +13,7 @@ mod error;
 pub mod grpc;
 pub mod jobs;
 mod model;
+mod names;
 pub mod pseudonym;
 mod repo;
 mod report;

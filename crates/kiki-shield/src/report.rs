@@ -19,8 +19,9 @@ use utoipa::ToSchema;
 use crate::error::ShieldError;
 use crate::jobs;
 use crate::model::SubjectRequestType;
+use crate::names::check_customer_id;
 use crate::repo::{self, SubjectRequest};
-use crate::service::{Caller, Shield, check_customer_id};
+use crate::service::{Caller, Shield};
 
 /// Reports that may be counted at the same time: each reads the log from the disk.
 static COUNTING: Semaphore = Semaphore::const_new(2);

@@ -9,7 +9,7 @@ use kiki_kit::context::RequestContext;
 use kiki_spend::owner::Decision;
 use kiki_spend::state::TTL_MS_MAX;
 use kiki_spend::{
-    AuthorizationView, Authorize, Command, Digest, Handle, LimitKind, LimitView, Outcome, Resolution, Standing, account,
+    AuthorizationView, Authorize, Command, Digest, Handle, LimitKind, LimitView, Outcome, Resolution, Standing,
 };
 use kiki_store::Store;
 use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
@@ -18,10 +18,9 @@ use kiki_types::{Currency, IdSource, Money, Principal, Purpose, TenantId, UnixMi
 use uuid::Uuid;
 
 use crate::error::ShieldError;
+use crate::names::{budget_id, check_customer_id, path_of};
 use crate::pseudonym::Pseudonyms;
 
-/// Bytes of a customer's id at the most.
-const CUSTOMER_ID_BYTES_MAX: usize = 256;
 /// How long money stays held when the caller does not say: 15 minutes.
 const TTL_MS_DEFAULT: i64 = 15 * 60 * 1000;
 /// An LTV below this many millionths is refused by `/check`.
@@ -367,40 +366,4 @@ impl Shield {
 
 fn known(decision: &Decision, id: AuthorizationId) -> Option<Known> {
     decision.authorization.clone().map(|(_, view)| Known { id, view })
-}
-
-/// Whether `id` can name a customer: 1 to 256 bytes without control characters.
-pub(crate) fn check_customer_id(id: &str) -> Result<(), ShieldError> {
-    if !(1..=CUSTOMER_ID_BYTES_MAX).contains(&id.len()) || id.chars().any(char::is_control) {
-        return Err(ShieldError::invalid("customer_id", "must be 1 to 256 bytes without control characters"));
-    }
-    Ok(())
-}
-
-/// The governor's path of `account`, which is below the tenant; empty is the tenant itself.
-fn path_of(tenant: &TenantId, account: &str) -> Result<String, ShieldError> {
-    let path = if account.is_empty() { tenant.to_string() } else { format!("{tenant}/{account}") };
-    if account::check(&path) {
-        return Ok(path);
-    }
-    let detail = "must be at most 7 names with slashes between them, each 1 to 64 letters, digits, '.', '_' or '-'";
-    Err(ShieldError::invalid("account", detail))
-}
-
-/// The governor's name of a tenant's budget.
-fn budget_id(tenant: &TenantId, id: &str) -> Result<String, ShieldError> {
-    if kiki_types::tenant::is_name(id) && id != kiki_spend::state::CONSENT {
-        return Ok(format!("{tenant}/{id}"));
-    }
-    Err(ShieldError::invalid("id", "must be a name of 1 to 64 letters, digits, '.', '_' or '-', and not \"consent\""))
-}
-
-/// What a limit's id is called towards its tenant.
-pub(crate) fn public_name(limit: &str) -> &str {
-    limit.split_once('/').map_or(limit, |(_, name)| name)
-}
-
-/// An account towards its tenant: the path below the tenant.
-pub(crate) fn public_account(path: &str) -> &str {
-    path.split_once('/').map_or("", |(_, account)| account)
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::ShieldError;
-use crate::service::{Known, public_account, public_name};
+use crate::names::{public_account, public_name};
+use crate::service::Known;
 
 /// `POST /v1/authorizations`.
 #[derive(Debug, Deserialize, ToSchema)]

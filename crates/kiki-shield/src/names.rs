@@ -1,0 +1,45 @@
+//! Names: how a tenant's accounts, budgets and customers are called, and what the governor calls them.
+
+use kiki_spend::account;
+use kiki_types::TenantId;
+
+use crate::error::ShieldError;
+
+/// Bytes of a customer's id at the most.
+const CUSTOMER_ID_BYTES_MAX: usize = 256;
+
+/// Whether `id` can name a customer: 1 to 256 bytes without control characters.
+pub(crate) fn check_customer_id(id: &str) -> Result<(), ShieldError> {
+    if !(1..=CUSTOMER_ID_BYTES_MAX).contains(&id.len()) || id.chars().any(char::is_control) {
+        return Err(ShieldError::invalid("customer_id", "must be 1 to 256 bytes without control characters"));
+    }
+    Ok(())
+}
+
+/// The governor's path of `account`, which is below the tenant; empty is the tenant itself.
+pub(crate) fn path_of(tenant: &TenantId, account: &str) -> Result<String, ShieldError> {
+    let path = if account.is_empty() { tenant.to_string() } else { format!("{tenant}/{account}") };
+    if account::check(&path) {
+        return Ok(path);
+    }
+    let detail = "must be at most 7 names with slashes between them, each 1 to 64 letters, digits, '.', '_' or '-'";
+    Err(ShieldError::invalid("account", detail))
+}
+
+/// The governor's name of a tenant's budget.
+pub(crate) fn budget_id(tenant: &TenantId, id: &str) -> Result<String, ShieldError> {
+    if kiki_types::tenant::is_name(id) && id != kiki_spend::state::CONSENT {
+        return Ok(format!("{tenant}/{id}"));
+    }
+    Err(ShieldError::invalid("id", "must be a name of 1 to 64 letters, digits, '.', '_' or '-', and not \"consent\""))
+}
+
+/// What a limit's id is called towards its tenant.
+pub(crate) fn public_name(limit: &str) -> &str {
+    limit.split_once('/').map_or(limit, |(_, name)| name)
+}
+
+/// An account towards its tenant: the path below the tenant.
+pub(crate) fn public_account(path: &str) -> &str {
+    path.split_once('/').map_or("", |(_, account)| account)
+}
