@@ -56,13 +56,18 @@ impl Process {
         Ok(address)
     }
 
-    /// Waits for a signal, then for what was begun.
+    /// From now on a signal begins the end in order. Call it before anything listens: whoever sees the process answer
+    /// may end it.
     ///
     /// # Errors
     /// The operating system refuses to report signals.
-    pub async fn run_until_signalled(&self) -> anyhow::Result<Ended> {
-        self.tasks.end_on_signals().context("cannot listen for signals")?;
-        Ok(self.tasks.ended(self.config.shutdown).await)
+    pub fn heed_signals(&self) -> anyhow::Result<()> {
+        self.tasks.end_on_signals().context("cannot listen for signals")
+    }
+
+    /// Waits for a signal, then for what was begun.
+    pub async fn ended(&self) -> Ended {
+        self.tasks.ended(self.config.shutdown).await
     }
 }
 

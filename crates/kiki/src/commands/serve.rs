@@ -40,6 +40,7 @@ impl Ports {
 pub async fn one(config: Config, service: ServiceName, listen: &Listen) -> anyhow::Result<ExitCode> {
     let ports = Ports::new(listen, config.port);
     let process = Process::open(config).await?;
+    process.heed_signals()?;
     let mut shield = None;
     match service {
         ServiceName::Shield => {
@@ -61,7 +62,7 @@ pub async fn one(config: Config, service: ServiceName, listen: &Listen) -> anyho
             relay(&process)?;
         }
     }
-    let ended = process.run_until_signalled().await?;
+    let ended = process.ended().await;
     if let Some(shield) = shield {
         shield.stop().await?;
     }
@@ -84,6 +85,7 @@ fn relay(process: &Process) -> anyhow::Result<()> {
 /// One of them cannot start; nothing keeps running.
 pub async fn up(config: Config, listen: &Listen) -> anyhow::Result<ExitCode> {
     let process = Process::open(config).await?;
+    process.heed_signals()?;
     let services = Services::start(&process, Faults::default()).await?;
     listen_all(&process, &services, listen)?;
     until_signalled(process, services).await
@@ -112,9 +114,9 @@ pub fn listen_all(
 /// Serves until a signal, then ends in order.
 ///
 /// # Errors
-/// The operating system refuses to report signals.
+/// The runtime is gone.
 pub async fn until_signalled(process: Process, services: Services) -> anyhow::Result<ExitCode> {
-    let ended = process.run_until_signalled().await?;
+    let ended = process.ended().await;
     services.stop().await?;
     Ok(code(ended))
 }

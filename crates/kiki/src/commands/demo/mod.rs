@@ -60,6 +60,7 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
     let services = Services::start(&process, FAULTS.parse::<Faults>()?).await?;
     let outcome = go(&services).await?;
     if options.serve {
+        process.heed_signals()?;
         let verified = verify(data.clone()).await?;
         say(report::table(&outcome, &verified))?;
         say(format_args!("All services are up; Ctrl-C ends them. Data: {}", data.display()))?;
@@ -69,7 +70,7 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
         return until_signalled(process, services).await;
     }
     process.tasks.shutdown().begin();
-    process.tasks.ended(process.config.shutdown).await;
+    process.ended().await;
     services.stop().await?;
     let verified = verify(data.clone()).await?;
     say(report::table(&outcome, &verified))?;
