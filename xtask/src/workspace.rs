@@ -1,6 +1,6 @@
 //! Where things are: the root, the target folder and the bench targets, as `cargo metadata` tells them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
@@ -21,12 +21,14 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Asks cargo from the folder of this crate, so that the working directory does not matter.
+    /// Asks cargo from the folder of this crate, so that the working directory does not matter: the folder that `cargo
+    /// run` names, since checkouts that share a target folder may share this program too.
     pub(crate) fn find() -> Result<Self, String> {
+        let here = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("start this by `cargo xtask`")?;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
             .args(["metadata", "--no-deps", "--format-version", "1"])
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+            .current_dir(here)
             .output()
             .map_err(|error| format!("cannot run cargo metadata: {error}"))?;
         if !output.status.success() {

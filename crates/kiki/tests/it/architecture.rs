@@ -54,7 +54,7 @@ const PURE: [&str; 2] = [TYPES, MODELS];
 const IMPURE: [&str; 8] = ["tokio", "futures", "hyper", "rustix", "socket2", "tempfile", "tracing", "reqwest"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/kiki lies two folders deep").to_owned()
+    crate::harness::here("").ancestors().nth(2).expect("crates/kiki lies two folders deep").to_owned()
 }
 
 fn read(path: impl AsRef<Path>) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 
-use crate::harness::{Http, PATIENCE, Serving, folder, request, succeed};
+use crate::harness::{Http, PATIENCE, Serving, folder, here, request, succeed};
 
 const CLIENTS: usize = 64;
 
@@ -89,7 +89,7 @@ async fn what_was_answered_as_accepted_still_counts_after_a_kill() {
 /// Shield on a disk that waits while the first file exists and fails while the second does.
 fn on_a_bad_disk(folder: &Path) -> (Serving, PathBuf, PathBuf) {
     let library = folder.join("slow_disk.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/slow_disk.c");
+    let source = here("tests/it/slow_disk.c");
     let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
     assert!(compiled.expect("a C compiler, as linking needs one").success());
     let (held, broken) = (folder.join("held"), folder.join("broken"));

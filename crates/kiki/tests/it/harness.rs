@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -17,6 +17,11 @@ use serde_json::Value;
 
 /// How long anything may take before a test gives up waiting.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A path below `crates/kiki` of the checkout that is being tested, which need not be the one this was compiled in.
+pub(crate) fn here(path: &str) -> PathBuf {
+    Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests")).join(path)
+}
 
 /// The executable, in a folder and an environment of its own.
 pub(crate) fn kiki(folder: &Path) -> Command {

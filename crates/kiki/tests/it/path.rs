@@ -8,10 +8,10 @@ use hyper::{Method, StatusCode};
 use mail_parser::MessageParser;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Http, Serving, folder, kiki, request, succeed};
+use crate::harness::{Answer, Http, Serving, folder, here, kiki, request, succeed};
 
 fn sample() -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/cdnow/CDNOW_sample.txt").to_str().unwrap().to_owned()
+    here("../../examples/cdnow/CDNOW_sample.txt").to_str().unwrap().to_owned()
 }
 
 fn fit(folder: &Path, flag: &str) -> String {
@@ -239,5 +239,14 @@ async fn all_services_run_in_one_process_and_end_in_order() {
         "{none:?}"
     );
     serving.terminate();
+    succeed(folder.path(), &["audit", "verify"]);
+}
+
+#[test]
+fn a_signal_that_comes_as_soon_as_it_listens_ends_it_in_order() {
+    let folder = folder();
+    for _ in 0..20 {
+        Serving::shield(folder.path(), &[]).terminate();
+    }
     succeed(folder.path(), &["audit", "verify"]);
 }

@@ -20,7 +20,7 @@ use kiki_types::{ActorKind, Permission, Principal, TenantId};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::harness::folder;
+use crate::harness::{folder, here};
 
 const ID: &str = "01a1fdc5-f67a-77fb-b661-1f6e0791435e";
 
@@ -192,7 +192,7 @@ async fn every_grpc_method_has_an_authorisation_case_and_keeps_to_it() {
 
 /// `package.Service/Method` of everything in `proto/`.
 fn declared_methods() -> std::collections::BTreeSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto/kiki");
+    let root = here("../../proto/kiki");
     let mut methods = std::collections::BTreeSet::new();
     for folder in std::fs::read_dir(root).unwrap() {
         for file in std::fs::read_dir(folder.unwrap().path().join("v1")).unwrap() {
