@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Place};
 use crate::files;
 use crate::note::{NOTE_BYTES_MAX, Note, VerifierKey};
@@ -54,8 +55,13 @@ impl Checkpoint {
 
     /// The checkpoint of the log at `dir`, if there is one. Its signature is checked if a key is given.
     pub fn load(dir: &Path, key: Option<&VerifierKey>) -> Result<Option<Self>, Error> {
+        Self::load_on(&RealDisk, dir, key)
+    }
+
+    /// As [`Self::load`], on `disk`.
+    pub(crate) fn load_on(disk: &dyn Disk, dir: &Path, key: Option<&VerifierKey>) -> Result<Option<Self>, Error> {
         let path = path(dir);
-        let Some(bytes) = files::read_if_there(&path, NOTE_BYTES_MAX)? else { return Ok(None) };
+        let Some(bytes) = files::read_if_there(disk, &path, NOTE_BYTES_MAX)? else { return Ok(None) };
         let wrong = |expected: &str, found: String| Error::different(Place::file(&path), expected, found);
         let text = std::str::from_utf8(&bytes).map_err(|error| wrong("a checkpoint", error.to_string()))?;
         let note = Note::parse(text).map_err(|error| wrong("a checkpoint", format!("a file that {error}")))?;

@@ -5,12 +5,13 @@
 //! missing or do not give the root that was signed, the tree is grown again from the entries, and must reach that root.
 //! Deleting `log/tile` is thus how tiles are rebuilt.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checkpoint::{self, Checkpoint};
+use crate::disk::{self, Disk};
 use crate::durable::Durable;
 use crate::error::Error;
 use crate::files;
@@ -49,6 +50,7 @@ impl Progress {
 
 /// Derives tiles, checkpoint and views of one log.
 pub struct Deriver {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     key: LogKey,
     entries_per_step: u64,
@@ -69,20 +71,29 @@ impl Deriver {
     /// # Errors
     /// A file cannot be read or written, or the checkpoint is not by `key`.
     pub fn open(dir: &Path, key: LogKey, options: DeriveOptions) -> Result<Self, Error> {
+        Self::open_on(disk::real(), dir, key, options)
+    }
+
+    /// As [`Self::open`], on `disk`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, key: LogKey, options: DeriveOptions) -> Result<Self, Error> {
         let log = checkpoint::log_dir(dir);
-        files::create_dirs(&log)?;
-        let views = Views::open(dir, options.retention_days)?;
-        let signed = match Checkpoint::load(dir, Some(key.verifier()))? {
+        files::create_dirs(disk.as_ref(), &log)?;
+        let views = Views::open(&disk, dir, options.retention_days)?;
+        let signed = match Checkpoint::load_on(disk.as_ref(), dir, Some(key.verifier()))? {
             Some(checkpoint) => checkpoint,
-            None => sign(dir, &key, &Edge::default())?,
+            None => sign(disk.as_ref(), dir, &key, &Edge::default())?,
         };
-        let edge = match tiles::load_edge(&log, signed.size, signed.size) {
+        let edge = match tiles::load_edge(disk.as_ref(), &log, signed.size, signed.size) {
             Ok(edge) if edge.root() == signed.root => Some(edge),
             Ok(_) | Err(Error::Different(_)) => None,
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error),
         };
         Ok(Self {
+            disk,
             dir: dir.to_owned(),
             key,
             entries_per_step: options.entries_per_step.max(1),
@@ -153,8 +164,8 @@ impl Deriver {
     /// Grows the tree and the views by the entries of a range; returns the tiles that became full.
     fn read(&mut self, from: u64, to: u64) -> Result<Vec<FullTile>, Error> {
         let mut reader = match self.cursor.filter(|cursor| cursor.index == from) {
-            Some(cursor) if from < to => Reader::resume(&self.dir, cursor, to)?,
-            _ => Reader::open(&self.dir, from, to)?,
+            Some(cursor) if from < to => Reader::resume(&self.disk, &self.dir, cursor, to)?,
+            _ => Reader::open_on(&self.disk, &self.dir, from, to)?,
         };
         let mut full = Vec::new();
         while let Some(record) = reader.next_record()? {
@@ -181,22 +192,22 @@ impl Deriver {
             self.rebuilding = false;
         }
         if grown {
-            self.signed = sign(&self.dir, &self.key, &self.edge)?;
+            self.signed = sign(self.disk.as_ref(), &self.dir, &self.key, &self.edge)?;
         }
         let log = checkpoint::log_dir(&self.dir);
-        full.iter().try_for_each(|tile| remove_dir(&tile.id.partial_dir(&log)))
+        full.iter().try_for_each(|tile| remove_dir(self.disk.as_ref(), &tile.id.partial_dir(&log)))
     }
 
     fn write_tiles(&self, full: &[FullTile], rebuilt: bool, grown: bool) -> Result<(), Error> {
         let log = checkpoint::log_dir(&self.dir);
-        let mut writer = TileWriter::new(&log);
+        let mut writer = TileWriter::new(self.disk.as_ref(), &log);
         for tile in full {
             writer.prepare(tile.id, &tile.hashes)?;
         }
         let there: Vec<(TileId, usize)> = partial_tiles(self.signed.size).collect();
         for (tile, hashes) in self.edge.partials() {
             if rebuilt {
-                remove_dir(&tile.partial_dir(&log))?;
+                remove_dir(self.disk.as_ref(), &tile.partial_dir(&log))?;
             }
             if rebuilt || (grown && !there.contains(&(tile, hashes.len()))) {
                 writer.prepare(tile, hashes)?;
@@ -206,15 +217,15 @@ impl Deriver {
     }
 }
 
-fn sign(dir: &Path, key: &LogKey, edge: &Edge) -> Result<Checkpoint, Error> {
+fn sign(disk: &dyn Disk, dir: &Path, key: &LogKey, edge: &Edge) -> Result<Checkpoint, Error> {
     let origin = key.verifier().name().to_owned();
     let checkpoint = Checkpoint { origin, size: edge.size(), root: edge.root() };
-    files::replace(&checkpoint::path(dir), key.sign(&checkpoint.text()).as_bytes())?;
+    files::replace(disk, &checkpoint::path(dir), key.sign(&checkpoint.text()).as_bytes())?;
     Ok(checkpoint)
 }
 
-fn remove_dir(dir: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(dir) {
+fn remove_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    match disk.remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(dir)(error)),
         _ => Ok(()),
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
 
+use crate::disk::RealDisk;
 use crate::error::Error;
 use crate::files;
 use crate::note::{NOTE_BYTES_MAX, NoteError, SignerKey, VerifierKey};
@@ -78,7 +79,7 @@ impl LogKey {
         origin: &str,
         fresh_seed: impl FnOnce() -> Zeroizing<[u8; 32]>,
     ) -> Result<Self, KeyError> {
-        files::create_dirs(dir)?;
+        files::create_dirs(&RealDisk, dir)?;
         // Two processes that start together must not make two keys. Released when the handle is dropped.
         let guard = File::open(dir).map_err(Error::io(dir))?;
         flock(&guard, FlockOperation::LockExclusive).map_err(io::Error::from).map_err(Error::io(dir))?;
@@ -120,7 +121,7 @@ fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
     if mode & 0o077 != 0 {
         return Err(KeyError::Exposed { path: path.to_owned(), mode });
     }
-    let bytes = Zeroizing::new(files::read(path, NOTE_BYTES_MAX)?);
+    let bytes = Zeroizing::new(files::read(&RealDisk, path, NOTE_BYTES_MAX)?);
     let text = std::str::from_utf8(&bytes).map_err(|_| form(path)(NoteError::SignerKey))?;
     Ok(Some(Zeroizing::new(text.to_owned())))
 }
@@ -129,15 +130,15 @@ fn create(path: &Path, origin: &str, seed: &[u8; 32]) -> Result<SignerKey, KeyEr
     let key = SignerKey::new(origin, seed).map_err(form(path))?;
     let mut text = key.text();
     text.push('\n');
-    files::replace(path, text.as_bytes())?;
+    files::replace(&RealDisk, path, text.as_bytes())?;
     Ok(key)
 }
 
 fn publish(path: &Path, key: &VerifierKey) -> Result<(), Error> {
     let text = format!("{key}\n");
-    match files::read_if_there(path, NOTE_BYTES_MAX)? {
+    match files::read_if_there(&RealDisk, path, NOTE_BYTES_MAX)? {
         Some(found) if found == text.as_bytes() => Ok(()),
-        _ => files::replace(path, text.as_bytes()),
+        _ => files::replace(&RealDisk, path, text.as_bytes()),
     }
 }
 

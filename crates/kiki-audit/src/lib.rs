@@ -21,6 +21,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod derive;
+pub mod disk;
 pub mod durable;
 pub mod entry;
 pub mod error;
@@ -28,6 +29,8 @@ pub mod keys;
 pub mod log;
 pub mod note;
 pub mod reader;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod verify;
 
 mod files;
@@ -44,6 +47,7 @@ mod views;
 pub use batch::{Batch, PushError};
 pub use checkpoint::Checkpoint;
 pub use derive::{DeriveOptions, Deriver, Progress};
+pub use disk::{Disk, DiskFile};
 pub use durable::Durable;
 pub use entry::{ENTRY_BYTES_MAX, Entry};
 pub use error::{Difference, Error, OpenError, Place};

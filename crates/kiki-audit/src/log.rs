@@ -4,15 +4,15 @@
 //! holds is then unknown (an fdatasync that failed may report success when repeated), and only [`Log::open`], which
 //! reads it again, may go on.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::any::Any;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{FlockOperation, flock};
+use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::checkpoint::{self, Checkpoint};
+use crate::disk::{self, Access, Disk, DiskFile};
 use crate::error::{Error, OpenError, Place};
 use crate::files;
 use crate::note::VerifierKey;
@@ -62,16 +62,17 @@ pub struct Torn {
 
 /// A log open for appending, and the lock on it.
 pub struct Log {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_bytes_max: u64,
     /// The last segment, and how long it is.
-    file: File,
+    file: Box<dyn DiskFile>,
     segment_bytes: u64,
     next: u64,
     /// The error after which nothing is appended any more.
     failed: Option<String>,
     /// Held, not read.
-    _lock: File,
+    _lock: Box<dyn Any + Send + Sync>,
 }
 
 impl Log {
@@ -82,23 +83,33 @@ impl Log {
     /// Another process has it open, a file cannot be read or written, or something does not check: the error names the
     /// segment, the byte, the entry, what was expected and what was found.
     pub fn open(dir: &Path, options: &Options) -> Result<(Self, Opened), OpenError> {
+        Self::open_on(disk::real(), dir, options)
+    }
+
+    /// As [`Self::open`], on `disk`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: &Options) -> Result<(Self, Opened), OpenError> {
         let directory = segments::directory(dir);
-        files::create_dirs(&directory)?;
-        let lock = lock(&dir.join("lock"))?;
-        let checkpoint = Checkpoint::load(dir, options.key.as_ref())?;
-        segments::list(dir)?.last().map_or(Ok(()), |segment| files::settle(&segment.path))?;
-        let recovered = recover::check(dir, options.check_from, checkpoint.as_ref())?;
+        files::create_dirs(disk.as_ref(), &directory)?;
+        let lock = lock(disk.as_ref(), &dir.join("lock"))?;
+        let checkpoint = Checkpoint::load_on(disk.as_ref(), dir, options.key.as_ref())?;
+        let segments = segments::list(disk.as_ref(), dir)?;
+        segments.last().map_or(Ok(()), |segment| files::settle(disk.as_ref(), &segment.path))?;
+        let recovered = recover::check(&disk, dir, options.check_from, checkpoint.as_ref())?;
         if options.key.is_some() && checkpoint.is_none() && recovered.len > 0 {
             let place = Place::file(&checkpoint::path(dir));
             return Err(Error::different(place, "the checkpoint of a log with entries", "no file").into());
         }
         let (file, segment_bytes) = match &recovered.end {
-            Some((segment, end)) => (reopen(segment, *end)?, *end),
-            None => create(&Segment::new(dir, 0))?,
+            Some((segment, end)) => (reopen(disk.as_ref(), segment, *end)?, *end),
+            None => create(disk.as_ref(), &Segment::new(dir, 0))?,
         };
-        // A process that was killed may not have come to this.
-        [directory.as_path(), dir].into_iter().try_for_each(files::sync_dir)?;
+        // A process that was killed may have made folders and not have come to this.
+        sync_names(disk.as_ref(), &directory)?;
         let log = Self {
+            disk,
             dir: dir.to_owned(),
             segment_bytes_max: options.segment_bytes_max,
             file,
@@ -142,7 +153,8 @@ impl Log {
 
     fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
         if self.segment_bytes >= self.segment_bytes_max && self.segment_bytes > bytes(SEGMENT_HEADER_BYTES) {
-            (self.file, self.segment_bytes) = create(&Segment::new(&self.dir, self.next)).map_err(io::Error::other)?;
+            (self.file, self.segment_bytes) =
+                create(self.disk.as_ref(), &Segment::new(&self.dir, self.next)).map_err(io::Error::other)?;
         }
         self.file.write_all(batch.stamp(self.next))?;
         self.file.sync_data()?;
@@ -152,19 +164,27 @@ impl Log {
     }
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let file = files::private().create(true).truncate(false).open(path).map_err(Error::io(path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse { path: path.to_owned() }),
-        Err(errno) => Err(Error::io(path)(errno.into()).into()),
+/// Makes durable the names that lead to the segments: in their folder, the log's, and the two above, the upper of which
+/// may be another's.
+fn sync_names(disk: &dyn Disk, segments: &Path) -> Result<(), Error> {
+    let log = files::folder_of(segments);
+    let data = files::folder_of(log);
+    [segments, log, data].into_iter().try_for_each(|dir| files::sync_dir(disk, dir))?;
+    match files::sync_dir(disk, files::folder_of(data)) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
     }
 }
 
+fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Any + Send + Sync>, OpenError> {
+    let lock = disk.lock(path).map_err(Error::io(path))?;
+    lock.ok_or_else(|| OpenError::InUse { path: path.to_owned() })
+}
+
 /// Opens a segment for appending after its first `end` bytes. What is behind them is cut, durably.
-fn reopen(segment: &Segment, end: u64) -> Result<File, Error> {
+fn reopen(disk: &dyn Disk, segment: &Segment, end: u64) -> Result<Box<dyn DiskFile>, Error> {
     let open = || {
-        let file = files::private().append(true).open(&segment.path)?;
+        let file = disk.open(&segment.path, Access::Append)?;
         file.set_len(end)?;
         file.sync_all()?;
         Ok(file)
@@ -173,17 +193,19 @@ fn reopen(segment: &Segment, end: u64) -> Result<File, Error> {
 }
 
 /// Makes an empty segment and opens it for appending.
-fn create(segment: &Segment) -> Result<(File, u64), Error> {
-    if fs::exists(&segment.path).map_err(Error::io(&segment.path))? {
+fn create(disk: &dyn Disk, segment: &Segment) -> Result<(Box<dyn DiskFile>, u64), Error> {
+    if disk.exists(&segment.path).map_err(Error::io(&segment.path))? {
         return Err(Error::different(Place::file(&segment.path), "no such segment yet", "a file"));
     }
-    files::replace(&segment.path, &segment_header(segment.first))?;
-    let file = files::private().append(true).open(&segment.path).map_err(Error::io(&segment.path))?;
+    files::replace(disk, &segment.path, &segment_header(segment.first))?;
+    let file = disk.open(&segment.path, Access::Append).map_err(Error::io(&segment.path))?;
     Ok((file, bytes(SEGMENT_HEADER_BYTES)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
     use super::*;
     use crate::testing::{batch_of, event};
 
@@ -192,7 +214,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, _) = Log::open(dir.path(), &Options::default()).unwrap();
         assert_eq!(log.append(&mut batch_of(0..2)).unwrap(), 0..2);
-        let working = std::mem::replace(&mut log.file, File::options().write(true).open("/dev/full").unwrap());
+        let working =
+            std::mem::replace(&mut log.file, Box::new(File::options().write(true).open("/dev/full").unwrap()));
         let full = log.append(&mut batch_of(2..3)).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         log.file = working;

@@ -10,6 +10,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::disk::RealDisk;
 use crate::error::Error;
 use crate::files;
 
@@ -67,7 +68,7 @@ impl VerifierKey {
     /// # Errors
     /// The file cannot be read or holds no verifier key.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let bytes = files::read(path, NOTE_BYTES_MAX)?;
+        let bytes = files::read(&RealDisk, path, NOTE_BYTES_MAX)?;
         let malformed = |found: String| Error::different(crate::Place::file(path), "a verifier key", found);
         let text = std::str::from_utf8(&bytes).map_err(|error| malformed(error.to_string()))?;
         text.trim_end().parse().map_err(|error: NoteError| malformed(format!("a file that {error}")))

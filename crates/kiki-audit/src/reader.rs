@@ -1,9 +1,11 @@
 //! Reading entries back, each verified, with bounded memory.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use kiki_types::event::AuditEvent;
 
+use crate::disk::{self, Disk};
 use crate::entry::Entry;
 use crate::error::{Error, Place};
 use crate::segments::{self, Cursor, Segment, Step, Walk};
@@ -58,10 +60,18 @@ impl Reader {
     /// # Errors
     /// A segment cannot be read or does not check, or the log ends before `from`.
     pub fn open(dir: &Path, from: u64, to: u64) -> Result<Self, Error> {
+        Self::open_on(&disk::real(), dir, from, to)
+    }
+
+    /// As [`Self::open`], on `disk`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(disk: &Arc<dyn Disk>, dir: &Path, from: u64, to: u64) -> Result<Self, Error> {
         if from >= to {
             return Ok(Self { walk: None, to });
         }
-        let mut reader = Self::over(dir, Walk::start(segments::list(dir)?, from)?, to)?;
+        let mut reader = Self::over(dir, Walk::start(disk, segments::list(disk.as_ref(), dir)?, from)?, to)?;
         while reader.cursor().is_some_and(|cursor| cursor.index < from) {
             reader.next_record()?;
         }
@@ -69,8 +79,8 @@ impl Reader {
     }
 
     /// Goes on where an earlier reader was, up to `to`.
-    pub(crate) fn resume(dir: &Path, cursor: Cursor, to: u64) -> Result<Self, Error> {
-        Self::over(dir, Walk::resume(segments::list(dir)?, cursor)?, to)
+    pub(crate) fn resume(disk: &Arc<dyn Disk>, dir: &Path, cursor: Cursor, to: u64) -> Result<Self, Error> {
+        Self::over(dir, Walk::resume(disk, segments::list(disk.as_ref(), dir)?, cursor)?, to)
     }
 
     fn over(dir: &Path, walk: Option<Walk>, to: u64) -> Result<Self, Error> {

@@ -4,12 +4,13 @@
 //! checkpoint, no further from the end than one batch is long, and either with nothing intact behind it or with a
 //! sector that was never written. Everything else that does not check is a difference.
 
-use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::SeekFrom;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::batch::BATCH_BYTES_MAX;
 use crate::checkpoint::{self, Checkpoint};
+use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Place};
 use crate::files;
 use crate::log::Torn;
@@ -32,8 +33,13 @@ pub(crate) struct Recovered {
 }
 
 /// Checks the log at `dir` from entry `from` on, which it must reach, and against its checkpoint.
-pub(crate) fn check(dir: &Path, from: u64, checkpoint: Option<&Checkpoint>) -> Result<Recovered, Error> {
-    let recovered = check_any(dir, from, checkpoint)?;
+pub(crate) fn check(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    from: u64,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Recovered, Error> {
+    let recovered = check_any(disk, dir, from, checkpoint)?;
     if recovered.len >= from {
         return Ok(recovered);
     }
@@ -41,60 +47,61 @@ pub(crate) fn check(dir: &Path, from: u64, checkpoint: Option<&Checkpoint>) -> R
     Err(ended(Place { file, offset, entry: Some(recovered.len) }, from))
 }
 
-fn check_any(dir: &Path, from: u64, checkpoint: Option<&Checkpoint>) -> Result<Recovered, Error> {
-    let segments = segments::list(dir)?;
+fn check_any(disk: &Arc<dyn Disk>, dir: &Path, from: u64, checkpoint: Option<&Checkpoint>) -> Result<Recovered, Error> {
+    let segments = segments::list(disk.as_ref(), dir)?;
     let from = checkpoint.map_or(from, |checkpoint| from.min(checkpoint.size));
-    match check_from(dir, &segments, from, checkpoint) {
+    match check_from(disk, dir, &segments, from, checkpoint) {
         // The tiles may be damaged, which are derived: only the entries decide.
-        Err(_) if from > 0 => check_from(dir, &segments, 0, checkpoint),
+        Err(_) if from > 0 => check_from(disk, dir, &segments, 0, checkpoint),
         checked => checked,
     }
 }
 
 fn check_from(
+    disk: &Arc<dyn Disk>,
     dir: &Path,
     segments: &[Segment],
     from: u64,
     checkpoint: Option<&Checkpoint>,
 ) -> Result<Recovered, Error> {
     let covered = checkpoint.map_or(0, |checkpoint| checkpoint.size);
-    let Some(mut walk) = Walk::start(segments.to_vec(), from)? else {
+    let Some(mut walk) = Walk::start(disk, segments.to_vec(), from)? else {
         let place = Place { file: Segment::new(dir, 0).path, offset: 0, entry: Some(0) };
         let empty = Recovered { len: 0, checked_from: 0, end: None, torn: None };
         return if covered == 0 { Ok(empty) } else { Err(ended(place, covered)) };
     };
     let checked_from = walk.cursor().index;
-    check_ends_before(segments, checked_from)?;
-    let mut edge = tiles::load_edge(&checkpoint::log_dir(dir), checked_from.min(covered), covered)?;
+    check_ends_before(disk.as_ref(), segments, checked_from)?;
+    let mut edge = tiles::load_edge(disk.as_ref(), &checkpoint::log_dir(dir), checked_from.min(covered), covered)?;
     let torn = loop {
         match walk.step()? {
             Step::Entry { index, .. } if index < covered => edge.push(leaf_hash(walk.entry()), &mut Vec::new()),
             Step::Entry { .. } => {}
             Step::End => break None,
-            Step::Tail(fault) => break Some(torn(&walk, &fault, covered)?),
+            Step::Tail(fault) => break Some(torn(disk.as_ref(), &walk, &fault, covered)?),
         }
     };
     let Cursor { index: len, offset, .. } = walk.cursor();
     if len < covered {
-        let other = first_other_leaf(dir, segments, covered)?;
+        let other = first_other_leaf(disk, dir, segments, covered)?;
         return Err(other.unwrap_or_else(|| ended(walk.place(), covered)));
     }
     if let Some(checkpoint) = checkpoint {
-        check_root(dir, segments, checkpoint, &edge)?;
+        check_root(disk, dir, segments, checkpoint, &edge)?;
     }
     Ok(Recovered { len, checked_from, end: Some((walk.segment().clone(), offset)), torn })
 }
 
 /// Checks that each segment whose records are not read ends where the next one starts: with an intact record of the
 /// entry before it.
-fn check_ends_before(segments: &[Segment], from: u64) -> Result<(), Error> {
+fn check_ends_before(disk: &dyn Disk, segments: &[Segment], from: u64) -> Result<(), Error> {
     for pair in segments.windows(2) {
         let [segment, next] = pair else { continue };
         if next.first > from {
             break;
         }
-        let mut file = segment.open()?;
-        let (start, tail) = read_tail(&mut file, RECORD_BYTES_MAX).map_err(Error::io(&segment.path))?;
+        let mut file = segment.open(disk)?;
+        let (start, tail) = read_tail(file.as_mut(), RECORD_BYTES_MAX).map_err(Error::io(&segment.path))?;
         if find(&tail, next.first - 1).is_none_or(|(_, end)| end != tail.len()) {
             let offset = start + bytes(tail.len());
             let place = Place { file: segment.path.clone(), offset, entry: Some(next.first - 1) };
@@ -105,8 +112,8 @@ fn check_ends_before(segments: &[Segment], from: u64) -> Result<(), Error> {
 }
 
 /// The last bytes of a file, and where they start.
-fn read_tail(file: &mut File, len_max: usize) -> std::io::Result<(u64, Vec<u8>)> {
-    let len = file.metadata()?.len();
+fn read_tail(file: &mut dyn DiskFile, len_max: usize) -> std::io::Result<(u64, Vec<u8>)> {
+    let len = file.size()?;
     let start = len.saturating_sub(bytes(len_max));
     file.seek(SeekFrom::Start(start))?;
     let mut tail = vec![0; usize::try_from(len - start).unwrap_or(len_max).min(len_max)];
@@ -115,21 +122,27 @@ fn read_tail(file: &mut File, len_max: usize) -> std::io::Result<(u64, Vec<u8>)>
     Ok((start, tail))
 }
 
-fn check_root(dir: &Path, segments: &[Segment], checkpoint: &Checkpoint, edge: &Edge) -> Result<(), Error> {
+fn check_root(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    segments: &[Segment],
+    checkpoint: &Checkpoint,
+    edge: &Edge,
+) -> Result<(), Error> {
     let root = edge.root();
     if root == checkpoint.root {
         return Ok(());
     }
-    match first_other_leaf(dir, segments, checkpoint.size)? {
+    match first_other_leaf(disk, dir, segments, checkpoint.size)? {
         Some(other) => Err(other),
         None => checkpoint.check_root(dir, &root),
     }
 }
 
 /// The first entry whose hash is not the one in its tile, as the difference.
-fn first_other_leaf(dir: &Path, segments: &[Segment], size: u64) -> Result<Option<Error>, Error> {
+fn first_other_leaf(disk: &Arc<dyn Disk>, dir: &Path, segments: &[Segment], size: u64) -> Result<Option<Error>, Error> {
     let log = checkpoint::log_dir(dir);
-    let Some(mut walk) = Walk::start(segments.to_vec(), 0)? else { return Ok(None) };
+    let Some(mut walk) = Walk::start(disk, segments.to_vec(), 0)? else { return Ok(None) };
     let mut leaves = Vec::new();
     while let Step::Entry { index, offset } = walk.step()? {
         let at = usize::try_from(index % bytes(TILE_WIDTH)).unwrap_or(0);
@@ -139,7 +152,7 @@ fn first_other_leaf(dir: &Path, segments: &[Segment], size: u64) -> Result<Optio
         if at == 0 {
             let tile = TileId { level: 0, index: index / bytes(TILE_WIDTH) };
             // Damaged tiles cannot name the entry; the root speaks for itself.
-            leaves = tiles::read(&log, tile, TILE_WIDTH, size).unwrap_or_default();
+            leaves = tiles::read(disk.as_ref(), &log, tile, TILE_WIDTH, size).unwrap_or_default();
         }
         let found = leaf_hash(walk.entry());
         if let Some(expected) = leaves.get(at).filter(|expected| **expected != found) {
@@ -152,13 +165,13 @@ fn first_other_leaf(dir: &Path, segments: &[Segment], size: u64) -> Result<Optio
 }
 
 /// What a crash left at the end of the walk; a difference if it was no crash.
-pub(crate) fn torn(walk: &Walk, fault: &Fault, covered: u64) -> Result<Torn, Error> {
+pub(crate) fn torn(disk: &dyn Disk, walk: &Walk, fault: &Fault, covered: u64) -> Result<Torn, Error> {
     let Cursor { offset, index, .. } = walk.cursor();
     let path = &walk.segment().path;
     let read = || {
-        let mut file = File::open(path)?;
-        let len = file.metadata()?.len().saturating_sub(offset);
-        Ok((len, read_tail_from(&mut file, offset)?))
+        let mut file = disk.open(path, Access::Read)?;
+        let len = file.size()?.saturating_sub(offset);
+        Ok((len, read_tail_from(file.as_mut(), offset)?))
     };
     let (len, rest) = read().map_err(Error::io(path))?;
     let by_crash = match fault {
@@ -172,7 +185,7 @@ pub(crate) fn torn(walk: &Walk, fault: &Fault, covered: u64) -> Result<Torn, Err
 }
 
 /// What is behind `offset`, as far as one batch reaches.
-fn read_tail_from(file: &mut File, offset: u64) -> std::io::Result<Vec<u8>> {
+fn read_tail_from(file: &mut dyn DiskFile, offset: u64) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     file.seek(SeekFrom::Start(offset))?;
     let mut rest = Vec::new();
@@ -180,12 +193,11 @@ fn read_tail_from(file: &mut File, offset: u64) -> std::io::Result<Vec<u8>> {
     Ok(rest)
 }
 
-/// Whether a sector of what is behind `offset` is all zeros, as a power loss leaves those that it caught unwritten. A
-/// sector shared with the record before counts if the length of this record would be in it.
+/// Whether a sector of what is behind `offset` is all zeros, as a power loss leaves those that it caught unwritten. In
+/// the sector shared with the record before, the part of this record counts, however short: its length starts there.
 fn has_unwritten_sector(rest: &[u8], offset: u64) -> bool {
-    const LENGTH_BYTES: usize = 4;
     let in_sector = usize::try_from(offset % bytes(SECTOR_BYTES)).unwrap_or(0);
     let (shared, sectors) = rest.split_at((SECTOR_BYTES - in_sector).min(rest.len()));
     let is_zero = |sector: &[u8]| sector.iter().all(|byte| *byte == 0);
-    (shared.len() >= LENGTH_BYTES && is_zero(shared)) || sectors.chunks(SECTOR_BYTES).any(is_zero)
+    (!shared.is_empty() && is_zero(shared)) || sectors.chunks(SECTOR_BYTES).any(is_zero)
 }

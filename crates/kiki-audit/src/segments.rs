@@ -3,10 +3,11 @@
 //! Segments follow one another without a gap: the first starts with entry 0, each other one where its predecessor
 //! ends. Only the last may end within a record.
 
-use std::fs::{self, File};
 use std::io::{BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Place};
 use crate::files::{self, UNFINISHED};
 use crate::record::{Fault, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, checksum, segment_header};
@@ -33,8 +34,8 @@ impl Segment {
     }
 
     /// Opens it for reading, at its first record.
-    pub(crate) fn open(&self) -> Result<File, Error> {
-        let mut file = File::open(&self.path).map_err(Error::io(&self.path))?;
+    pub(crate) fn open(&self, disk: &dyn Disk) -> Result<Box<dyn DiskFile>, Error> {
+        let mut file = disk.open(&self.path, Access::Read).map_err(Error::io(&self.path))?;
         let mut found = [0; SEGMENT_HEADER_BYTES];
         let read = files::fill(&mut file, &mut found).map_err(Error::io(&self.path))?;
         let expected = segment_header(self.first);
@@ -49,11 +50,10 @@ impl Segment {
 
 /// The segments of the log at `dir`, in order. A file that is none, or a first one that does not start with entry 0,
 /// is a difference.
-pub(crate) fn list(dir: &Path) -> Result<Vec<Segment>, Error> {
+pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Error> {
     let directory = directory(dir);
     let mut segments = Vec::new();
-    for file in fs::read_dir(&directory).map_err(Error::io(&directory))? {
-        let path = file.map_err(Error::io(&directory))?.path();
+    for path in disk.paths_in(&directory).map_err(Error::io(&directory))? {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if name.ends_with(UNFINISHED) {
             continue;
@@ -101,27 +101,28 @@ pub(crate) enum Step {
 
 /// Walks the records of all segments from one on, verifying each. Holds one record and one buffer.
 pub(crate) struct Walk {
+    disk: Arc<dyn Disk>,
     segments: Vec<Segment>,
     /// Which of them is being read.
     current: usize,
-    input: BufReader<File>,
+    input: BufReader<Box<dyn DiskFile>>,
     cursor: Cursor,
     entry: Vec<u8>,
 }
 
 impl Walk {
     /// Starts at the beginning of the segment that holds entry `from`. `None` if there is no segment.
-    pub(crate) fn start(segments: Vec<Segment>, from: u64) -> Result<Option<Self>, Error> {
+    pub(crate) fn start(disk: &Arc<dyn Disk>, segments: Vec<Segment>, from: u64) -> Result<Option<Self>, Error> {
         let current = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
         let Some(segment) = segments.get(current) else { return Ok(None) };
-        let input = BufReader::with_capacity(READ_BUFFER_BYTES, segment.open()?);
+        let input = BufReader::with_capacity(READ_BUFFER_BYTES, segment.open(disk.as_ref())?);
         let cursor = start_of(segment);
-        Ok(Some(Self { segments, current, input, cursor, entry: Vec::new() }))
+        Ok(Some(Self { disk: disk.clone(), segments, current, input, cursor, entry: Vec::new() }))
     }
 
     /// Goes on from a cursor that an earlier walk gave.
-    pub(crate) fn resume(segments: Vec<Segment>, cursor: Cursor) -> Result<Option<Self>, Error> {
-        let Some(mut walk) = Self::start(segments, cursor.segment)? else { return Ok(None) };
+    pub(crate) fn resume(disk: &Arc<dyn Disk>, segments: Vec<Segment>, cursor: Cursor) -> Result<Option<Self>, Error> {
+        let Some(mut walk) = Self::start(disk, segments, cursor.segment)? else { return Ok(None) };
         if walk.cursor.segment != cursor.segment {
             return Err(missing(walk.place(), cursor.segment, walk.cursor.segment));
         }
@@ -179,7 +180,7 @@ impl Walk {
         if next.first != self.cursor.index {
             return Err(missing(self.place(), self.cursor.index, next.first));
         }
-        self.input = BufReader::with_capacity(READ_BUFFER_BYTES, next.open()?);
+        self.input = BufReader::with_capacity(READ_BUFFER_BYTES, next.open(self.disk.as_ref())?);
         self.cursor = start_of(next);
         self.current += 1;
         Ok(())
@@ -217,7 +218,7 @@ impl Walk {
 
     fn fill(
         &mut self,
-        read: impl FnOnce(&mut BufReader<File>, &mut Vec<u8>) -> std::io::Result<usize>,
+        read: impl FnOnce(&mut BufReader<Box<dyn DiskFile>>, &mut Vec<u8>) -> std::io::Result<usize>,
     ) -> Result<usize, Error> {
         read(&mut self.input, &mut self.entry).map_err(Error::io(&self.segments[self.current].path))
     }

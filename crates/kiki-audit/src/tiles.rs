@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::disk::Disk;
 use crate::error::{Error, Place};
 use crate::files;
 use crate::tree::{Edge, HASH_BYTES, Hash, TILE_WIDTH, TileId, partial_tiles};
 
 /// The first `width` hashes of a tile of a tree of `size` entries.
-pub(crate) fn read(log: &Path, tile: TileId, width: usize, size: u64) -> Result<Vec<Hash>, Error> {
+pub(crate) fn read(disk: &dyn Disk, log: &Path, tile: TileId, width: usize, size: u64) -> Result<Vec<Hash>, Error> {
     let stored = tile.width_at(size);
-    match read_file(&tile.path_at_width(log, stored), stored) {
+    match read_file(disk, &tile.path_at_width(log, stored), stored) {
         // The tree may have grown meanwhile: then the partial tile has given way to the full one.
-        Err(error) if error.is_not_found() && stored < TILE_WIDTH => read_file(&tile.path(log), TILE_WIDTH),
+        Err(error) if error.is_not_found() && stored < TILE_WIDTH => read_file(disk, &tile.path(log), TILE_WIDTH),
         read => read,
     }
     .map(|mut hashes| {
@@ -22,8 +23,8 @@ pub(crate) fn read(log: &Path, tile: TileId, width: usize, size: u64) -> Result<
 }
 
 /// The `width` hashes of the tile at `path`.
-pub(crate) fn read_file(path: &Path, width: usize) -> Result<Vec<Hash>, Error> {
-    let bytes = files::read(path, TILE_WIDTH * HASH_BYTES)?;
+pub(crate) fn read_file(disk: &dyn Disk, path: &Path, width: usize) -> Result<Vec<Hash>, Error> {
+    let bytes = files::read(disk, path, TILE_WIDTH * HASH_BYTES)?;
     if bytes.len() != width * HASH_BYTES {
         let expected = format!("{} bytes", width * HASH_BYTES);
         return Err(Error::different(Place::file(path), expected, format!("{} bytes", bytes.len())));
@@ -33,40 +34,41 @@ pub(crate) fn read_file(path: &Path, width: usize) -> Result<Vec<Hash>, Error> {
 }
 
 /// The right edge of the tree of the first `at` entries, from the tiles of the tree of `size` entries.
-pub(crate) fn load_edge(log: &Path, at: u64, size: u64) -> Result<Edge, Error> {
+pub(crate) fn load_edge(disk: &dyn Disk, log: &Path, at: u64, size: u64) -> Result<Edge, Error> {
     let partials: Result<Vec<_>, Error> =
-        partial_tiles(at).map(|(tile, width)| Ok((tile, read(log, tile, width, size)?))).collect();
+        partial_tiles(at).map(|(tile, width)| Ok((tile, read(disk, log, tile, width, size)?))).collect();
     Ok(Edge::of(at, partials?))
 }
 
 /// Puts tiles in place together: a reader sees each whole or not at all.
 pub(crate) struct TileWriter<'a> {
+    disk: &'a dyn Disk,
     log: &'a Path,
     tiles: Vec<PathBuf>,
     dirs: BTreeSet<PathBuf>,
 }
 
 impl<'a> TileWriter<'a> {
-    pub(crate) const fn new(log: &'a Path) -> Self {
-        Self { log, tiles: Vec::new(), dirs: BTreeSet::new() }
+    pub(crate) const fn new(disk: &'a dyn Disk, log: &'a Path) -> Self {
+        Self { disk, log, tiles: Vec::new(), dirs: BTreeSet::new() }
     }
 
     /// Writes a tile beside its place.
     pub(crate) fn prepare(&mut self, tile: TileId, hashes: &[Hash]) -> Result<(), Error> {
         let path = tile.path_at_width(self.log, hashes.len());
         if let Some(dir) = path.parent().filter(|dir| !self.dirs.contains(*dir)) {
-            files::create_dirs(dir)?;
+            files::create_dirs(self.disk, dir)?;
             self.dirs.insert(dir.to_owned());
         }
-        files::prepare(&path, hashes.as_flattened())?;
+        files::prepare(self.disk, &path, hashes.as_flattened())?;
         self.tiles.push(path);
         Ok(())
     }
 
     /// Makes all of them durable, then visible.
     pub(crate) fn publish(self) -> Result<(), Error> {
-        files::sync_prepared(&self.tiles, self.log)?;
-        self.tiles.iter().try_for_each(|path| files::publish(path))?;
-        self.dirs.iter().try_for_each(|dir| files::sync_dir(dir))
+        files::sync_prepared(self.disk, &self.tiles, self.log)?;
+        self.tiles.iter().try_for_each(|path| files::publish(self.disk, path))?;
+        self.dirs.iter().try_for_each(|dir| files::sync_dir(self.disk, dir))
     }
 }

@@ -14,6 +14,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::checkpoint::{self, Checkpoint};
+use crate::disk::{self, RealDisk};
 use crate::entry::Entry;
 use crate::error::{Error, Place};
 use crate::log::Torn;
@@ -87,7 +88,7 @@ pub fn verify(
     let extent = Extent::of(dir)?;
     let covered = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
     let mut check = Check { tree: TreeCheck::new(dir, checkpoint)?, views, place: first_place(dir), entries: 0 };
-    let torn = match Walk::start(extent.segments.clone(), 0)? {
+    let torn = match Walk::start(&disk::real(), extent.segments.clone(), 0)? {
         Some(mut walk) => {
             check.walk(&mut walk, &extent, covered, visit, progress).map_err(|error| check.first(error))?
         }
@@ -118,7 +119,7 @@ struct Extent {
 
 impl Extent {
     fn of(dir: &Path) -> Result<Self, Error> {
-        let segments = segments::list(dir)?;
+        let segments = segments::list(&RealDisk, dir)?;
         let len = |segment: &Segment| Ok(fs::metadata(&segment.path).map_err(Error::io(&segment.path))?.len());
         let bytes = segments.iter().map(len).collect::<Result<_, Error>>()?;
         Ok(Self { segments, bytes })
@@ -156,7 +157,7 @@ impl Check {
             match walk.step()? {
                 Step::Entry { index, offset } => self.entry(walk, index, offset, visit)?,
                 Step::End => break,
-                Step::Tail(fault) => return Ok(Some(recover::torn(walk, &fault, covered)?)),
+                Step::Tail(fault) => return Ok(Some(recover::torn(&RealDisk, walk, &fault, covered)?)),
             }
             if self.entries.is_multiple_of(REPORT_EVERY) || extent.is_end(walk) {
                 let bytes = extent.bytes_before(walk) + walk.cursor().offset;

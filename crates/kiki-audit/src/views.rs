@@ -4,13 +4,14 @@
 //! written again. Where the count is missing, does not fit, or the retention has changed, the views start over: they
 //! are derived.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kiki_types::event::AuditEvent;
 use serde::{Deserialize, Serialize};
 
+use crate::disk::{Access, Disk, DiskFile};
 use crate::error::Error;
 use crate::files;
 use crate::rows::{Format, Row};
@@ -40,15 +41,15 @@ impl ViewProgress {
     }
 
     /// `None` if there is none or it is malformed.
-    pub(crate) fn load(dir: &Path) -> Result<Option<Self>, Error> {
-        let bytes = files::read_if_there(&Self::path(dir), PROGRESS_BYTES_MAX)?;
+    pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>, Error> {
+        let bytes = files::read_if_there(disk, &Self::path(dir), PROGRESS_BYTES_MAX)?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    fn save(&self, dir: &Path) -> Result<(), Error> {
+    fn save(&self, disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
         let path = Self::path(dir);
         let text = serde_json::to_vec(self).map_err(|error| Error::io(&path)(io::Error::other(error)))?;
-        files::replace(&path, &text)
+        files::replace(disk, &path, &text)
     }
 
     /// Bytes of the view in this format.
@@ -62,6 +63,7 @@ impl ViewProgress {
 
 /// Both views, open for appending.
 pub(crate) struct Views {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     retention_days: u32,
     entries: u64,
@@ -70,12 +72,13 @@ pub(crate) struct Views {
 }
 
 impl Views {
-    pub(crate) fn open(dir: &Path, retention_days: u32) -> Result<Self, Error> {
-        let progress = ViewProgress::load(dir)?.filter(|progress| progress.retention_days == retention_days);
+    pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, retention_days: u32) -> Result<Self, Error> {
+        let progress =
+            ViewProgress::load(disk.as_ref(), dir)?.filter(|progress| progress.retention_days == retention_days);
         let entries = progress.map_or(0, |progress| progress.entries);
-        let csv = View::open(dir, Format::Csv)?;
-        let jsonl = View::open(dir, Format::Jsonl)?;
-        let mut views = Self { dir: dir.to_owned(), retention_days, entries, csv, jsonl };
+        let csv = View::open(disk.as_ref(), dir, Format::Csv)?;
+        let jsonl = View::open(disk.as_ref(), dir, Format::Jsonl)?;
+        let mut views = Self { disk: disk.clone(), dir: dir.to_owned(), retention_days, entries, csv, jsonl };
         match progress {
             Some(progress) if views.csv.holds(progress.csv_bytes)? && views.jsonl.holds(progress.jsonl_bytes)? => {
                 views.csv.cut(progress.csv_bytes)?;
@@ -91,7 +94,7 @@ impl Views {
         self.entries = 0;
         // Counted as empty first: a crash in between must not leave a count of rows that are gone.
         let empty = ViewProgress { entries: 0, csv_bytes: 0, jsonl_bytes: 0, retention_days: self.retention_days };
-        empty.save(&self.dir)?;
+        empty.save(self.disk.as_ref(), &self.dir)?;
         for view in [&mut self.csv, &mut self.jsonl] {
             view.cut(0)?;
             view.buffer.extend_from_slice(view.format.header());
@@ -129,28 +132,28 @@ impl Views {
             jsonl_bytes: self.jsonl.len,
             retention_days: self.retention_days,
         };
-        progress.save(&self.dir)
+        progress.save(self.disk.as_ref(), &self.dir)
     }
 }
 
 struct View {
     format: Format,
     path: PathBuf,
-    file: File,
+    file: Box<dyn DiskFile>,
     len: u64,
     buffer: Vec<u8>,
 }
 
 impl View {
-    fn open(dir: &Path, format: Format) -> Result<Self, Error> {
+    fn open(disk: &dyn Disk, dir: &Path, format: Format) -> Result<Self, Error> {
         let path = format.path(dir);
-        let file = files::private().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+        let file = disk.open(&path, Access::AppendOrCreate).map_err(Error::io(&path))?;
         Ok(Self { format, path, file, len: 0, buffer: Vec::new() })
     }
 
     /// Whether the file has this many bytes and the header among them.
     fn holds(&self, len: u64) -> Result<bool, Error> {
-        let found = self.file.metadata().map_err(Error::io(&self.path))?.len();
+        let found = self.file.size().map_err(Error::io(&self.path))?;
         Ok(found >= len && len >= bytes(self.format.header().len()))
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{self, Checkpoint};
+use crate::disk::RealDisk;
 use crate::error::{Error, Place};
 use crate::segments::{bytes, hex};
 use crate::tiles;
@@ -122,7 +123,7 @@ impl TreeCheck {
     /// A tile that the checkpoint needs.
     fn stored(&self, tile: TileId) -> Result<Vec<Hash>, Error> {
         let width = tile.width_at(self.size());
-        tiles::read(&self.log, tile, width, self.size()).map_err(|error| {
+        tiles::read(&RealDisk, &self.log, tile, width, self.size()).map_err(|error| {
             if !error.is_not_found() {
                 return error;
             }
@@ -147,7 +148,7 @@ impl TreeCheck {
             let path = file.map_err(Error::io(&dir))?.path();
             let width = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
             let Some(width) = width.filter(|width| (1..=hashes.len()).contains(width)) else { continue };
-            match tiles::read_file(&path, width) {
+            match tiles::read_file(&RealDisk, &path, width) {
                 Ok(stored) => self.compare(path, &hashes[..width], &stored),
                 // It gave way to the full tile just now.
                 Err(error) if error.is_not_found() => {}
@@ -191,7 +192,7 @@ mod tests {
         for index in 0..65_537_u64 {
             edge.push(leaf_hash(&index.to_le_bytes()), &mut full);
         }
-        let mut writer = TileWriter::new(&log);
+        let mut writer = TileWriter::new(&RealDisk, &log);
         full.iter().try_for_each(|tile| writer.prepare(tile.id, &tile.hashes)).unwrap();
         edge.partials().try_for_each(|(tile, hashes)| writer.prepare(tile, hashes)).unwrap();
         writer.publish().unwrap();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use kiki_types::event::AuditEvent;
 
+use crate::disk::RealDisk;
 use crate::error::{Error, Place};
 use crate::files;
 use crate::rows::{Format, Row};
@@ -29,7 +30,7 @@ impl ViewsCheck {
     /// `None` if there are no views, which must not be where entries have been derived from.
     pub(super) fn open(dir: &Path, derived: bool) -> Result<Option<Self>, Error> {
         let path = ViewProgress::path(dir);
-        let Some(progress) = ViewProgress::load(dir)? else {
+        let Some(progress) = ViewProgress::load(&RealDisk, dir)? else {
             let missing = Error::different(Place::file(&path), "how far the views are", "no such file, or not that");
             return if derived || path.exists() { Err(missing) } else { Ok(None) };
         };
