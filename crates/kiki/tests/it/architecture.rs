@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
 const TYPES: &str = "kiki-types";
+const CLIENT: &str = "kiki-client";
 const PROTO: &str = "kiki-proto";
 const KIT: &str = "kiki-kit";
 const STORE: &str = "kiki-store";
@@ -26,6 +27,7 @@ const BINARY: &str = "kiki";
 /// Each crate, and the crates of ours that it may name in any kind of dependency. Lower layers come first.
 const DIRECTIONS: &[(&str, &[&str])] = &[
     (TYPES, &[]),
+    (CLIENT, &[TYPES]),
     (PROTO, &[]),
     (KIT, &[TYPES]),
     (STORE, &[KIT, TYPES]),
@@ -35,7 +37,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     (SHIELD, &[SPEND, AUDIT, STORE, KIT, TYPES, PROTO]),
     (GROWTH, &[MODELS, STORE, KIT, TYPES, PROTO]),
     (SANDBOX, &[KIT, TYPES]),
-    (BINARY, &[TYPES, PROTO, KIT, STORE, AUDIT, SPEND, MODELS, SHIELD, GROWTH, SANDBOX]),
+    (BINARY, &[TYPES, CLIENT, PROTO, KIT, STORE, AUDIT, SPEND, MODELS, SHIELD, GROWTH, SANDBOX]),
     ("xtask", &[]),
 ];
 

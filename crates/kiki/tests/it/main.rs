@@ -8,6 +8,8 @@ mod architecture;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod harness;

@@ -1,0 +1,216 @@
+//! The verbs of those who set budgets and watch: budgets, approvals, stops, intents, consent, health.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use kiki_types::Purpose;
+use kiki_types::id::AuthorizationId;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::api::{Call, encoded};
+use crate::client::Client;
+use crate::error::Error;
+use crate::model::{Authorization, Budget, Consents, Health, Intent, NewBudget, Stop, Verdict};
+
+/// Entries of a page that are asked for.
+const PAGE: usize = 1000;
+/// Pages that are read of one list; what is beyond is not returned.
+const PAGES_MAX: usize = 100;
+
+#[derive(Deserialize)]
+struct BudgetPage {
+    budgets: Vec<Budget>,
+    next: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Approvals {
+    #[serde(alias = "approvals")]
+    authorizations: Vec<Authorization>,
+}
+
+#[derive(Deserialize)]
+struct Stops {
+    stops: Vec<Stop>,
+}
+
+impl Client {
+    /// Defines a budget or replaces it. What was spent under it stays counted.
+    ///
+    /// # Errors
+    /// A field is wrong, or nobody can decide.
+    pub async fn put_budget(&self, id: &str, budget: &NewBudget) -> Result<Budget, Error> {
+        self.0.api.call(&Call::new(Method::PUT, budget_path(id)).json(budget)).await
+    }
+
+    /// A budget and how it stands.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn budget(&self, id: &str) -> Result<Budget, Error> {
+        self.0.api.call(&Call::get(budget_path(id))).await
+    }
+
+    /// All budgets and how they stand, in the order of their definition; at most 100,000.
+    ///
+    /// # Errors
+    /// Nobody can say.
+    pub async fn budgets(&self) -> Result<Vec<Budget>, Error> {
+        let mut found = Vec::new();
+        let mut after = String::new();
+        for _ in 0..PAGES_MAX {
+            let page: BudgetPage = self.0.api.call(&Call::get(format!("/v1/budgets?limit={PAGE}{after}"))).await?;
+            found.extend(page.budgets);
+            match page.next {
+                None => break,
+                Some(serde_json::Value::String(next)) => after = format!("&after={}", encoded(&next)),
+                Some(next) => after = format!("&after={next}"),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes a budget.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn delete_budget(&self, id: &str) -> Result<(), Error> {
+        self.0.api.answer(&Call::new(Method::DELETE, budget_path(id))).await.map(drop)
+    }
+
+    /// The authorizations that wait for approval.
+    ///
+    /// # Errors
+    /// Nobody can say.
+    pub async fn approvals(&self) -> Result<Vec<Authorization>, Error> {
+        let waiting: Approvals = self.0.api.call(&Call::get("/v1/approvals")).await?;
+        Ok(waiting.authorizations)
+    }
+
+    /// Approves: whoever asked may go on.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] by `four_eyes` if whoever asked may not approve; [`Error::Conflict`] if it has ended.
+    pub async fn approve(&self, id: AuthorizationId) -> Result<Authorization, Error> {
+        self.0.api.call(&Call::post(format!("/v1/authorizations/{id}/approve"), format!("approve-{id}"))).await
+    }
+
+    /// Rejects: the money is free again.
+    ///
+    /// # Errors
+    /// As [`Client::approve`].
+    pub async fn reject(&self, id: AuthorizationId) -> Result<Authorization, Error> {
+        self.0.api.call(&Call::post(format!("/v1/authorizations/{id}/reject"), format!("reject-{id}"))).await
+    }
+
+    /// Stops an account and everything below it: every new authorization is refused. `reason` is for those who look.
+    ///
+    /// # Errors
+    /// Nobody can decide.
+    pub async fn stop(&self, account: &str, reason: Option<&str>) -> Result<(), Error> {
+        let mut body = json!({"account": account});
+        if let Some(reason) = reason {
+            body["reason"] = reason.into();
+        }
+        self.0.api.answer(&Call::post("/v1/stops", self.0.api.settings.key()).json(&body)).await.map(drop)
+    }
+
+    /// Lets an account that was stopped go on.
+    ///
+    /// # Errors
+    /// Nobody can decide.
+    pub async fn resume(&self, account: &str) -> Result<(), Error> {
+        let path = format!("/v1/stops?account={}", encoded(account));
+        self.0.api.answer(&Call::new(Method::DELETE, path)).await.map(drop)
+    }
+
+    /// The accounts that are stopped.
+    ///
+    /// # Errors
+    /// Nobody can say.
+    pub async fn stops(&self) -> Result<Vec<Stop>, Error> {
+        let stops: Stops = self.0.api.call(&Call::get("/v1/stops")).await?;
+        Ok(stops.stops)
+    }
+
+    /// What the policy says of an intent. Nothing is reserved.
+    ///
+    /// # Errors
+    /// A field is wrong.
+    pub async fn intent(&self, intent: &Intent) -> Result<Verdict, Error> {
+        self.0.api.call(&Call::post("/v1/intents", self.0.api.settings.key()).json(intent)).await
+    }
+
+    /// Writes down that a customer agrees to `purpose`.
+    ///
+    /// # Errors
+    /// Nobody can write it down now.
+    pub async fn grant_consent(&self, customer_id: &str, purpose: Purpose) -> Result<Consents, Error> {
+        self.set_consent("grant", customer_id, purpose).await
+    }
+
+    /// Writes down that a customer no longer agrees. The very next decision refuses.
+    ///
+    /// # Errors
+    /// Nobody can write it down now.
+    pub async fn revoke_consent(&self, customer_id: &str, purpose: Purpose) -> Result<Consents, Error> {
+        self.set_consent("revoke", customer_id, purpose).await
+    }
+
+    async fn set_consent(&self, verb: &str, customer_id: &str, purpose: Purpose) -> Result<Consents, Error> {
+        let body = json!({"customer_id": customer_id, "consent_type": purpose});
+        self.0.api.call(&Call::post(format!("/consent/{verb}"), self.0.api.settings.key()).json(&body)).await
+    }
+
+    /// What a customer agrees to.
+    ///
+    /// # Errors
+    /// Nobody can say.
+    pub async fn consents(&self, customer_id: &str) -> Result<Consents, Error> {
+        self.0.api.call(&Call::get(format!("/consent/status?customer_id={}", encoded(customer_id)))).await
+    }
+
+    /// How the service is.
+    ///
+    /// # Errors
+    /// It does not answer, or it is unhealthy.
+    pub async fn health(&self) -> Result<Health, Error> {
+        self.0.api.call(&Call::get("/health")).await
+    }
+
+    /// How many decisions of each outcome, such as `held` and `denied`, the service made since it was started.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn decisions(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let (_, text) = self.0.api.answer(&Call::get("/metrics")).await?;
+        Ok(decisions_in(&String::from_utf8_lossy(&text)))
+    }
+}
+
+const DECISIONS: &str = "kiki_spend_decisions_total{outcome=\"";
+
+/// The counts of decisions in the text of the metrics.
+fn decisions_in(metrics: &str) -> BTreeMap<String, u64> {
+    let count = |line: &str| {
+        let (outcome, count) = line.strip_prefix(DECISIONS)?.split_once("\"} ")?;
+        Some((outcome.to_owned(), count.trim().parse().ok()?))
+    };
+    metrics.lines().filter_map(count).collect()
+}
+
+fn budget_path(id: &str) -> String {
+    format!("/v1/budgets/{}", encoded(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_are_found_among_the_metrics() {
+        let text = "# TYPE x counter\nx 7\nkiki_spend_decisions_total{outcome=\"denied\"} 2\n";
+        assert_eq!(decisions_in(text), BTreeMap::from([("denied".to_owned(), 2)]));
+    }
+}
