@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::connect::{Connector, connector};
+use crate::connect::Connector;
 use crate::error::{Error, Transport, of_answer};
 use crate::retry::{Attempt, Repeat, Retry};
 
@@ -32,6 +32,7 @@ pub(crate) struct Settings {
     /// Scheme, authority and the path before `/v1`, without a slash at its end.
     pub(crate) base: String,
     pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) connector: Connector,
     /// For one attempt.
     pub(crate) timeout: Duration,
     /// For a call with all its attempts.
@@ -115,7 +116,7 @@ impl Api {
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
         let mut builder = HttpClient::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(30));
-        let http = builder.build(connector(settings.timeout));
+        let http = builder.build(settings.connector.clone());
         Self { settings, http }
     }
 
@@ -252,6 +253,7 @@ mod tests {
     #[test]
     fn an_address_is_checked_before_anything_is_sent() {
         assert_eq!(base_of("http://127.0.0.1:8081/").unwrap(), "http://127.0.0.1:8081");
+        assert_eq!(base_of("https://kiki.local").is_ok(), cfg!(feature = "tls"));
         assert_eq!(base_of("http://kiki.local/gate/").unwrap(), "http://kiki.local/gate");
         for wrong in ["", "kiki.local", "ftp://kiki.local", "http://kiki.local/?a=1", "http://"] {
             assert!(base_of(wrong).is_err(), "{wrong}");

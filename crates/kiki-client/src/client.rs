@@ -11,6 +11,7 @@ use rand::RngCore as _;
 use tokio::time::Instant;
 
 use crate::api::{Api, Call, Random, Settings, base_of, read};
+use crate::connect::connector;
 use crate::error::Error;
 use crate::hold::Hold;
 use crate::model::{Authorization, Decision, Recorded, Request, State};
@@ -51,6 +52,9 @@ pub enum BuildError {
     /// The API key cannot be sent.
     #[error("the API key has characters other than visible ASCII")]
     ApiKey,
+    /// The certificates that the operating system trusts cannot be read.
+    #[error("no certificate to trust: {0}")]
+    Certificates(String),
 }
 
 /// Makes a [`Client`].
@@ -114,8 +118,10 @@ impl Builder {
             value.set_sensitive(true);
             Ok(value)
         });
+        let connector = connector(&base, self.timeout).map_err(BuildError::Certificates)?;
         let settings = Arc::new(Settings {
             base,
+            connector,
             authorization: authorization.transpose()?,
             timeout: self.timeout,
             deadline: self.deadline,

@@ -144,3 +144,15 @@ async fn an_approval_is_waited_for() {
     spend.run(|_| async { Ok::<_, Error>(Settled::all(())) }).await.unwrap();
     assert!(service.told().last().unwrap().ends_with("capture"));
 }
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn nothing_is_sent_to_a_service_that_cannot_prove_who_it_is() {
+    let service = Service::start(|seen, _| well(seen));
+    let client = kiki_client::Client::builder(service.address().replace("http:", "https:"));
+    let client = client.retry(Retry::NEVER).build().unwrap();
+    let asked = client.authorize(request()).await;
+    assert!(matches!(&asked, Err(Error::Transport(lost)) if !lost.was_sent), "{asked:?}");
+    assert!(service.told().is_empty());
+    service.client().authorize(request()).await.unwrap().leave();
+}

@@ -61,7 +61,11 @@ impl Service {
 
     pub(crate) fn builder(&self) -> Builder {
         let retry = Retry { wait: Duration::from_millis(1), wait_max: Duration::from_millis(5), ..Retry::default() };
-        Client::builder(format!("http://{}", self.address)).retry(retry)
+        Client::builder(self.address()).retry(retry)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     pub(crate) fn client(&self) -> Client {
