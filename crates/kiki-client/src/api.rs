@@ -161,7 +161,7 @@ impl Api {
         let exchange = async {
             let response = self.http.request(request).await.map_err(|error| {
                 let was_sent = !error.is_connect();
-                lost(causes(&error), was_sent)
+                lost(format!("{}: {}", self.settings.base, causes(&error)), was_sent)
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
@@ -169,7 +169,8 @@ impl Api {
             Ok((head, body))
         };
         let answered = tokio::time::timeout(timeout, exchange).await;
-        let (head, body) = answered.map_err(|_| lost(format!("none within {timeout:?}"), true))??;
+        let (head, body) =
+            answered.map_err(|_| lost(format!("{}: nothing within {timeout:?}", self.settings.base), true))??;
         if head.status.is_success() {
             return Ok((head.status, body));
         }

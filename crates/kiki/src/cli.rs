@@ -165,7 +165,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Config { template } => commands::config::run(&loaded, template),
         Command::Value(command) => commands::value::run(command, loaded.config),
-        Command::Spend(command) => commands::spend::run(command),
+        Command::Spend(command) => commands::spend::run(command, &loaded.config),
         Command::Audit(command) => commands::audit::run(command, &loaded.config),
         Command::Up(listen) => runtime()?.block_on(commands::serve::up(loaded.config, &listen)),
         Command::Serve { service, listen, .. } => {

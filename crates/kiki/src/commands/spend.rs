@@ -1,5 +1,8 @@
 //! `kiki spend`.
 
+mod live;
+mod top;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
@@ -7,9 +10,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use kiki_kit::config::Config;
 use kiki_spend::replay::replay;
 
-/// What can be asked of the governor without a service.
+/// What can be asked of the governor: of a running service, or of its rules without one.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Runs a file of commands through the rules and prints an outcome line for each.
@@ -22,18 +26,27 @@ pub enum Command {
         /// The file; - is stdin.
         commands: PathBuf,
     },
+    /// What is asked of a running service.
+    #[command(flatten)]
+    Live(live::Command),
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// A file cannot be read, or a line of it is no command.
-pub fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let Command::Replay { commands } = command;
+/// A file cannot be read, or a line of it is no command; a service does not do what it is asked.
+pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Replay { commands } => replayed(&commands),
+        Command::Live(command) => live::run(command, config),
+    }
+}
+
+fn replayed(commands: &Path) -> anyhow::Result<ExitCode> {
     let reader: Box<dyn BufRead> = if commands == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(BufReader::new(File::open(&commands).with_context(|| format!("cannot open {}", commands.display()))?))
+        Box::new(BufReader::new(File::open(commands).with_context(|| format!("cannot open {}", commands.display()))?))
     };
     match replay(reader, BufWriter::new(io::stdout().lock())) {
         Ok(_) => Ok(ExitCode::SUCCESS),

@@ -10,6 +10,8 @@ mod audit;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod harness;
