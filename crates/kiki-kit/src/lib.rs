@@ -10,6 +10,7 @@ mod body_limit;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod egress;
 pub mod extract;
 pub mod ids;
 pub mod inprocess;

@@ -16,6 +16,7 @@ use super::value::{
     Environment, LogFormat, address, amount, bytes, currency, filter, host, optional, path, phone, port, seconds,
     secret, secret_url, service_url, spelled, whole_days, window,
 };
+use crate::egress::Reach;
 use crate::server::Trust;
 
 /// What may be shown of a value.
@@ -124,6 +125,9 @@ settings! {
     retention_days: u32, whole_days, Shown, "audit.retention_days", "RETENTION_DAYS", "2555",
         "whole days from 1 to 36525",
         "How long entries of the log are kept.";
+    egress_reach: Option<Reach>, optional(spelled), Shown, "egress.reach", "KIKI_EGRESS_REACH", "",
+        "public, loopback or private",
+        "What requests to others, such as webhooks, may reach: public addresses, this machine too, private networks too; without it, loopback in development and public in production.";
     shield_url: Uri, service_url, Shown, "engage.shield_url", "SHIELD_URL", "http://localhost:8081/check",
         "an address such as http://localhost:8081/check",
         "Where shield answers.";
