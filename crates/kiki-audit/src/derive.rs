@@ -164,7 +164,7 @@ impl Deriver {
     /// Grows the tree and the views by the entries of a range; returns the tiles that became full.
     fn read(&mut self, from: u64, to: u64) -> Result<Vec<FullTile>, Error> {
         let mut reader = match self.cursor.filter(|cursor| cursor.index == from) {
-            Some(cursor) if from < to => Reader::resume(&self.disk, &self.dir, cursor, to)?,
+            Some(cursor) if from < to => Reader::resume_on(&self.disk, &self.dir, cursor, to)?,
             _ => Reader::open_on(&self.disk, &self.dir, from, to)?,
         };
         let mut full = Vec::new();

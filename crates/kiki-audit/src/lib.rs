@@ -55,4 +55,5 @@ pub use keys::{KeyError, LogKey};
 pub use log::{Log, Opened, Options, Torn};
 pub use note::{NoteError, VerifierKey};
 pub use reader::{Reader, Record};
+pub use segments::Cursor;
 pub use verify::{Verified, VerifyOptions, VerifyProgress, Visit, verify};

@@ -79,7 +79,18 @@ impl Reader {
     }
 
     /// Goes on where an earlier reader was, up to `to`.
-    pub(crate) fn resume(disk: &Arc<dyn Disk>, dir: &Path, cursor: Cursor, to: u64) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// The segment of `cursor` cannot be read, or is not there any more.
+    pub fn resume(dir: &Path, cursor: Cursor, to: u64) -> Result<Self, Error> {
+        Self::resume_on(&disk::real(), dir, cursor, to)
+    }
+
+    /// As [`Self::resume`], on `disk`.
+    ///
+    /// # Errors
+    /// As [`Self::resume`].
+    pub fn resume_on(disk: &Arc<dyn Disk>, dir: &Path, cursor: Cursor, to: u64) -> Result<Self, Error> {
         Self::over(dir, Walk::resume(disk, segments::list(disk.as_ref(), dir)?, cursor)?, to)
     }
 
@@ -88,8 +99,9 @@ impl Reader {
         Ok(Self { walk: Some(walk.ok_or_else(|| ended(first(), to))?), to })
     }
 
-    /// Between the last record and the next.
-    pub(crate) fn cursor(&self) -> Option<Cursor> {
+    /// Between the last record and the next; `None` for an empty range.
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
         self.walk.as_ref().map(Walk::cursor)
     }
 

@@ -79,7 +79,7 @@ pub(crate) fn missing(place: Place, index: u64, next: u64) -> Error {
 
 /// Between two records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     /// The first entry of the segment.
     pub(crate) segment: u64,
     /// Bytes from its start.

@@ -24,7 +24,7 @@ pub fn routes(shield: Shield) -> OpenApiRouter {
     OpenApiRouter::new().merge(seeds::routes()).merge(v1::routes()).with_state(shield)
 }
 
-fn caller<P>(allowed: &Allowed<P>, network: RemoteNetwork) -> Caller
+pub(crate) fn caller<P>(allowed: &Allowed<P>, network: RemoteNetwork) -> Caller
 where
     P: kiki_kit::authorisation::Can,
 {

@@ -18,6 +18,7 @@ pub mod pseudonym;
 mod repo;
 mod report;
 mod service;
+pub mod webhooks;
 
 pub use api::routes;
 pub use error::ShieldError;

@@ -82,6 +82,14 @@ id! {
     /// A fitted model.
     ModelId
 }
+id! {
+    /// An endpoint that is told of events.
+    WebhookId
+}
+id! {
+    /// One event on its way to one endpoint.
+    DeliveryId
+}
 
 /// The text is not a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

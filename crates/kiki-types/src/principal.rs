@@ -64,6 +64,10 @@ permissions! {
     ComplianceRead = "compliance:read",
     /// Hand audit entries to the log.
     AuditWrite = "audit:write",
+    /// See webhooks and what was delivered to them.
+    WebhooksRead = "webhooks:read",
+    /// Say who is told of events.
+    WebhooksWrite = "webhooks:write",
     /// Ask what customers are worth.
     ValueRead = "value:read",
     /// See campaigns and their outcomes.

@@ -31,6 +31,8 @@ can! {
     SubjectRequestsWrite
     ComplianceRead
     AuditWrite
+    WebhooksRead
+    WebhooksWrite
     ValueRead
     CampaignsRead
     CampaignsWrite

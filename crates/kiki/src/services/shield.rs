@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use kiki_kit::config::{Config, Environment};
+use kiki_kit::egress::{Egress, Reach};
 use kiki_kit::service::{Dependency, HttpService};
+use kiki_shield::webhooks::{self, Webhooks};
 use kiki_shield::{Seed, Shield};
 use kiki_spend::{Owner, Settings};
 use rand::TryRngCore as _;
@@ -38,7 +41,7 @@ impl RunningShield {
             retention_days: config.retention_days,
             clock: Arc::new(move || clock.now()),
             ids: platform.ids.clone(),
-            key_seed,
+            key_seed: secret_bytes,
         };
         // Before the log's own key: where that one is, this one must be.
         let pseudonyms = pseudonyms(process)?;
@@ -54,9 +57,11 @@ impl RunningShield {
             audit: config.data.join("audit"),
         });
         shield.define_burst(config.max_burst_budget_micros, config.window_seconds).await?;
+        let egress = Egress::new(reach(config), kiki_kit::egress::Limits::default());
+        let hooks = Webhooks::new(shield.clone(), egress, secret_bytes);
         let (governor, handle) = (shield.clone(), owner.handle());
         let http = HttpService::builder("shield", VERSION, platform)
-            .api(kiki_shield::routes(shield.clone()))
+            .api(kiki_shield::routes(shield.clone()).merge(webhooks::routes(hooks.clone())))
             .grpc(kiki_shield::grpc::services(&shield))
             .depends_on(Dependency::required("governor", move || {
                 let governor = governor.clone();
@@ -69,6 +74,8 @@ impl RunningShield {
             .depends_on(database(process))
             .build();
         process.tasks.spawn("shield outbox", kiki_shield::jobs::run(shield, platform.shutdown.clone()));
+        process.tasks.spawn("webhook events", webhooks::jobs::follow(hooks.clone(), platform.shutdown.clone()));
+        process.tasks.spawn("webhook deliveries", webhooks::jobs::deliver(hooks, process.tasks.clone()));
         Ok(Self { http, owner })
     }
 
@@ -81,9 +88,15 @@ impl RunningShield {
     }
 }
 
-/// Randomness of the operating system for the log's key.
+/// How far requests to others may go.
+fn reach(config: &Config) -> Reach {
+    let is_production = config.environment == Environment::Production;
+    config.egress_reach.unwrap_or(if is_production { Reach::Public } else { Reach::Loopback })
+}
+
+/// Randomness of the operating system for what nobody may guess.
 #[expect(clippy::expect_used, reason = "without the system's randomness no key can be made, and none must")]
-fn key_seed() -> Zeroizing<[u8; 32]> {
+fn secret_bytes() -> Zeroizing<[u8; 32]> {
     let mut seed = Zeroizing::new([0; 32]);
     rand::rngs::OsRng.try_fill_bytes(&mut *seed).expect("the operating system gives randomness");
     seed

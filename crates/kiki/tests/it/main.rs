@@ -21,3 +21,5 @@ mod path;
 mod routes;
 #[cfg(test)]
 mod shield;
+#[cfg(test)]
+mod webhooks;

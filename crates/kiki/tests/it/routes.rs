@@ -41,6 +41,15 @@ const CASES: &[(&str, &str, &str, Permission)] = &[
     ("shield", "GET", "/v1/budgets", Permission::BudgetsRead),
     ("shield", "GET", "/v1/budgets/{id}", Permission::BudgetsRead),
     ("shield", "PUT", "/v1/budgets/{id}", Permission::BudgetsWrite),
+    ("shield", "GET", "/v1/webhooks", Permission::WebhooksRead),
+    ("shield", "POST", "/v1/webhooks", Permission::WebhooksWrite),
+    ("shield", "GET", "/v1/webhooks/{id}", Permission::WebhooksRead),
+    ("shield", "DELETE", "/v1/webhooks/{id}", Permission::WebhooksWrite),
+    ("shield", "POST", "/v1/webhooks/{id}/rotate", Permission::WebhooksWrite),
+    ("shield", "POST", "/v1/webhooks/{id}/enable", Permission::WebhooksWrite),
+    ("shield", "POST", "/v1/webhooks/{id}/test", Permission::WebhooksWrite),
+    ("shield", "GET", "/v1/webhooks/{id}/deliveries", Permission::WebhooksRead),
+    ("shield", "POST", "/v1/webhooks/{id}/deliveries/{delivery_id}/retry", Permission::WebhooksWrite),
     ("engage", "GET", "/campaigns", Permission::CampaignsRead),
     ("engage", "POST", "/campaigns", Permission::CampaignsWrite),
     ("engage", "GET", "/campaigns/{id}", Permission::CampaignsRead),
@@ -140,7 +149,7 @@ async fn every_route_has_an_authorisation_case_and_keeps_to_it() {
             let what = format!("{method} {path} of {}", service.name());
             let case = cases.remove(&(service.name(), method.as_str(), path));
             let needed = case.unwrap_or_else(|| panic!("{what} has no authorisation case"));
-            let url = path.replace("{id}", ID);
+            let url = path.replace("{id}", ID).replace("{delivery_id}", ID);
             let ask = async |key: Option<&str>| ask(&router, method, &url, "application/json", key).await;
             assert_eq!(ask(None).await.status, StatusCode::UNAUTHORIZED, "{what} without a key");
             assert_eq!(
@@ -246,6 +255,8 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
     let authorization = format!("/v1/authorizations/{}", held["id"].as_str().unwrap());
     let limit = json!({"limit": {"kind": "total", "amount": "5"}});
     assert_eq!(call("shield", "PUT", "/v1/budgets/b", "one", limit.clone()).await.0, StatusCode::OK);
+    let (_, made) = call("shield", "POST", "/v1/webhooks", "one", json!({"url": "http://127.0.0.1:1/"})).await;
+    let webhook = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
     let campaign = json!({
         "name": "c", "template": {"subject": "s", "body": "b"}, "cost_per_message": usd("1"), "budget": usd("1"),
     });
@@ -259,6 +270,13 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
         ("shield", "POST", format!("{authorization}/capture")),
         ("shield", "POST", format!("{authorization}/void")),
         ("shield", "GET", "/v1/budgets/b".to_owned()),
+        ("shield", "GET", webhook.clone()),
+        ("shield", "DELETE", webhook.clone()),
+        ("shield", "POST", format!("{webhook}/rotate")),
+        ("shield", "POST", format!("{webhook}/enable")),
+        ("shield", "POST", format!("{webhook}/test")),
+        ("shield", "GET", format!("{webhook}/deliveries")),
+        ("shield", "POST", format!("{webhook}/deliveries/{ID}/retry")),
         ("engage", "GET", campaign.clone()),
         ("engage", "POST", format!("{campaign}/run")),
         ("engage", "GET", format!("/sandbox/mailbox/{ID}")),
@@ -267,7 +285,11 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
     }
     let (_, consents) = call("shield", "GET", "/consent/status?customer_id=c", "other", Value::Null).await;
     assert_eq!(consents["consents"]["marketing"], false);
-    for (service, path, list) in [("shield", "/v1/budgets", "budgets"), ("engage", "/campaigns", "campaigns")] {
+    for (service, path, list) in [
+        ("shield", "/v1/budgets", "budgets"),
+        ("shield", "/v1/webhooks", "webhooks"),
+        ("engage", "/campaigns", "campaigns"),
+    ] {
         let (_, page) = call(service, "GET", path, "other", Value::Null).await;
         assert_eq!(page[list], json!([]), "{path}");
     }
