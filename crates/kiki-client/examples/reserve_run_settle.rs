@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use kiki_client::{Client, Currency, Error, Limit, Money, NewBudget, OpenHold, Request, Settled, SpendError};
+use kiki_client::{Client, Currency, Error, Figure, Limit, Money, NewBudget, OpenHold, Request, Settled, SpendError};
 
 /// Stands for work with a price that is known only afterwards, such as a call of a language model.
 async fn answer(hold: OpenHold) -> Result<Settled<String>, std::io::Error> {
@@ -35,7 +35,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Err(error) => return Err(error.into()),
     }
     let budget = kiki.budget("example").await?;
-    println!("used {}, held {}", budget.used.unwrap_or_default(), budget.held.unwrap_or_default());
+    println!("used {}, held {}", shown(budget.used), shown(budget.held));
     kiki.close().await?;
     Ok(())
+}
+
+fn shown(figure: Option<Figure>) -> String {
+    figure.map_or_else(|| "nothing".to_owned(), |figure| figure.to_string())
 }

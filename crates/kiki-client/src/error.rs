@@ -28,6 +28,9 @@ pub enum Error {
     /// A person refused, or the wait for one ended. The state says which: `rejected`, `expired` or `voided`.
     #[error("authorization {} was not approved: it is {}", .0.id, .0.state)]
     NotApproved(Box<Authorization>),
+    /// A policy grants less than the work needs; it was given back. [`crate::Spend::at_least`] says what it needs.
+    #[error("only {} is granted by authorization {}", .0.amount, .0.id)]
+    Degraded(Box<Authorization>),
     /// The request's key belongs to an authorization that has ended: what it was for has been done, or given up.
     #[error("authorization {} is {} already", .0.id, .0.state)]
     Ended(Box<Authorization>),
@@ -76,9 +79,12 @@ impl Error {
             | Self::NotFound(problem)
             | Self::Unauthorized(problem)
             | Self::Unavailable { problem, .. } => Some(problem),
-            Self::Pending(_) | Self::NotApproved(_) | Self::Ended(_) | Self::Transport(_) | Self::Unexpected { .. } => {
-                None
-            }
+            Self::Pending(_)
+            | Self::NotApproved(_)
+            | Self::Ended(_)
+            | Self::Degraded(_)
+            | Self::Transport(_)
+            | Self::Unexpected { .. } => None,
         }
     }
 

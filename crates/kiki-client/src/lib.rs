@@ -28,6 +28,7 @@
 //! | fails, panics, is cancelled, takes longer than [`Spend::time_limit`] | given back, or captured as far as [`OpenHold::spent_so_far`] said; [`Interrupted::CaptureAll`] where the money may have moved |
 //! | ends well after the hold has ended | recorded: money that moved is always counted |
 //! | ends well while the service is away | [`SpendError::Unsettled`] with the value; the client goes on trying in the background |
+//! | is granted less than it needs by a policy | given back: [`Spend::at_least`] says what is enough |
 //! | is killed with its process | free after [`Request::ttl`] |
 //!
 //! [`Client::authorize`] gives a [`Hold`] for work that does not fit into one call; dropping it gives the money back.
@@ -58,8 +59,8 @@ pub use hold::{Hold, Interrupted, OpenHold};
 pub use kiki_types::id::AuthorizationId;
 pub use kiki_types::{Currency, Money, Purpose, UnixMillis};
 pub use model::{
-    Amount, Authorization, Budget, BudgetMode, Consents, Decision, Health, Intent, Limit, LimitStanding, NewBudget,
-    Recorded, Request, State, Stop, Verdict, Vote,
+    Amount, Authorization, Budget, BudgetMode, Consents, Decision, Figure, Health, Intent, Limit, LimitStanding,
+    NewBudget, Recorded, Request, Ruling, State, Verdict, Vote,
 };
 pub use retry::Retry;
 pub use settle::Settlement;

@@ -5,6 +5,6 @@ mod control;
 mod rfc3339;
 mod spending;
 
-pub use budget::{Amount, Budget, BudgetMode, Limit, LimitStanding, NewBudget};
-pub use control::{Consents, Health, Intent, Stop, Verdict, Vote};
+pub use budget::{Amount, Budget, BudgetMode, Figure, Limit, LimitStanding, NewBudget};
+pub use control::{Consents, Health, Intent, Ruling, Verdict, Vote};
 pub use spending::{Authorization, Decision, Recorded, Request, State};

@@ -20,6 +20,7 @@ pub struct Spend {
     time_limit: Option<Duration>,
     interrupted: Interrupted,
     approval: Option<Duration>,
+    at_least: Money,
 }
 
 /// What the work cost, and what it made.
@@ -110,7 +111,8 @@ impl<T> Unsettled<T> {
 
 impl Spend {
     pub(crate) fn new(client: Client, request: Request) -> Self {
-        Self { client, request, time_limit: None, interrupted: Interrupted::default(), approval: None }
+        let at_least = request.amount();
+        Self { client, request, time_limit: None, interrupted: Interrupted::default(), approval: None, at_least }
     }
 
     /// Drops the work if it takes longer, and settles as after any interruption.
@@ -129,6 +131,13 @@ impl Spend {
     /// with [`Error::Pending`] and stays for approval: [`Client::adopt`] takes it up.
     pub fn wait_for_approval(mut self, patience: Duration) -> Self {
         self.approval = Some(patience);
+        self
+    }
+
+    /// Runs the work also where a policy grants less than was asked for, down to `least`; [`OpenHold::amount`] tells the
+    /// work how much. Without it, less ends with [`Error::Degraded`].
+    pub fn at_least(mut self, least: Money) -> Self {
+        self.at_least = least;
         self
     }
 
@@ -156,6 +165,12 @@ impl Spend {
             }
             (authorized, _) => authorized?,
         };
+        if hold.amount().micros < self.at_least.micros {
+            let granted = Box::new(hold.authorization().clone());
+            // What the service does not take back now, the background gives back.
+            let _ = hold.void().await;
+            return Err(Error::Degraded(granted));
+        }
         Ok(hold.when_interrupted(self.interrupted))
     }
 }

@@ -6,12 +6,13 @@ use http::Method;
 use kiki_types::Purpose;
 use kiki_types::id::AuthorizationId;
 use serde::Deserialize;
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::api::{Call, encoded};
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::{Authorization, Budget, Consents, Health, Intent, NewBudget, Stop, Verdict};
+use crate::model::{Authorization, Budget, Consents, Health, Intent, NewBudget, Verdict};
 
 /// Entries of a page that are asked for.
 const PAGE: usize = 1000;
@@ -21,18 +22,39 @@ const PAGES_MAX: usize = 100;
 #[derive(Deserialize)]
 struct BudgetPage {
     budgets: Vec<Budget>,
-    next: Option<serde_json::Value>,
+    #[serde(default)]
+    next: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct Approvals {
-    #[serde(alias = "approvals")]
-    authorizations: Vec<Authorization>,
+struct ApprovalPage {
+    approvals: Vec<Authorization>,
+    next: Option<Value>,
 }
 
 #[derive(Deserialize)]
 struct Stops {
-    stops: Vec<Stop>,
+    stopped: Vec<String>,
+}
+
+/// A list that comes in pages.
+trait Page: DeserializeOwned {
+    type Entry;
+    fn parts(self) -> (Vec<Self::Entry>, Option<Value>);
+}
+
+impl Page for BudgetPage {
+    type Entry = Budget;
+    fn parts(self) -> (Vec<Budget>, Option<Value>) {
+        (self.budgets, self.next)
+    }
+}
+
+impl Page for ApprovalPage {
+    type Entry = Authorization;
+    fn parts(self) -> (Vec<Authorization>, Option<Value>) {
+        (self.approvals, self.next)
+    }
 }
 
 impl Client {
@@ -57,18 +79,33 @@ impl Client {
     /// # Errors
     /// Nobody can say.
     pub async fn budgets(&self) -> Result<Vec<Budget>, Error> {
+        self.pages::<BudgetPage>("/v1/budgets").await
+    }
+
+    async fn pages<P: Page>(&self, path: &str) -> Result<Vec<P::Entry>, Error> {
         let mut found = Vec::new();
         let mut after = String::new();
         for _ in 0..PAGES_MAX {
-            let page: BudgetPage = self.0.api.call(&Call::get(format!("/v1/budgets?limit={PAGE}{after}"))).await?;
-            found.extend(page.budgets);
-            match page.next {
-                None => break,
-                Some(serde_json::Value::String(next)) => after = format!("&after={}", encoded(&next)),
+            let page: P = self.0.api.call(&Call::get(format!("{path}?limit={PAGE}{after}"))).await?;
+            let (entries, next) = page.parts();
+            found.extend(entries);
+            match next {
+                None | Some(Value::Null) => break,
+                Some(Value::String(next)) => after = format!("&after={}", encoded(&next)),
                 Some(next) => after = format!("&after={next}"),
             }
         }
         Ok(found)
+    }
+
+    /// Lets an agent pay within a mandate: defines the budgets that keep its constraints (Agent Payments Protocol).
+    ///
+    /// # Errors
+    /// A constraint is one that no budget can keep.
+    pub async fn put_mandate(&self, id: &str, account: &str, constraints: &[Value]) -> Result<Vec<Budget>, Error> {
+        let body = json!({"account": account, "constraints": constraints});
+        let call = Call::new(Method::PUT, format!("/v1/mandates/{}", encoded(id))).json(&body);
+        Ok(self.0.api.call::<BudgetPage>(&call).await?.budgets)
     }
 
     /// Removes a budget.
@@ -79,13 +116,12 @@ impl Client {
         self.0.api.answer(&Call::new(Method::DELETE, budget_path(id))).await.map(drop)
     }
 
-    /// The authorizations that wait for approval.
+    /// The authorizations that wait for approval, the oldest first; at most 100,000.
     ///
     /// # Errors
     /// Nobody can say.
     pub async fn approvals(&self) -> Result<Vec<Authorization>, Error> {
-        let waiting: Approvals = self.0.api.call(&Call::get("/v1/approvals")).await?;
-        Ok(waiting.authorizations)
+        self.pages::<ApprovalPage>("/v1/approvals").await
     }
 
     /// Approves: whoever asked may go on.
@@ -104,15 +140,12 @@ impl Client {
         self.0.api.call(&Call::post(format!("/v1/authorizations/{id}/reject"), format!("reject-{id}"))).await
     }
 
-    /// Stops an account and everything below it: every new authorization is refused. `reason` is for those who look.
+    /// Stops an account and everything below it: every new authorization is refused. What is held may be settled.
     ///
     /// # Errors
     /// Nobody can decide.
-    pub async fn stop(&self, account: &str, reason: Option<&str>) -> Result<(), Error> {
-        let mut body = json!({"account": account});
-        if let Some(reason) = reason {
-            body["reason"] = reason.into();
-        }
+    pub async fn stop(&self, account: &str) -> Result<(), Error> {
+        let body = json!({"account": account});
         self.0.api.answer(&Call::post("/v1/stops", self.0.api.settings.key()).json(&body)).await.map(drop)
     }
 
@@ -125,13 +158,13 @@ impl Client {
         self.0.api.answer(&Call::new(Method::DELETE, path)).await.map(drop)
     }
 
-    /// The accounts that are stopped.
+    /// The accounts that are stopped, with everything below; the empty one is the tenant itself.
     ///
     /// # Errors
     /// Nobody can say.
-    pub async fn stops(&self) -> Result<Vec<Stop>, Error> {
+    pub async fn stops(&self) -> Result<Vec<String>, Error> {
         let stops: Stops = self.0.api.call(&Call::get("/v1/stops")).await?;
-        Ok(stops.stops)
+        Ok(stops.stopped)
     }
 
     /// What the policy says of an intent. Nothing is reserved.

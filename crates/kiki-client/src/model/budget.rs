@@ -54,6 +54,56 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
+/// How much, or how many: what a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Money, in the currency that stands beside it.
+    Amount(Amount),
+    /// Authorizations.
+    Count(i64),
+}
+
+impl Figure {
+    /// Millionths of money, or a number of authorizations: to be compared with a figure of the same limit.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Amount(amount) => amount.0,
+            Self::Count(count) => count,
+        }
+    }
+}
+
+impl From<Money> for Figure {
+    fn from(money: Money) -> Self {
+        Self::Amount(money.into())
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Amount(amount) => amount.fmt(f),
+            Self::Count(count) => count.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Figure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Figure {
+    /// Amounts are written with a point, numbers without one.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let read = if text.contains('.') { None } else { text.parse().ok().map(Self::Count) };
+        read.map_or_else(|| text.parse().map(Self::Amount).map_err(serde::de::Error::custom), Ok)
+    }
+}
+
 /// What a budget allows. Amounts are in the currency of the installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -121,6 +171,15 @@ pub enum Limit {
         /// Those that do not pass.
         values: Vec<String>,
     },
+    /// Only from `from` to before `until`, RFC 3339.
+    Between {
+        /// Absent: since ever.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        /// Absent: for ever.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<String>,
+    },
     /// A person approves what is above `above`.
     Approval {
         /// What passes by itself.
@@ -150,6 +209,7 @@ impl Limit {
             Self::Occurrences { .. } => "occurrences",
             Self::Allow { .. } => "allow",
             Self::Deny { .. } => "deny",
+            Self::Between { .. } => "between",
             Self::Approval { .. } => "approval",
             Self::Other(fields) => fields.get("kind").and_then(serde_json::Value::as_str).unwrap_or("unknown"),
         }
@@ -211,15 +271,15 @@ pub struct Budget {
     /// Whether it refuses.
     #[serde(default)]
     pub mode: BudgetMode,
-    /// What was captured and counts.
+    /// What was captured and counts; absent where the limit counts nothing.
     #[serde(default)]
-    pub used: Option<Amount>,
+    pub used: Option<Figure>,
     /// What is held.
     #[serde(default)]
-    pub held: Option<Amount>,
+    pub held: Option<Figure>,
     /// What can be asked for now.
     #[serde(default)]
-    pub remaining: Option<Amount>,
+    pub remaining: Option<Figure>,
     /// When more frees up, if nothing else happens.
     #[serde(default, with = "rfc3339")]
     pub frees_at: Option<UnixMillis>,
@@ -236,18 +296,21 @@ pub struct LimitStanding {
     /// The kind of its limit.
     #[serde(default)]
     pub kind: String,
-    /// The most that it allows.
+    /// Whether it refuses, or only tells.
     #[serde(default)]
-    pub limit: Option<Amount>,
-    /// What was captured and counts.
+    pub mode: BudgetMode,
+    /// The most that it allows; absent where that is no number.
     #[serde(default)]
-    pub used: Option<Amount>,
+    pub limit: Option<Figure>,
+    /// What was captured and counts; absent where the limit counts nothing.
+    #[serde(default)]
+    pub used: Option<Figure>,
     /// What is held.
     #[serde(default)]
-    pub held: Option<Amount>,
+    pub held: Option<Figure>,
     /// What can be asked for now.
     #[serde(default)]
-    pub remaining: Option<Amount>,
+    pub remaining: Option<Figure>,
     /// Whether it refuses the amount asked for.
     #[serde(default)]
     pub refuses: bool,

@@ -1,20 +1,9 @@
-//! Stops, intents, consent, health.
+//! Intents, consent, health.
 
 use std::collections::BTreeMap;
 
 use kiki_types::{Money, Purpose};
 use serde::{Deserialize, Serialize};
-
-/// An account that is stopped, with everything below it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Stop {
-    /// The account; empty: the whole tenant.
-    pub account: String,
-    /// Why, if it was said.
-    #[serde(default)]
-    pub reason: Option<String>,
-}
 
 /// What somebody means to do, put before the policy without reserving anything.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -32,17 +21,35 @@ pub struct Intent {
     /// What it would be spent on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
-    /// How risky the caller thinks it is.
+    /// How risky the caller thinks it is, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk: Option<u8>,
+}
+
+/// What a policy says, from the freest to the most restrictive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ruling {
+    /// As asked.
+    Allow,
+    /// With a smaller amount, in a safer mode, or both.
+    Degrade,
+    /// A person is to approve first.
+    Ask,
+    /// Not at all.
+    Deny,
+    /// A word that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What the policy says of an intent.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// `allow`, `degrade`, `ask` or `deny`.
-    pub verdict: String,
+    /// The most restrictive vote.
+    pub verdict: Ruling,
     /// What each rule set says.
     #[serde(default)]
     pub votes: Vec<Vote>,
@@ -58,15 +65,18 @@ pub struct Verdict {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Vote {
-    /// The rule set.
-    #[serde(default, alias = "rules", alias = "rule", alias = "set")]
-    pub name: String,
-    /// `allow`, `degrade`, `ask` or `deny`.
-    #[serde(default, alias = "vote")]
-    pub verdict: String,
-    /// What else was told.
-    #[serde(flatten)]
-    pub extra: serde_json::Map<String, serde_json::Value>,
+    /// Its name.
+    #[serde(default)]
+    pub rule_set: String,
+    /// Absent: no rule of the set applied.
+    #[serde(default)]
+    pub verdict: Option<Ruling>,
+    /// The rules that decided.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// Their reasons.
+    #[serde(default)]
+    pub reasons: Vec<String>,
 }
 
 /// What a customer agrees to.

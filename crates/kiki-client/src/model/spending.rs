@@ -107,7 +107,7 @@ impl Request {
         Self { target: Some(target.into()), ..self }
     }
 
-    /// How risky the caller thinks it is, for policies.
+    /// How risky the caller thinks it is, 0 to 100, for policies.
     #[must_use]
     pub fn risk(self, risk: u8) -> Self {
         Self { risk: Some(risk.into()), ..self }
@@ -153,6 +153,9 @@ pub(crate) struct Record<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Recorded {
+    /// Its id, by which it can be looked at and refunded.
+    #[serde(default)]
+    pub id: Option<AuthorizationId>,
     /// The budgets that it went beyond.
     #[serde(default)]
     pub over: Vec<String>,
@@ -208,14 +211,17 @@ pub struct Authorization {
     /// The account that pays.
     #[serde(default)]
     pub account: String,
-    /// What is or was held.
+    /// What is or was held: what was asked for, or less where a policy says so.
     pub amount: Money,
     /// What was captured.
     pub captured: Money,
+    /// What of it was refunded.
+    #[serde(default)]
+    pub refunded: Option<Money>,
     /// What refused it; empty unless it was denied.
     #[serde(default)]
     pub refused_by: Vec<String>,
-    /// When the hold ends by itself.
+    /// When the hold, or the wait for approval, ends by itself.
     #[serde(default, with = "rfc3339")]
     pub expires_at: Option<UnixMillis>,
 }
@@ -224,12 +230,14 @@ pub struct Authorization {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Decision {
-    /// `held`, `pending` or `denied`.
-    #[serde(alias = "state", alias = "verdict")]
-    pub outcome: String,
+    /// Held, pending or denied; for a key that was used before, what its repeat is answered.
+    pub would_be: State,
     /// What would refuse.
     #[serde(default)]
     pub refused_by: Vec<String>,
+    /// Limits in shadow that would refuse.
+    #[serde(default)]
+    pub would_refuse: Vec<String>,
     /// How each limit on the way stands.
     #[serde(default)]
     pub limits: Vec<LimitStanding>,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use kiki_client::{Error, Request, Retry, Settled, SpendError};
+use kiki_client::{Error, Intent, Request, Retry, Ruling, Settled, SpendError};
 use serde_json::json;
 
 use crate::service::{ID, PATIENCE, Reply, Service, authorization, away, held, usd, well};
@@ -143,6 +143,36 @@ async fn an_approval_is_waited_for() {
     let spend = client.spend(request()).wait_for_approval(PATIENCE);
     spend.run(|_| async { Ok::<_, Error>(Settled::all(())) }).await.unwrap();
     assert!(service.told().last().unwrap().ends_with("capture"));
+}
+
+#[tokio::test]
+async fn work_does_not_run_on_less_than_it_needs() {
+    let service = Service::start(|seen, _| well(seen));
+    let client = service.client();
+    let spend = |least| client.spend(Request::new("desk", usd(8))).at_least(usd(least));
+    let less = spend(8).run(|_| async { panic!("too little") as Result<Settled<()>, Error> }).await;
+    assert!(matches!(less, Err(SpendError::Refused(Error::Degraded(granted))) if granted.amount == usd(5)));
+    assert!(service.told().last().unwrap().ends_with("void"));
+    let enough = spend(5).run(|hold| async move { Ok::<_, Error>(Settled::all(hold.amount())) }).await;
+    assert_eq!(enough.unwrap().value, usd(5));
+}
+
+#[tokio::test]
+async fn a_rule_set_that_abstains_has_no_vote() {
+    let verdict = json!({"verdict": "ask", "reasons": ["large"], "mode": "paper",
+        "votes": [{"rule_set": "money", "verdict": "ask", "rules": ["large"]}, {"rule_set": "safety", "verdict": null}]});
+    let service = Service::start(move |_, _| Reply::Json(200, verdict.clone()));
+    let intent = Intent {
+        account: "desk".into(),
+        action: "execute".into(),
+        target: None,
+        amount: Some(usd(5)),
+        category: None,
+        risk: Some(7),
+    };
+    let verdict = service.client().intent(&intent).await.unwrap();
+    assert_eq!((verdict.verdict, verdict.votes[1].verdict), (Ruling::Ask, None));
+    assert_eq!(service.seen()[0].body["risk"], 7);
 }
 
 #[cfg(feature = "tls")]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kiki_client::{
-    Amount, Client, Currency, Error, Limit, Money, NewBudget, OpenHold, Request, Retry, Settled, SpendError, State,
+    Client, Currency, Error, Figure, Limit, Money, NewBudget, OpenHold, Request, Retry, Settled, SpendError, State,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -37,12 +37,12 @@ async fn client_with_ten(address: SocketAddr) -> Client {
 }
 
 /// What is used and held of the ten.
-async fn standing(client: &Client) -> (Amount, Amount) {
+async fn standing(client: &Client) -> (Figure, Figure) {
     let budget = client.budget("ten").await.unwrap();
     (budget.used.unwrap(), budget.held.unwrap())
 }
 
-fn units(used: i64, held: i64) -> (Amount, Amount) {
+fn units(used: i64, held: i64) -> (Figure, Figure) {
     (usd(used).into(), usd(held).into())
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use kiki_client::{Authorization, AuthorizationId, Budget, Client, Limit, NewBudget, Stop};
+use kiki_client::{Authorization, AuthorizationId, Budget, Client, Limit, NewBudget};
 use kiki_kit::config::Config;
 use serde_json::{Map, Value, json};
 
@@ -25,9 +25,6 @@ pub enum Command {
     Stop {
         /// Such as growth/winback; / is all of them.
         account: String,
-        /// Why, for those who look.
-        #[arg(long)]
-        reason: Option<String>,
         #[command(flatten)]
         service: Service,
     },
@@ -109,7 +106,7 @@ pub struct BudgetOptions {
     /// The account that it governs, with everything below; absent: all of them.
     #[arg(long, default_value = "")]
     account: String,
-    /// Such as window, total, each, calendar or velocity.
+    /// window, total, calendar, each, velocity, occurrences, allow, deny, between or approval.
     #[arg(long)]
     kind: String,
     /// window, total, calendar: the most.
@@ -142,6 +139,12 @@ pub struct BudgetOptions {
     /// approval: what passes without one.
     #[arg(long)]
     above: Option<String>,
+    /// between: the first moment, RFC 3339.
+    #[arg(long)]
+    from: Option<String>,
+    /// between: the moment after the last.
+    #[arg(long)]
+    until: Option<String>,
     /// approval: whoever asked may not approve.
     #[arg(long)]
     four_eyes: bool,
@@ -205,8 +208,8 @@ pub(super) fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode>
 
 async fn done(command: Command, config: &Config) -> anyhow::Result<()> {
     match command {
-        Command::Stop { account, reason, service } => {
-            service.client(config)?.stop(account_of(&account), reason.as_deref()).await?;
+        Command::Stop { account, service } => {
+            service.client(config)?.stop(account_of(&account)).await?;
             say(format_args!("stopped: {account}"))?;
         }
         Command::Resume { account, service } => {
@@ -275,6 +278,8 @@ impl BudgetOptions {
             ("zone", self.zone.as_ref()),
             ("field", self.field.as_ref()),
             ("above", self.above.as_ref()),
+            ("from", self.from.as_ref()),
+            ("until", self.until.as_ref()),
         ];
         let numbers = [("seconds", self.seconds), ("count", self.count)];
         let mut limit = Map::new();
@@ -297,10 +302,10 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn stops_table(stops: &[Stop]) -> Table {
-    let mut rows = table(&["stopped account", "reason"]);
-    for stop in stops {
-        rows.add_row([top::shown_account(&stop.account), stop.reason.as_deref().unwrap_or("")]);
+fn stops_table(stops: &[String]) -> Table {
+    let mut rows = table(&["stopped account"]);
+    for account in stops {
+        rows.add_row([top::shown_account(account)]);
     }
     rows
 }
@@ -317,16 +322,15 @@ fn approvals_table(waiting: &[Authorization]) -> Table {
 fn budgets_table(budgets: &[Budget]) -> Table {
     let mut rows = table(&["budget", "account", "kind", "mode", "used", "held", "remaining", "limit"]);
     for budget in budgets {
-        let amount = |amount: Option<kiki_client::Amount>| amount.map(|amount| amount.to_string()).unwrap_or_default();
         rows.add_row([
             budget.id.clone(),
             top::shown_account(&budget.account).to_owned(),
             budget.limit.kind().to_owned(),
             top::mode(budget).to_owned(),
-            amount(budget.used),
-            amount(budget.held),
-            amount(budget.remaining),
-            top::most(budget).map(|most| most.to_string()).unwrap_or_default(),
+            top::shown(budget.used),
+            top::shown(budget.held),
+            top::shown(budget.remaining),
+            top::shown(top::most(budget)),
         ]);
     }
     rows

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use clap::Args;
-use kiki_client::{Amount, Budget, BudgetMode, Client, Limit, Stop};
+use kiki_client::{Budget, BudgetMode, Client, Figure, Limit};
 use kiki_kit::config::Config;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -44,7 +44,8 @@ pub struct Options {
 #[derive(Debug, Serialize)]
 struct Look {
     budgets: Vec<Budget>,
-    stops: Vec<Stop>,
+    /// The accounts that are stopped.
+    stops: Vec<String>,
     /// Decisions of each outcome since the service was started.
     decisions: BTreeMap<String, u64>,
 }
@@ -179,11 +180,15 @@ pub(super) fn shown_account(account: &str) -> &str {
     if account.is_empty() { "/" } else { account }
 }
 
-/// The most that a budget of money allows.
-pub(super) fn most(budget: &Budget) -> Option<Amount> {
+/// The most that a budget allows, where that is a number.
+pub(super) fn most(budget: &Budget) -> Option<Figure> {
     match budget.limit {
-        Limit::Window { amount, .. } | Limit::Total { amount } | Limit::Calendar { amount, .. } => Some(amount),
-        Limit::Each { most, .. } => Some(most),
+        Limit::Window { amount, .. } | Limit::Total { amount } | Limit::Calendar { amount, .. } => {
+            Some(Figure::Amount(amount))
+        }
+        Limit::Each { most, .. } => Some(Figure::Amount(most)),
+        Limit::Approval { above, .. } => Some(Figure::Amount(above)),
+        Limit::Velocity { count, .. } | Limit::Occurrences { count, .. } => Some(Figure::Count(count.into())),
         _ => None,
     }
 }
@@ -195,30 +200,33 @@ pub(super) fn mode(budget: &Budget) -> &'static str {
     }
 }
 
-/// Percent of a budget that is used or held. A limit on each amount is never used up, and is sorted last.
+/// Percent of a budget that is used or held. A limit that counts nothing is never used up, and is sorted last.
 fn share(budget: &Budget) -> Option<i128> {
-    let most = most(budget).filter(|_| !matches!(budget.limit, Limit::Each { .. }))?;
-    let taken = taken(budget.used) + taken(budget.held);
-    Some(if most.0 > 0 { taken * HUNDRED / i128::from(most.0) } else { HUNDRED })
+    let most = most(budget)?.number();
+    let taken = taken(Some(budget.used?)) + taken(budget.held);
+    Some(if most > 0 { taken * HUNDRED / i128::from(most) } else { HUNDRED })
 }
 
-fn taken(amount: Option<Amount>) -> i128 {
-    amount.map_or(0, |amount| amount.0.into())
+fn taken(figure: Option<Figure>) -> i128 {
+    figure.map_or(0, |figure| figure.number().into())
 }
 
-fn is_stopped(budget: &Budget, stops: &[Stop]) -> bool {
-    let above = |stop: &Stop| {
-        let below = budget.account.strip_prefix(stop.account.as_str());
-        stop.account.is_empty() || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+fn is_stopped(budget: &Budget, stops: &[String]) -> bool {
+    let above = |stop: &String| {
+        let below = budget.account.strip_prefix(stop.as_str());
+        stop.is_empty() || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     stops.iter().any(above)
 }
 
 /// Used in full blocks, held in light ones.
 fn bar(budget: &Budget) -> String {
-    let Some(most) = most(budget).filter(|most| most.0 > 0 && share(budget).is_some()) else { return String::new() };
+    let most = most(budget).map_or(0, Figure::number);
+    if most <= 0 || share(budget).is_none() {
+        return String::new();
+    }
     let cells = |amount: i128| {
-        let cells = amount * BAR_WIDTH as i128 / i128::from(most.0);
+        let cells = amount * BAR_WIDTH as i128 / i128::from(most);
         usize::try_from(cells).unwrap_or(0).min(BAR_WIDTH)
     };
     let used = cells(taken(budget.used));
@@ -231,35 +239,35 @@ struct Column {
     header: &'static str,
     goes: u8,
     is_number: bool,
-    cell: fn(&Budget, &[Stop]) -> String,
+    cell: fn(&Budget) -> String,
 }
 
-const fn text(header: &'static str, goes: u8, cell: fn(&Budget, &[Stop]) -> String) -> Column {
+const fn text(header: &'static str, goes: u8, cell: fn(&Budget) -> String) -> Column {
     Column { header, goes, is_number: false, cell }
 }
 
-const fn number(header: &'static str, goes: u8, cell: fn(&Budget, &[Stop]) -> String) -> Column {
+const fn number(header: &'static str, goes: u8, cell: fn(&Budget) -> String) -> Column {
     Column { header, goes, is_number: true, cell }
 }
 
 const COLUMNS: [Column; 10] = [
-    text("BUDGET", 0, |budget, _| budget.id.clone()),
-    text("ACCOUNT", 5, |budget, _| shown_account(&budget.account).to_owned()),
-    text("KIND", 8, |budget, _| budget.limit.kind().to_owned()),
-    text("", 6, |budget, _| bar(budget)),
-    number("SHARE", 0, |budget, _| share(budget).map_or_else(String::new, |share| format!("{share} %"))),
-    number("USED", 3, |budget, _| shown(budget.used)),
-    number("HELD", 4, |budget, _| shown(budget.held)),
-    number("REMAINING", 1, |budget, _| shown(budget.remaining)),
-    number("LIMIT", 2, |budget, _| shown(most(budget))),
-    text("FREES AT", 7, |budget, _| budget.frees_at.map_or_else(String::new, kiki_types::UnixMillis::rfc3339)),
+    text("BUDGET", 0, |budget| budget.id.clone()),
+    text("ACCOUNT", 5, |budget| shown_account(&budget.account).to_owned()),
+    text("KIND", 8, |budget| budget.limit.kind().to_owned()),
+    text("", 6, bar),
+    number("SHARE", 0, |budget| share(budget).map_or_else(String::new, |share| format!("{share} %"))),
+    number("USED", 3, |budget| shown(budget.used)),
+    number("HELD", 4, |budget| shown(budget.held)),
+    number("REMAINING", 1, |budget| shown(budget.remaining)),
+    number("LIMIT", 2, |budget| shown(most(budget))),
+    text("FREES AT", 7, |budget| budget.frees_at.map_or_else(String::new, kiki_types::UnixMillis::rfc3339)),
 ];
 
-fn shown(amount: Option<Amount>) -> String {
-    amount.map(|amount| amount.to_string()).unwrap_or_default()
+pub(super) fn shown(figure: Option<Figure>) -> String {
+    figure.map(|figure| figure.to_string()).unwrap_or_default()
 }
 
-fn marks(budget: &Budget, stops: &[Stop]) -> String {
+fn marks(budget: &Budget, stops: &[String]) -> String {
     let mut marks = Vec::new();
     if is_stopped(budget, stops) {
         marks.push("STOPPED");
@@ -292,7 +300,7 @@ fn heading(look: &Look) -> String {
     let mut line =
         format!("{} budgets; since start {accepted} accepted, {} denied", look.budgets.len(), count("denied"));
     if !look.stops.is_empty() {
-        let accounts: Vec<&str> = look.stops.iter().map(|stop| shown_account(&stop.account)).collect();
+        let accounts: Vec<&str> = look.stops.iter().map(|stop| shown_account(stop)).collect();
         // Writing to a text does not fail.
         let _ = write!(line, "; stopped: {}", accounts.join(", "));
     }
@@ -300,9 +308,9 @@ fn heading(look: &Look) -> String {
 }
 
 /// The header and a line for each budget, with as many columns as fit.
-fn table(budgets: &[Budget], stops: &[Stop], width: usize) -> Vec<String> {
+fn table(budgets: &[Budget], stops: &[String], width: usize) -> Vec<String> {
     let marks: Vec<String> = budgets.iter().map(|budget| marks(budget, stops)).collect();
-    let cells = |column: &Column| budgets.iter().map(|budget| (column.cell)(budget, stops)).collect::<Vec<_>>();
+    let cells = |column: &Column| budgets.iter().map(|budget| (column.cell)(budget)).collect::<Vec<_>>();
     let mut columns: Vec<(&Column, Vec<String>)> = COLUMNS.iter().map(|column| (column, cells(column))).collect();
     columns.retain(|(_, cells)| cells.iter().any(|cell| !cell.is_empty()));
     let marks_width = marks.iter().map(|mark| columns_of(mark)).max().unwrap_or(0);
@@ -357,9 +365,13 @@ mod tests {
     fn look() -> Look {
         let mut each = budget("each", "desk", "0.00", "0.00");
         each.limit = Limit::Each { least: None, most: "5.00".parse().unwrap() };
-        let stop = serde_json::from_value(json!({"account": "desk"})).unwrap();
+        (each.used, each.held) = (None, None);
         let budgets = vec![budget("a", "desk/agent", "5.00", "2.50"), budget("b", "desktop", "1.00", "0.00"), each];
-        Look { budgets, stops: vec![stop], decisions: BTreeMap::from([("held".into(), 7), ("denied".into(), 2)]) }
+        Look {
+            budgets,
+            stops: vec!["desk".into()],
+            decisions: BTreeMap::from([("held".into(), 7), ("denied".into(), 2)]),
+        }
     }
 
     #[test]
@@ -394,6 +406,16 @@ mod tests {
     fn a_limit_on_each_amount_is_not_used_up() {
         assert_eq!(look().budgets.iter().map(share).collect::<Vec<_>>(), [Some(75), Some(10), None]);
         assert_eq!(bar(&look().budgets[2]), "");
+    }
+
+    #[test]
+    fn a_limit_on_how_often_counts_in_whole_numbers() {
+        let limit = json!({"kind": "velocity", "count": 4, "seconds": 60});
+        let budget = json!({"id": "v", "account": "", "used": "2", "held": "1", "remaining": "1", "limit": limit,
+            "currency": "USD"});
+        let budget = serde_json::from_value(budget).unwrap();
+        assert_eq!((share(&budget), bar(&budget)), (Some(75), "██████████▒▒▒▒▒·····".to_owned()));
+        assert_eq!((shown(most(&budget)), shown(budget.used)), ("4".to_owned(), "2".to_owned()));
     }
 
     #[test]
