@@ -1,5 +1,8 @@
 //! HTTP: the paths of the seeds exactly as their readers type them, and the interface proper under `/v1`.
 
+mod budgets;
+mod control;
+mod rate_limit;
 mod seeds;
 mod v1;
 
@@ -21,7 +24,8 @@ use crate::service::{Caller, Shield};
 /// The paths of the service.
 #[must_use]
 pub fn routes(shield: Shield) -> OpenApiRouter {
-    OpenApiRouter::new().merge(seeds::routes()).merge(v1::routes()).with_state(shield)
+    let v1 = v1::routes().merge(budgets::routes()).merge(control::routes());
+    OpenApiRouter::new().merge(seeds::routes()).merge(v1).with_state(shield)
 }
 
 pub(crate) fn caller<P>(allowed: &Allowed<P>, network: RemoteNetwork) -> Caller
@@ -33,7 +37,12 @@ where
 
 /// What refused, towards the caller; empty unless it was denied.
 fn refused_by(decision: &Decision) -> Vec<&str> {
-    let Outcome::Denied { refused_by } = &decision.outcome else { return Vec::new() };
+    names_of(&decision.outcome)
+}
+
+/// What refused, towards the caller.
+fn names_of(outcome: &Outcome) -> Vec<&str> {
+    let Outcome::Denied { refused_by } = outcome else { return Vec::new() };
     let mut names: Vec<_> = refused_by.iter().map(|limit| public_name(limit)).collect();
     names.sort_unstable();
     names
@@ -47,16 +56,19 @@ fn limits(standings: &[Standing]) -> Vec<LimitAnswer> {
 fn denial(code: &'static str, detail: String, decision: &Decision) -> Problem {
     let limits = serde_json::to_value(limits(&decision.standings)).unwrap_or_default();
     let mut problem = Problem::denied(code, detail).with("refused_by", refused_by(decision)).with("limits", limits);
+    for (name, value) in rate_limit::fields(decision) {
+        problem = problem.with_header(name, value);
+    }
     if let Some(entry) = decision.index {
         problem = problem.with("entry", entry);
     }
-    if let Some(standing) = tightest(&decision.standings) {
-        problem = problem.with("remaining", format_micros(standing.remaining));
+    if let Some((standing, room)) = tightest(&decision.standings) {
+        problem = problem.with("remaining", format_micros(room.remaining));
         if let Some(frees_at) = standing.frees_at {
             problem = problem.with("frees_at", UnixMillis(frees_at).rfc3339());
         }
     }
-    match passes_at(decision) {
+    match passes_at(&decision.outcome, &decision.standings).filter(|_| decision.index.is_some()) {
         Some(passes_at) => {
             let seconds = u64::try_from(passes_at - decision.at).unwrap_or_default().div_ceil(1000);
             problem
@@ -67,11 +79,11 @@ fn denial(code: &'static str, detail: String, decision: &Decision) -> Problem {
     }
 }
 
-/// When the same request passes at the latest: when the last of those that refuse lets it. `None` where waiting does
-/// not help, as without consent or beyond a total, and for a repeat, which gets its first answer again.
-fn passes_at(decision: &Decision) -> Option<i64> {
-    let Outcome::Denied { refused_by } = &decision.outcome else { return None };
-    let standing_of = |limit: &Arc<str>| decision.standings.iter().find(|standing| standing.limit == *limit);
+/// When the same request passes: when the last of those that refuse lets it. `None` where waiting does not help, as
+/// without consent or beyond a total; a repeat, too, gets its first answer again.
+fn passes_at(outcome: &Outcome, standings: &[Standing]) -> Option<i64> {
+    let Outcome::Denied { refused_by } = outcome else { return None };
+    let standing_of = |limit: &Arc<str>| standings.iter().find(|standing| standing.limit == *limit);
     let times = refused_by.iter().map(|limit| standing_of(limit)?.passes_at).collect::<Option<Vec<i64>>>()?;
-    times.into_iter().max().filter(|_| decision.index.is_some())
+    times.into_iter().max()
 }

@@ -28,6 +28,15 @@ pub enum ShieldError {
     /// The authorization has ended in another way before.
     #[error("the authorization is {} already", .0.as_str())]
     Resolved(Resolution),
+    /// The authorization waits for approval.
+    #[error("the authorization waits for approval")]
+    Waiting,
+    /// The authorization does not wait for approval, and never did.
+    #[error("the authorization needs no approval")]
+    NoApproval,
+    /// The policy changed again and again while the request was judged.
+    #[error("the policy changes faster than requests are judged")]
+    PolicyChanges,
     /// A bound of the governor is reached.
     #[error("no room for more {0:?}")]
     Exhausted(Bound),
@@ -65,6 +74,18 @@ impl From<ShieldError> for Problem {
                 format!("The authorization is {} already; each is resolved once.", state.as_str()),
             )
             .with("state", state.as_str()),
+            ShieldError::Waiting => Self::conflict(
+                "approval_pending",
+                "Somebody has to approve the authorization before its money may move.",
+            ),
+            ShieldError::NoApproval => {
+                Self::conflict("no_approval_needed", "The authorization does not wait for approval, and never did.")
+            }
+            ShieldError::PolicyChanges => Self::unavailable(
+                "policy_changes",
+                "The policy changed again and again while the request was judged. Nobody decided.",
+                SOON,
+            ),
             ShieldError::Exhausted(of) => Self::unavailable(
                 "authority_exhausted",
                 format!("The governor keeps as many {} as it may. Nobody decided.", plural(of)),
@@ -86,6 +107,7 @@ impl From<ShieldError> for Problem {
 fn plural(of: Bound) -> &'static str {
     match of {
         Bound::Accounts => "accounts",
+        Bound::Holds => "open holds",
         Bound::Authorizations => "authorizations",
         Bound::Limits => "limits",
         Bound::Consents => "consents",

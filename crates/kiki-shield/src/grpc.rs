@@ -10,7 +10,7 @@ use kiki_proto::shield::v1::{
     DefineBudgetRequest, GetConsentRequest, GetRequest, Money as ProtoMoney, RecordRequest, RecordResponse,
     SetConsentRequest, VoidRequest,
 };
-use kiki_spend::{LimitKind, Outcome, Resolution};
+use kiki_spend::{LimitKind, Outcome, Resolution, Status as Stage};
 use kiki_types::event::AuditEvent;
 use kiki_types::id::AuthorizationId;
 use kiki_types::{Currency, Money, Purpose, UnixMillis};
@@ -66,12 +66,14 @@ fn given(text: String) -> Option<String> {
 
 fn answer(known: &Known, currency: Currency) -> Response<Authorization> {
     let Known { id, view } = known;
-    let state = match view.resolution {
-        Some(Resolution::Captured) => AuthorizationState::Captured,
-        Some(Resolution::Voided) => AuthorizationState::Voided,
-        Some(Resolution::Expired) => AuthorizationState::Expired,
-        None if view.refused_by.is_empty() => AuthorizationState::Held,
-        None => AuthorizationState::Denied,
+    let state = match view.status {
+        Stage::Held => AuthorizationState::Held,
+        Stage::Pending => AuthorizationState::Pending,
+        Stage::Denied => AuthorizationState::Denied,
+        Stage::Ended(Resolution::Captured) => AuthorizationState::Captured,
+        Stage::Ended(Resolution::Voided) => AuthorizationState::Voided,
+        Stage::Ended(Resolution::Expired) => AuthorizationState::Expired,
+        Stage::Ended(Resolution::Rejected) => AuthorizationState::Rejected,
     };
     let amount = |micros| Some(ProtoMoney { micros, currency: currency.to_string() });
     Response::new(Authorization {
@@ -80,6 +82,7 @@ fn answer(known: &Known, currency: Currency) -> Response<Authorization> {
         account: public_account(&view.path).to_owned(),
         amount: amount(view.amount),
         captured: amount(view.captured),
+        refunded: amount(view.refunded),
         refused_by: view.refused_by.iter().map(|limit| public_name(limit).to_owned()).collect(),
         expires_at_ms: view.until,
     })
@@ -92,13 +95,13 @@ impl AuthorizationService for Shield {
         let request = request.into_inner();
         let amount = money(request.amount)?;
         let ask = Ask {
-            account: request.account.clone(),
-            amount,
             customer_id: given(request.customer_id),
             purpose: given(request.purpose).map(|text| purpose(&text)).transpose()?,
+            category: given(request.category),
+            payee: given(request.payee),
             ttl_ms: (request.ttl_ms != 0).then_some(request.ttl_ms),
             key: given(request.idempotency_key),
-            capture: false,
+            ..Ask::of(request.account.clone(), amount)
         };
         let (decision, id) = Self::authorize(self, &caller, ask).await?;
         if let Some((_, view)) = &decision.authorization {
@@ -155,7 +158,7 @@ impl BudgetService for Shield {
             Ok((view, _)) if view.kind == kind && public_account(&view.path) == request.account => {}
             Ok(_) => return Err(Status::already_exists("The budget stands with another account or amount.")),
             Err(ShieldError::NotFound(_)) => {
-                self.define_budget(&caller, &request.id, &request.account, kind).await?;
+                self.define_budget(&caller, &request.id, &request.account, kind, false).await?;
             }
             Err(error) => return Err(error.into()),
         }

@@ -12,6 +12,7 @@ mod api;
 mod error;
 pub mod grpc;
 pub mod jobs;
+mod mandate;
 mod model;
 mod names;
 pub mod pseudonym;
@@ -19,6 +20,7 @@ mod repo;
 mod report;
 mod service;
 pub mod webhooks;
+mod zones;
 
 pub use api::routes;
 pub use error::ShieldError;

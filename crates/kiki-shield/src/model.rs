@@ -1,24 +1,26 @@
 //! The shapes of requests and answers: here those of spending, which the others build on.
 
+mod limit;
 mod people;
 mod v1;
 
 use std::fmt;
 
-use kiki_spend::{LimitKind, Standing};
-use kiki_types::UnixMillis;
-use kiki_types::money::{format_micros, parse_micros};
+use kiki_types::money::parse_micros;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::ShieldError;
-use crate::names::public_name;
+pub(crate) use limit::{LimitAnswer, LimitBody, Mode, moment, numbers, sorted, tightest};
 pub(crate) use people::{
     ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SubjectRequestAnswer, SubjectRequestBody,
     SubjectRequestType,
 };
-pub(crate) use v1::{AuthorizationAnswer, AuthorizeBody, BudgetAnswer, BudgetBody, BudgetsAnswer, CaptureBody};
+pub(crate) use v1::{
+    AmountBody, ApprovalsAnswer, ApprovalsRequest, AuthorizationAnswer, AuthorizeBody, BudgetAnswer, BudgetBody,
+    BudgetsAnswer, CaptureBody, Constraint, DryRunAnswer, MandateBody, RecordAnswer, RecordBody, StopBody, StopsAnswer,
+};
 
 /// Significant digits that every double carries (DBL_DIG).
 const EXACT_DIGITS: usize = 15;
@@ -95,9 +97,12 @@ pub(crate) struct CheckRequest {
 /// What was spent, and what remains.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SpendAnswer {
-    /// `allowed`.
+    /// `allowed`, or `pending` while it waits for approval.
     #[schema(example = "allowed")]
     pub(crate) status: &'static str,
+    /// Its id, if it can be looked at: it waits, or it came with a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
     /// What was spent.
     #[schema(example = "100.00")]
     pub(crate) amount: String,
@@ -132,56 +137,6 @@ pub(crate) struct CheckAnswer {
     pub(crate) remaining: Option<String>,
     /// The place of the decision in the audit log.
     pub(crate) entry: Option<u64>,
-}
-
-/// How a limit stands after a decision. Amounts are decimals.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LimitAnswer {
-    /// The budget's id.
-    #[schema(example = "burst")]
-    pub(crate) id: String,
-    /// `window`, `total` or `each`.
-    #[schema(example = "window")]
-    pub(crate) kind: &'static str,
-    /// The most that it allows.
-    pub(crate) limit: String,
-    /// What was captured and counts.
-    pub(crate) used: String,
-    /// What is held.
-    pub(crate) held: String,
-    /// What can be asked for now.
-    pub(crate) remaining: String,
-    /// Whether it refuses the amount asked for, once more.
-    pub(crate) refuses: bool,
-    /// When more than now remains, if nothing else happens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) frees_at: Option<String>,
-    /// When it no longer refuses that amount, at the latest, if nothing else happens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) passes_at: Option<String>,
-}
-
-impl From<&Standing> for LimitAnswer {
-    fn from(standing: &Standing) -> Self {
-        let time = |at: Option<i64>| at.map(|at| UnixMillis(at).rfc3339());
-        Self {
-            id: public_name(&standing.limit).to_owned(),
-            kind: standing.kind.as_str(),
-            limit: format_micros(standing.most.into()),
-            used: format_micros(standing.used),
-            held: format_micros(standing.held),
-            remaining: format_micros(standing.remaining),
-            refuses: standing.refused,
-            frees_at: time(standing.frees_at),
-            passes_at: time(standing.passes_at.filter(|_| standing.refused)),
-        }
-    }
-}
-
-/// The limit under which the least remains. A limit on each amount leaves nothing behind and is not looked at.
-pub(crate) fn tightest(standings: &[Standing]) -> Option<&Standing> {
-    let lasting = standings.iter().filter(|standing| !matches!(standing.kind, LimitKind::Each { .. }));
-    lasting.min_by_key(|standing| standing.remaining)
 }
 
 /// A page of a list.

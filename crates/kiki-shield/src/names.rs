@@ -28,10 +28,12 @@ pub(crate) fn path_of(tenant: &TenantId, account: &str) -> Result<String, Shield
 
 /// The governor's name of a tenant's budget.
 pub(crate) fn budget_id(tenant: &TenantId, id: &str) -> Result<String, ShieldError> {
-    if kiki_types::tenant::is_name(id) && id != kiki_spend::state::CONSENT {
+    if kiki_types::tenant::is_name(id) && !kiki_spend::state::RESERVED.contains(&id) {
         return Ok(format!("{tenant}/{id}"));
     }
-    Err(ShieldError::invalid("id", "must be a name of 1 to 64 letters, digits, '.', '_' or '-', and not \"consent\""))
+    let reserved = kiki_spend::state::RESERVED.join(", ");
+    let detail = format!("must be a name of 1 to 64 letters, digits, '.', '_' or '-', and none of {reserved}");
+    Err(ShieldError::invalid("id", detail))
 }
 
 /// What a limit's id is called towards its tenant.

@@ -1,4 +1,8 @@
 //! The verbs of shield: they check what comes in, make ids, draft the audit entry and ask the governor.
+//!
+//! Here those about authorizations; [`control`] has those about budgets, stops and approvals.
+
+pub(crate) mod control;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,11 +10,12 @@ use std::sync::Arc;
 use kiki_audit::Checkpoint;
 use kiki_kit::clock::Clock;
 use kiki_kit::context::RequestContext;
+use kiki_spend::account::tenant_of;
+use kiki_spend::command::{Notices, Record};
+use kiki_spend::kind::is_value;
 use kiki_spend::owner::Decision;
 use kiki_spend::state::TTL_MS_MAX;
-use kiki_spend::{
-    AuthorizationView, Authorize, Command, Digest, Handle, LimitKind, LimitView, Outcome, Resolution, Standing,
-};
+use kiki_spend::{AuthorizationView, Authorize, Command, Digest, Handle, LimitKind, Outcome, Resolution, Standing};
 use kiki_store::Store;
 use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
 use kiki_types::id::AuthorizationId;
@@ -18,7 +23,7 @@ use kiki_types::{Currency, IdSource, Money, Principal, Purpose, TenantId, UnixMi
 use uuid::Uuid;
 
 use crate::error::ShieldError;
-use crate::names::{budget_id, check_customer_id, path_of};
+use crate::names::{check_customer_id, path_of, public_name};
 use crate::pseudonym::Pseudonyms;
 
 /// How long money stays held when the caller does not say: 15 minutes.
@@ -68,10 +73,45 @@ pub(crate) struct Ask {
     pub(crate) amount: Money,
     pub(crate) customer_id: Option<String>,
     pub(crate) purpose: Option<Purpose>,
+    pub(crate) category: Option<String>,
+    pub(crate) payee: Option<String>,
     pub(crate) ttl_ms: Option<i64>,
     pub(crate) key: Option<String>,
     /// Capture in the same step.
     pub(crate) capture: bool,
+}
+
+impl Ask {
+    /// A request that says no more than it must.
+    pub(crate) const fn of(account: String, amount: Money) -> Self {
+        Self {
+            account,
+            amount,
+            customer_id: None,
+            purpose: None,
+            category: None,
+            payee: None,
+            ttl_ms: None,
+            key: None,
+            capture: false,
+        }
+    }
+}
+
+/// What would be decided.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    pub(crate) outcome: Outcome,
+    pub(crate) notices: Notices,
+    pub(crate) standings: Vec<Standing>,
+}
+
+/// Money that was booked after it had gone.
+#[derive(Debug)]
+pub(crate) struct Booked {
+    pub(crate) known: Known,
+    pub(crate) over: Vec<String>,
+    pub(crate) entry: Option<u64>,
 }
 
 /// An authorization as its tenant sees it.
@@ -97,7 +137,7 @@ impl Shield {
             principal: Arc::new(Principal::service(TenantId::default_tenant(), "kiki-shield")),
             network: String::new(),
         };
-        self.define_budget(&caller, BURST, "", LimitKind::Window { amount, seconds }).await.map(|_| ())
+        self.define_budget(&caller, BURST, "", LimitKind::Window { amount, seconds }, false).await.map(|_| ())
     }
 
     /// The pseudonyms of this installation.
@@ -142,6 +182,31 @@ impl Shield {
         caller: &Caller,
         ask: Ask,
     ) -> Result<(Decision, AuthorizationId), ShieldError> {
+        let (request, draft) = self.request(caller, ask)?;
+        let id = Uuid::from(request.id).into();
+        let decision = self.decide(Command::Authorize(request), draft).await?;
+        // A repeat is about the authorization that the key made first.
+        let id = decision.authorization.as_ref().map_or(id, |(first, _)| Uuid::from(*first).into());
+        Ok((decision, id))
+    }
+
+    /// What would be decided now. Nothing is.
+    pub(crate) async fn preview(&self, caller: &Caller, ask: Ask) -> Result<Preview, ShieldError> {
+        let (request, _) = self.request(caller, ask)?;
+        let look = move |state: &mut kiki_spend::State| {
+            let (outcome, notices) = state.preview(&request);
+            Preview { outcome, notices, standings: state.explain(&request) }
+        };
+        let preview = self.0.governor.read(look).await?;
+        match &preview.outcome {
+            Outcome::Conflict => Err(ShieldError::KeyConflict),
+            Outcome::Invalid => Err(ShieldError::invalid("amount", "is out of range")),
+            _ => Ok(preview),
+        }
+    }
+
+    /// The governor's request for what is asked, and the entry that it will be.
+    fn request(&self, caller: &Caller, ask: Ask) -> Result<(Authorize, AuditEvent), ShieldError> {
         let tenant = &caller.principal.tenant;
         let path = path_of(tenant, &ask.account)?;
         let amount = self.amount(ask.amount)?;
@@ -149,6 +214,7 @@ impl Shield {
         if !(1..=TTL_MS_MAX).contains(&ttl_ms) {
             return Err(ShieldError::invalid("ttl_seconds", "must be positive and at most 31 days"));
         }
+        let (category, payee) = (named("category", ask.category)?, named("payee", ask.payee)?);
         let action = if ask.capture { "authorize_and_capture" } else { "authorize" };
         let mut draft = self.draft(caller, &format!("spend.{action}"), action, &path);
         let consent = match (ask.customer_id, ask.purpose) {
@@ -165,17 +231,69 @@ impl Shield {
             (None, Some(_)) => return Err(ShieldError::invalid("customer_id", "must be given with a purpose")),
             (None, None) => None,
         };
-        let id = AuthorizationId::new(self.0.ids.as_ref());
         let key = ask.key.map(|key| self.0.pseudonyms.request_key(tenant, &key));
-        // What the decision does not look at still tells one request from another.
-        let request = key.map(|_| self.0.pseudonyms.request_key(tenant, &format!("{} {ttl_ms}", draft.customer)));
-        let id16 = id.uuid().into();
+        let fingerprint = key.map(|_| {
+            let (customer, capture) = (&draft.customer, ask.capture);
+            let whole = (&path, amount, customer, ask.purpose, &category, &payee, ttl_ms, capture);
+            self.0.pseudonyms.request_key(tenant, &format!("{whole:?}"))
+        });
+        let by = Some(self.0.pseudonyms.actor(tenant, &caller.principal.name));
+        let id = AuthorizationId::new(self.0.ids.as_ref()).uuid().into();
+        let least = Authorize::of(id, &path, amount, ttl_ms);
         let capture = ask.capture;
-        let request = Authorize { id: id16, key, path: path.into(), amount, ttl_ms, consent, request, capture };
-        let decision = self.decide(Command::Authorize(request), draft).await?;
-        // A repeat is about the authorization that the key made first.
-        let id = decision.authorization.as_ref().map_or(id, |(first, _)| Uuid::from(*first).into());
-        Ok((decision, id))
+        Ok((Authorize { key, request: fingerprint, consent, category, payee, by, capture, ..least }, draft))
+    }
+
+    /// Grows a hold, if every limit allows the larger sum. A denial is an answer.
+    pub(crate) async fn increase(
+        &self,
+        caller: &Caller,
+        id: AuthorizationId,
+        amount: Money,
+    ) -> Result<Decision, ShieldError> {
+        let command = Command::Increase { id: id.uuid().into(), amount: self.amount(amount)? };
+        self.decide(command, self.draft(caller, "spend.increase", "increase", &format!("authorization/{id}"))).await
+    }
+
+    /// Takes back what was captured.
+    pub(crate) async fn refund(
+        &self,
+        caller: &Caller,
+        id: AuthorizationId,
+        amount: Money,
+    ) -> Result<Known, ShieldError> {
+        let command = Command::Refund { id: id.uuid().into(), amount: self.amount(amount)? };
+        let draft = self.draft(caller, "spend.refund", "refund", &format!("authorization/{id}"));
+        let decision = self.decide_any(command, draft).await?;
+        match (decision.outcome.clone(), known(&decision, id)) {
+            (Outcome::Refunded, Some(known)) => Ok(known),
+            (Outcome::Invalid, Some(_)) => {
+                Err(ShieldError::invalid("amount", "must be at most what was captured and not refunded before"))
+            }
+            _ => Err(ShieldError::NotFound("authorization")),
+        }
+    }
+
+    /// Books money that is already gone.
+    pub(crate) async fn record_gone(&self, caller: &Caller, ask: Ask) -> Result<Booked, ShieldError> {
+        let tenant = &caller.principal.tenant;
+        let path = path_of(tenant, &ask.account)?;
+        let amount = self.amount(ask.amount)?;
+        let (category, payee) = (named("category", ask.category)?, named("payee", ask.payee)?);
+        let draft = self.draft(caller, "spend.record", "record", &path);
+        let key = ask.key.map(|key| self.0.pseudonyms.request_key(tenant, &key));
+        let whole = format!("{:?}", ("record", &path, amount, &category, &payee));
+        let request = key.map(|_| self.0.pseudonyms.request_key(tenant, &whole));
+        let id = AuthorizationId::new(self.0.ids.as_ref());
+        let made = Some(id.uuid().into());
+        let gone = Record { id: made, key, request, path: path.into(), amount, category, payee };
+        let decision = self.decide(Command::Record(gone), draft).await?;
+        let (first, view) = decision.authorization.ok_or(ShieldError::NotFound("authorization"))?;
+        let over = match &decision.outcome {
+            Outcome::Recorded { over } => over.iter().map(|limit| public_name(limit).to_owned()).collect(),
+            _ => Vec::new(),
+        };
+        Ok(Booked { known: Known { id: Uuid::from(first).into(), view }, over, entry: decision.index })
     }
 
     /// Settles a hold for `amount`, or for all of it. Settling it again for the same amount answers the same.
@@ -198,6 +316,7 @@ impl Shield {
                 Ok(known)
             }
             (Outcome::Resolved { state }, _) => Err(ShieldError::Resolved(state)),
+            (Outcome::Waiting, _) => Err(ShieldError::Waiting),
             (Outcome::Invalid, _) => Err(ShieldError::invalid("amount", "must be positive and at most what is held")),
             _ => Err(ShieldError::NotFound("authorization")),
         }
@@ -219,55 +338,8 @@ impl Shield {
     pub(crate) async fn authorization(&self, caller: &Caller, id: AuthorizationId) -> Result<Known, ShieldError> {
         let digest = Digest::from(id.uuid());
         let view = self.0.governor.read(move |state| state.authorization(digest)).await?;
-        let own = view.filter(|view| view.path.split('/').next() == Some(caller.principal.tenant.as_str()));
+        let own = view.filter(|view| tenant_of(&view.path) == caller.principal.tenant.as_str());
         own.map(|view| Known { id, view }).ok_or(ShieldError::NotFound("authorization"))
-    }
-
-    /// Defines a budget or replaces it; what was spent stays counted.
-    pub(crate) async fn define_budget(
-        &self,
-        caller: &Caller,
-        id: &str,
-        account: &str,
-        kind: LimitKind,
-    ) -> Result<LimitView, ShieldError> {
-        let tenant = &caller.principal.tenant;
-        let path = path_of(tenant, account)?;
-        let id = budget_id(tenant, id)?;
-        if !kind.is_valid() {
-            return Err(ShieldError::invalid(
-                "limit",
-                "amounts must not be negative, least not above most, and a window 1 second to 366 days long",
-            ));
-        }
-        let wanted = LimitView { id: id.as_str().into(), path: path.as_str().into(), kind };
-        if self.0.governor.read(move |state| state.limit(&id)).await?.as_ref() != Some(&wanted) {
-            let draft = self.draft(caller, "budget.define", "define", &wanted.id);
-            self.decide(Command::Limit { id: wanted.id.clone(), path: path.into(), kind }, draft).await?;
-        }
-        Ok(wanted)
-    }
-
-    /// The budget `id` and how it stands.
-    pub(crate) async fn budget(&self, caller: &Caller, id: &str) -> Result<(LimitView, Standing), ShieldError> {
-        let id = budget_id(&caller.principal.tenant, id)?;
-        let found = self.0.governor.read(move |state| state.standing_of(&id, 1));
-        found.await?.ok_or(ShieldError::NotFound("budget"))
-    }
-
-    /// At most `limit` budgets of the tenant from the `skip`th on, in the order of their definition.
-    pub(crate) async fn budgets(
-        &self,
-        caller: &Caller,
-        skip: usize,
-        limit: usize,
-    ) -> Result<Vec<(LimitView, Standing)>, ShieldError> {
-        let tenant = caller.principal.tenant.clone();
-        let found = self.0.governor.read(move |state| {
-            let ids: Vec<_> = state.limits_under(tenant.as_str()).skip(skip).take(limit).map(|view| view.id).collect();
-            ids.iter().filter_map(|id| state.standing_of(id, 1)).collect()
-        });
-        Ok(found.await?)
     }
 
     /// Whether a customer of this value may be acted for: not outside the bounds, and not when nothing remains.
@@ -285,7 +357,7 @@ impl Shield {
         draft.outcome = EventOutcome::Denied;
         reason.clone_into(&mut draft.reason);
         let mut decision = self.decide(Command::Note { from: None }, draft).await?;
-        decision.outcome = Outcome::Denied { refused_by: Box::new([reason.into()]) };
+        decision.outcome = Outcome::Denied { refused_by: [reason.into()].into_iter().collect() };
         Ok(decision)
     }
 
@@ -341,13 +413,15 @@ impl Shield {
     }
 
     /// Asks the governor; what is neither a decision nor a repeat is an error.
-    pub(crate) async fn decide(&self, command: Command, draft: AuditEvent) -> Result<Decision, ShieldError> {
+    async fn decide(&self, command: Command, draft: AuditEvent) -> Result<Decision, ShieldError> {
         let decision = self.decide_any(command, draft).await?;
         match decision.outcome {
             Outcome::Conflict => Err(ShieldError::KeyConflict),
             Outcome::Invalid => Err(ShieldError::invalid("amount", "is out of range")),
             Outcome::Unknown => Err(ShieldError::NotFound("authorization")),
             Outcome::Resolved { state } => Err(ShieldError::Resolved(state)),
+            Outcome::Waiting => Err(ShieldError::Waiting),
+            Outcome::Stale => Err(ShieldError::PolicyChanges),
             _ => Ok(decision),
         }
     }
@@ -366,4 +440,14 @@ impl Shield {
 
 fn known(decision: &Decision, id: AuthorizationId) -> Option<Known> {
     decision.authorization.clone().map(|(_, view)| Known { id, view })
+}
+
+/// A category or a payee, if it can be one.
+fn named(field: &'static str, value: Option<String>) -> Result<Option<Box<str>>, ShieldError> {
+    match value {
+        Some(value) if !is_value(&value) => {
+            Err(ShieldError::invalid(field, "must be 1 to 128 visible ASCII characters without '@'"))
+        }
+        value => Ok(value.map(String::into_boxed_str)),
+    }
 }

@@ -8,25 +8,23 @@ use kiki_spend::{Authorize, Bounds, Command, Digest, LimitKind, State};
 const START: i64 = 1_700_000_000_000;
 
 fn state(budgets: u32) -> State {
-    let mut state = State::new(Bounds { accounts_per_tenant: u32::MAX, limits: u32::MAX, ..Bounds::default() });
-    let kind = LimitKind::Window { amount: i64::MAX, seconds: 60 };
-    state.apply(&Command::Limit { id: "tenant".into(), path: "t".into(), kind }, START);
+    let bounds = Bounds { accounts_per_tenant: u32::MAX, limits_per_tenant: u32::MAX, ..Bounds::default() };
+    let mut state = State::new(bounds);
+    let mut define = |id: &str, path: &str| {
+        let kind = LimitKind::Window { amount: i64::MAX, seconds: 60 };
+        state.apply(&Command::Limit { id: id.into(), path: path.into(), kind, shadow: false }, START);
+    };
+    define("tenant", "t");
     for n in 0..budgets {
-        state.apply(&Command::Limit { id: format!("b{n}").into(), path: format!("t/{n}").into(), kind }, START);
+        define(&format!("b{n}"), &format!("t/{n}"));
     }
     state
 }
 
 fn requests(budgets: u32) -> Vec<Command> {
-    let request = |n: u32| Authorize {
-        id: Digest::of(&n.to_string()),
-        key: None,
-        path: format!("t/{}", n.wrapping_mul(2_654_435_761) % budgets).into(),
-        amount: 1_010_000,
-        ttl_ms: 30_000,
-        consent: None,
-        request: None,
-        capture: true,
+    let request = |n: u32| {
+        let path = format!("t/{}", n.wrapping_mul(2_654_435_761) % budgets);
+        Authorize { capture: true, ..Authorize::of(Digest::of(&n.to_string()), &path, 1_010_000, 30_000) }
     };
     (0..16_384).map(|n| Command::Authorize(request(n))).collect()
 }

@@ -2,10 +2,15 @@
 //!
 //! Invariant: a node's `held` and `holds` are the sum and the number of the open holds of its subtree.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 use kiki_types::tenant::is_name;
+use smallvec::SmallVec;
+
+use crate::limit::Held;
 
 /// Parts of a path at the most.
 pub const DEPTH_MAX: usize = 8;
@@ -16,6 +21,12 @@ pub fn check(path: &str) -> bool {
     path.split('/').count() <= DEPTH_MAX && path.split('/').all(is_name)
 }
 
+/// The topmost account of `path`, which stands for the tenant.
+#[must_use]
+pub fn tenant_of(path: &str) -> &str {
+    path.split_once('/').map_or(path, |(tenant, _)| tenant)
+}
+
 /// A node.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
@@ -23,10 +34,11 @@ pub(crate) struct Account {
     pub(crate) parent: Option<u32>,
     /// The topmost account of its path, which stands for the tenant.
     pub(crate) root: u32,
-    /// Indexes of the limits on this node.
-    pub(crate) limits: Vec<u32>,
-    pub(crate) held: i128,
-    pub(crate) holds: u32,
+    /// Indexes of the limits on this node, ascending.
+    pub(crate) limits: SmallVec<[u32; 4]>,
+    pub(crate) held: Held,
+    /// Nothing new is authorized here and below.
+    pub(crate) is_stopped: bool,
     /// On a root: the accounts of its tree, itself among them.
     pub(crate) tree: u32,
 }
@@ -35,7 +47,8 @@ pub(crate) struct Account {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Accounts {
     nodes: Vec<Account>,
-    by_path: HashMap<Arc<str>, u32>,
+    by_path: HashTable<u32>,
+    hasher: RandomState,
 }
 
 impl Accounts {
@@ -51,12 +64,20 @@ impl Accounts {
         &self.nodes
     }
 
+    /// The node of `path`.
+    #[inline]
+    pub(crate) fn find(&self, path: &str) -> Option<u32> {
+        let is_it = |&index: &u32| *self.nodes[index as usize].path == *path;
+        self.by_path.find(self.hasher.hash_one(path), is_it).copied()
+    }
+
     /// The node of `path` or of its nearest ancestor that exists, and how many parts of the path have none.
+    #[inline]
     pub(crate) fn deepest(&self, path: &str) -> (Option<u32>, u32) {
         let mut prefix = path;
         let mut missing = 0;
         loop {
-            if let Some(&index) = self.by_path.get(prefix) {
+            if let Some(index) = self.find(prefix) {
                 return (Some(index), missing);
             }
             missing += 1;
@@ -75,15 +96,16 @@ impl Accounts {
 
     /// The node of `path`, made with its ancestors if need be.
     pub(crate) fn intern(&mut self, path: &str) -> u32 {
-        if let Some(&index) = self.by_path.get(path) {
+        if let Some(index) = self.find(path) {
             return index;
         }
         let parent = path.rfind('/').map(|slash| self.intern(&path[..slash]));
         let index = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let root = parent.map_or(index, |parent| self.get(parent).root);
-        let path: Arc<str> = path.into();
-        self.by_path.insert(path.clone(), index);
-        self.nodes.push(Account { path, parent, root, limits: Vec::new(), held: 0, holds: 0, tree: 0 });
+        let (limits, held) = (SmallVec::new(), Held::default());
+        self.nodes.push(Account { path: path.into(), parent, root, limits, held, is_stopped: false, tree: 0 });
+        let hash = |&index: &u32| self.hasher.hash_one(&*self.nodes[index as usize].path);
+        self.by_path.insert_unique(self.hasher.hash_one(path), index, hash);
         self.get_mut(root).tree += 1;
         index
     }
@@ -93,18 +115,26 @@ impl Accounts {
         std::iter::successors(from.map(|index| self.get(index)), |node| node.parent.map(|index| self.get(index)))
     }
 
-    /// A hold of `amount` opens (or, with `opened` false, ends) at `account`.
-    pub(crate) fn hold(&mut self, account: u32, amount: i64, opened: bool) {
+    /// Whether `account` is `above` or below it.
+    pub(crate) fn is_under(&self, account: u32, above: u32) -> bool {
+        let mut upwards = std::iter::successors(Some(account), |&index| self.get(index).parent);
+        upwards.any(|index| index == above)
+    }
+
+    /// Whether nothing new is authorized at `account`.
+    #[inline]
+    pub(crate) fn is_stopped(&self, account: Option<u32>) -> bool {
+        self.upwards(account).any(|node| node.is_stopped)
+    }
+
+    /// What is held at `account` changes by `amount` and `count` holds.
+    #[inline]
+    pub(crate) fn hold(&mut self, account: u32, amount: i64, count: i32) {
         let mut next = Some(account);
         while let Some(index) = next {
             let node = self.get_mut(index);
-            if opened {
-                node.held += i128::from(amount);
-                node.holds += 1;
-            } else {
-                node.held -= i128::from(amount);
-                node.holds -= 1;
-            }
+            node.held.amount += i128::from(amount);
+            node.held.count = node.held.count.wrapping_add_signed(count);
             next = node.parent;
         }
     }
@@ -127,12 +157,13 @@ mod tests {
         let mut accounts = Accounts::default();
         let leaf = accounts.intern("t/a/x");
         let other = accounts.intern("t/b");
-        accounts.hold(leaf, 5, true);
-        accounts.hold(other, 7, true);
-        accounts.hold(leaf, 5, false);
-        let held = |path: &str| accounts.get(accounts.deepest(path).0.unwrap()).held;
+        accounts.hold(leaf, 5, 1);
+        accounts.hold(other, 7, 1);
+        accounts.hold(leaf, -5, -1);
+        let held = |path: &str| accounts.get(accounts.deepest(path).0.unwrap()).held.amount;
         assert_eq!([held("t"), held("t/a"), held("t/a/x"), held("t/b"), held("t/b/none")], [7, 0, 0, 7, 7]);
-        assert_eq!(accounts.get(0).tree, 4);
+        assert_eq!((accounts.get(0).held.count, accounts.get(0).tree), (1, 4));
+        assert!(accounts.is_under(leaf, 0) && !accounts.is_under(other, leaf));
         let has_room = |path: &str, most| {
             let (nearest, missing) = accounts.deepest(path);
             accounts.has_room(nearest, missing, most)

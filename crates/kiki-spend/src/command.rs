@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use kiki_types::Purpose;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::digest::Digest;
-use crate::limit::LimitKind;
+use crate::kind::LimitKind;
+
+/// Ids of limits, and the other names that can refuse, in order.
+pub type Names = SmallVec<[Arc<str>; 2]>;
 
 /// A command. Amounts are millionths and positive; paths are checked by [`crate::account::check`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +26,24 @@ pub enum Command {
         /// What it limits.
         #[serde(flatten)]
         kind: LimitKind,
+        /// Its refusals are told and not enforced.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        shadow: bool,
+    },
+    /// Removes a limit with all that counts under it.
+    RemoveLimit {
+        /// The limit.
+        id: Arc<str>,
     },
     /// Asks for money.
     Authorize(Authorize),
+    /// Grows a hold, if every limit still allows the larger sum.
+    Increase {
+        /// The authorization.
+        id: Digest,
+        /// By how much.
+        amount: i64,
+    },
     /// Settles a hold.
     Capture {
         /// The authorization.
@@ -33,10 +52,51 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         amount: Option<i64>,
     },
-    /// Gives a hold back.
+    /// Gives a hold back, or a request that waits for approval.
     Void {
         /// The authorization.
         id: Digest,
+    },
+    /// Takes back what was captured: totals and the calendar period of the capture shrink, windows and counts do not.
+    Refund {
+        /// The authorization.
+        id: Digest,
+        /// At most what was captured and not refunded.
+        amount: i64,
+    },
+    /// Books money that is already gone.
+    Record(Record),
+    /// Refuses everything new at an account and below.
+    Stop {
+        /// The account.
+        path: Box<str>,
+    },
+    /// Takes a stop back.
+    Resume {
+        /// The account.
+        path: Box<str>,
+    },
+    /// Lets a request that waits have its money.
+    Approve {
+        /// The authorization.
+        id: Digest,
+        /// Who approves.
+        by: Digest,
+    },
+    /// Ends a request that waits.
+    Reject {
+        /// The authorization.
+        id: Digest,
+        /// Who rejects.
+        by: Digest,
+    },
+    /// Puts a policy of a tenant in force: requests decided under another one are decided again.
+    Policy {
+        /// The tenant's topmost account.
+        path: Box<str>,
+        /// Absent: no policy is in force.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<Digest>,
     },
     /// Records what a person agreed to, or no longer agrees to.
     Consent {
@@ -60,7 +120,7 @@ pub enum Command {
     },
 }
 
-/// A request for money.
+/// A request for money. [`Authorize::of`] fills in what a request need not say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorize {
     /// The new authorization.
@@ -68,6 +128,9 @@ pub struct Authorize {
     /// The same key gives the same answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Digest>,
+    /// The fingerprint of the whole request, wanted with a key: another one under the same key is another request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Digest>,
     /// The account that pays.
     pub path: Box<str>,
     /// How much.
@@ -77,12 +140,106 @@ pub struct Authorize {
     /// The person it concerns and what it is for: consent is part of the decision.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "consent_fields")]
     pub consent: Option<(Digest, Purpose)>,
-    /// What else identifies the request: with the key, another value is another request.
+    /// What the money is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<Digest>,
+    pub category: Option<Box<str>>,
+    /// Whom it goes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payee: Option<Box<str>>,
+    /// Who asks; under four eyes somebody else has to approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Digest>,
+    /// What the tenant's policy says to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
     /// Captured in the same step.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub capture: bool,
+}
+
+impl Authorize {
+    /// A request that says no more than it must.
+    #[must_use]
+    pub fn of(id: Digest, path: &str, amount: i64, ttl_ms: i64) -> Self {
+        Self {
+            id,
+            key: None,
+            request: None,
+            path: path.into(),
+            amount,
+            ttl_ms,
+            consent: None,
+            category: None,
+            payee: None,
+            by: None,
+            policy: None,
+            capture: false,
+        }
+    }
+}
+
+/// What a policy says to a request. Rules see the request alone, so they are evaluated before it is queued; that the
+/// same policy is still in force is part of the decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Which policy.
+    pub version: Digest,
+    /// What it says.
+    pub verdict: Verdict,
+    /// The rules that decided.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub rules: Box<[Box<str>]>,
+}
+
+/// What a policy says, from the mildest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As asked.
+    Allow,
+    /// Less than asked, or in a safer mode: the request holds what is left of it.
+    Degrade,
+    /// Somebody has to approve.
+    Ask,
+    /// No.
+    Deny,
+}
+
+impl Verdict {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Degrade => "degrade",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// Money that is already gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// With an id it can be looked at and refunded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Digest>,
+    /// The same key gives the same answer; it wants an id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
+    /// As of [`Authorize`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Digest>,
+    /// The account that paid.
+    pub path: Box<str>,
+    /// How much.
+    pub amount: i64,
+    /// What it was for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<Box<str>>,
+    /// Whom it went to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payee: Option<Box<str>>,
 }
 
 mod consent_fields {
@@ -115,6 +272,8 @@ pub enum Resolution {
     Voided,
     /// Ended by itself.
     Expired,
+    /// Not approved.
+    Rejected,
 }
 
 impl Resolution {
@@ -125,6 +284,7 @@ impl Resolution {
             Self::Captured => "captured",
             Self::Voided => "voided",
             Self::Expired => "expired",
+            Self::Rejected => "rejected",
         }
     }
 }
@@ -133,34 +293,55 @@ impl Resolution {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// The limit stands.
+    /// The limit or the policy stands.
     Defined,
+    /// The limit is gone.
+    Removed,
     /// Consent stands.
     Granted,
     /// Consent is gone.
     Revoked,
+    /// Nothing new is authorized there.
+    Stopped,
+    /// Something new may be authorized there again.
+    Resumed,
     /// The money is reserved.
     Held,
+    /// The money is reserved, and somebody has to approve before it may move.
+    Pending,
     /// The money has moved.
     Captured,
     /// The money is free again.
     Voided,
+    /// The money is free again: somebody did not approve.
+    Rejected,
+    /// The money came back.
+    Refunded,
+    /// The money is booked.
+    Recorded {
+        /// The limits that it broke, in the order of their names.
+        over: Names,
+    },
     /// Nothing was taken.
     Denied {
-        /// The limits that refused, `consent` among them, in the order of their names.
-        refused_by: Box<[Arc<str>]>,
+        /// The limits and other names that refused, in order.
+        refused_by: Names,
     },
     /// The key was used for another request.
     Conflict,
-    /// The amount is out of range, or the id is taken.
+    /// The amount is out of range, the id is taken, or the command does not fit what it is about.
     Invalid,
-    /// No such authorization.
+    /// No such authorization, or no such limit.
     Unknown,
     /// The authorization has ended before.
     Resolved {
         /// How.
         state: Resolution,
     },
+    /// The authorization waits for approval.
+    Waiting,
+    /// Another policy is in force than the one that the request was judged by.
+    Stale,
     /// A bound is reached: nobody decided.
     Exhausted {
         /// Of what there is no more room.
@@ -178,16 +359,25 @@ impl Outcome {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Defined => "defined",
+            Self::Removed => "removed",
             Self::Granted => "granted",
             Self::Revoked => "revoked",
+            Self::Stopped => "stopped",
+            Self::Resumed => "resumed",
             Self::Held => "held",
+            Self::Pending => "pending",
             Self::Captured => "captured",
             Self::Voided => "voided",
+            Self::Rejected => "rejected",
+            Self::Refunded => "refunded",
+            Self::Recorded { .. } => "recorded",
             Self::Denied { .. } => "denied",
             Self::Conflict => "conflict",
             Self::Invalid => "invalid",
             Self::Unknown => "unknown",
             Self::Resolved { .. } => "resolved",
+            Self::Waiting => "waiting",
+            Self::Stale => "stale",
             Self::Exhausted { .. } => "exhausted",
             Self::Clear => "clear",
             Self::Noted => "noted",
@@ -197,9 +387,46 @@ impl Outcome {
     /// Whether it is a decision, which becomes an entry of the log. The others change nothing and decide nothing.
     #[must_use]
     pub const fn is_decision(&self) -> bool {
-        !matches!(self, Self::Conflict | Self::Invalid | Self::Unknown | Self::Resolved { .. } | Self::Exhausted { .. })
+        !matches!(
+            self,
+            Self::Conflict
+                | Self::Invalid
+                | Self::Unknown
+                | Self::Resolved { .. }
+                | Self::Waiting
+                | Self::Stale
+                | Self::Exhausted { .. }
+        )
     }
 }
+
+/// What came of a decision besides its outcome: for people to know, without weight for the money.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Notice {
+    /// A limit in shadow refuses.
+    WouldRefuse {
+        /// The limit.
+        would_refuse: Arc<str>,
+    },
+    /// A share of a limit is reached.
+    Reached {
+        /// The limit.
+        reached: Arc<str>,
+        /// 50, 80 or 100.
+        percent: u8,
+    },
+    /// A burst of denials in a tenant.
+    Denials {
+        /// How many.
+        denials: u32,
+        /// Within how long.
+        seconds: u32,
+    },
+}
+
+/// The notices of a decision.
+pub type Notices = SmallVec<[Notice; 1]>;
 
 /// A bound of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,9 +434,11 @@ impl Outcome {
 pub enum Bound {
     /// Accounts of a tenant.
     Accounts,
+    /// Open holds of a tenant.
+    Holds,
     /// Authorizations of a tenant, open or kept for repeats.
     Authorizations,
-    /// Limits.
+    /// Limits of a tenant, or of one account.
     Limits,
     /// Consents.
     Consents,

@@ -14,6 +14,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Digest(pub [u8; 16]);
 
 impl Digest {
+    /// Sixteen zeros, which name nothing.
+    pub const NONE: Self = Self([0; 16]);
+
+    /// A hash for tables that are asked by digest.
+    pub(crate) fn spread(self) -> u64 {
+        let mut hasher = Folding::default();
+        hasher.write(&self.0);
+        hasher.finish()
+    }
+
     /// The first half of the SHA-256 of `text`: for names that need not be unpredictable.
     #[must_use]
     pub fn of(text: &str) -> Self {

@@ -1,28 +1,38 @@
 //! The order in which open holds end by themselves: a binary heap that knows where each of its members is, so that
 //! a hold that is resolved leaves at once and the heap is never larger than the number of open holds.
 
-use crate::digest::Digest;
-
-/// When a hold ends, then its id, so that the order does not depend on anything else.
-type Key = (i64, Digest);
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// What the heap needs of its owner: to be told where a member now is.
 pub(crate) trait Places {
     fn moved(&mut self, slot: u32, place: u32);
 }
 
-/// A min-heap of slots by (time, id).
+/// A min-heap of slots by time, then by slot, so that the order does not depend on the heap's history.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Expiry(Vec<(Key, u32)>);
+pub(crate) struct Expiry(Vec<(i64, u32)>);
 
 impl Expiry {
     /// The first to end.
     pub(crate) fn first(&self) -> Option<(i64, u32)> {
-        self.0.first().map(|&((until, _), slot)| (until, slot))
+        self.0.first().copied()
     }
 
-    pub(crate) fn insert(&mut self, until: i64, id: Digest, slot: u32, places: &mut impl Places) {
-        self.0.push(((until, id), slot));
+    /// The first to end, in the order of their ends; every member that is looked at costs a place in a queue.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (i64, u32)> {
+        let mut next = BinaryHeap::new();
+        next.extend(self.0.first().map(|&first| Reverse((first, 0_usize))));
+        std::iter::from_fn(move || {
+            let Reverse((member, place)) = next.pop()?;
+            let children = [2 * place + 1, 2 * place + 2];
+            next.extend(children.into_iter().filter_map(|child| Some(Reverse((*self.0.get(child)?, child)))));
+            Some(member)
+        })
+    }
+
+    pub(crate) fn insert(&mut self, until: i64, slot: u32, places: &mut impl Places) {
+        self.0.push((until, slot));
         self.rise(self.0.len() - 1, places);
     }
 
@@ -93,15 +103,15 @@ mod tests {
         fn members_come_out_in_order_whoever_left_before(steps in prop::collection::vec((0_i64..50, any::<bool>()), 1..200)) {
             let (mut heap, mut places, mut model) = (Expiry::default(), HashMap::new(), BTreeSet::new());
             for (slot, (until, leaves)) in (0_u32..).zip(steps) {
-                let id = Digest(u128::from(slot).to_be_bytes());
-                heap.insert(until, id, slot, &mut places);
-                model.insert((until, id, slot));
+                heap.insert(until, slot, &mut places);
+                model.insert((until, slot));
                 if leaves {
                     let gone = *model.iter().nth(model.len() / 2).unwrap();
-                    heap.remove(places[&gone.2], &mut places);
+                    heap.remove(places[&gone.1], &mut places);
                     model.remove(&gone);
                 }
-                prop_assert_eq!(heap.first(), model.first().map(|&(until, _, slot)| (until, slot)));
+                prop_assert_eq!(heap.first(), model.first().copied());
+                prop_assert!(heap.in_order().eq(model.iter().copied()));
             }
         }
     }

@@ -1,11 +1,11 @@
 //! A state as plain data, for snapshots. What can be derived (sums of holds, indexes, the order of expiry) is left
 //! out and computed again, so that it cannot disagree.
 
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kiki_types::Purpose;
+use serde::{Deserialize, Serialize};
 
 use crate::account::Accounts;
 use crate::digest::Digest;
@@ -13,59 +13,91 @@ use crate::limit::Limit;
 use crate::record::{Records, Stage};
 use crate::state::{Bounds, State};
 
-/// The ended authorizations of the tenant with this root: with a key, and without.
-type Ended = (u32, VecDeque<(i64, u32)>, VecDeque<u32>);
-
+/// What is kept of a tenant beside its authorizations.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Image {
+struct TenantImage {
+    root: u32,
+    ended: VecDeque<u32>,
+    ended_keyless: VecDeque<u32>,
+    policy: Option<Digest>,
+    denials: (i64, u32),
+}
+
+/// An image that owns its parts (`Image<Vec<Limit>, Records>`), or one that borrows the large ones for writing.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Image<L, R> {
     now: i64,
-    /// Paths, in the order of their indexes.
-    accounts: Vec<Arc<str>>,
-    limits: Vec<Limit>,
-    records: Records,
-    ended: Vec<Ended>,
+    booking: u64,
+    /// Paths in the order of their indexes, and whether nothing new is authorized there.
+    accounts: Vec<(Arc<str>, bool)>,
+    limits: L,
+    limits_free: Vec<u32>,
+    records: R,
+    tenants: Vec<TenantImage>,
     consents: Vec<(Digest, Purpose)>,
     sources: Vec<(Digest, i64)>,
 }
 
 impl State {
-    pub(crate) fn to_image(&self) -> Image {
-        let tenants = self.tenants.iter();
-        let mut ended: Vec<Ended> =
-            tenants.map(|(&root, tenant)| (root, tenant.ended.clone(), tenant.ended_keyless.clone())).collect();
-        ended.sort_unstable_by_key(|&(root, ..)| root);
+    pub(crate) fn to_image(&self) -> Image<&[Limit], &Records> {
+        let tenants = self.tenants.iter().map(|(&root, tenant)| TenantImage {
+            root,
+            ended: tenant.ended.clone(),
+            ended_keyless: tenant.ended_keyless.clone(),
+            policy: tenant.policy,
+            denials: tenant.denials,
+        });
+        let mut tenants: Vec<_> = tenants.collect();
+        tenants.sort_unstable_by_key(|tenant| tenant.root);
         let mut consents: Vec<_> = self.consents.iter().copied().collect();
         consents.sort_unstable();
         Image {
             now: self.now,
-            accounts: self.accounts.all().iter().map(|account| account.path.clone()).collect(),
-            limits: self.limits.clone(),
-            records: self.records.clone(),
-            ended,
+            booking: self.booking,
+            accounts: self.accounts.all().iter().map(|account| (account.path.clone(), account.is_stopped)).collect(),
+            limits: &self.limits,
+            limits_free: self.limits_free.clone(),
+            records: &self.records,
+            tenants,
             consents,
             sources: self.sources.iter().map(|(&source, &position)| (source, position)).collect(),
         }
     }
 
     /// The state of an image; `None` if the image does not hang together.
-    pub(crate) fn from_image(image: Image, bounds: Bounds) -> Option<Self> {
+    pub(crate) fn from_image(image: Image<Vec<Limit>, Records>, bounds: Bounds) -> Option<Self> {
         let mut state = Self::new(bounds);
-        state.now = image.now;
+        (state.now, state.booking) = (image.now, image.booking);
         state.accounts = accounts(&image.accounts)?;
+        let is_account = |account: u32| (account as usize) < image.accounts.len();
+        for tenant in image.tenants {
+            if !is_account(tenant.root) {
+                return None;
+            }
+            let known = state.tenants.entry(tenant.root).or_default();
+            (known.ended, known.ended_keyless) = (tenant.ended, tenant.ended_keyless);
+            (known.policy, known.denials) = (tenant.policy, tenant.denials);
+        }
+        for (index, (path, is_stopped)) in (0_u32..).zip(&image.accounts) {
+            if *is_stopped {
+                state.tenant(index).stops.insert(path.clone());
+            }
+        }
+        state.limits_free = image.limits_free;
         for (index, limit) in (0_u32..).zip(&image.limits) {
-            if limit.account as usize >= image.accounts.len() {
+            if state.limits_free.contains(&index) {
+                continue;
+            }
+            if !is_account(limit.account) {
                 return None;
             }
             state.limits_by_id.insert(limit.id.clone(), index);
             state.accounts.get_mut(limit.account).limits.push(index);
+            state.tenant(limit.account).limits += 1;
         }
         state.limits = image.limits;
         state.records = image.records;
         state.index_records()?;
-        for (root, ended, ended_keyless) in image.ended {
-            let tenant = state.tenants.entry(root).or_default();
-            (tenant.ended, tenant.ended_keyless) = (ended, ended_keyless);
-        }
         state.consents = image.consents.into_iter().collect();
         state.sources = image.sources.into_iter().collect();
         Some(state)
@@ -73,34 +105,37 @@ impl State {
 
     fn index_records(&mut self) -> Option<()> {
         let mut open = Vec::new();
+        let accounts = self.accounts.all().len();
         for (slot, record) in self.records.iter() {
-            if record.account as usize >= self.accounts.all().len() {
+            if record.account as usize >= accounts {
                 return None;
             }
             let root = self.accounts.get(record.account).root;
-            self.tenants.entry(root).or_default().authorizations += 1;
-            self.by_id.insert(record.id, slot);
-            if let Some(key) = record.key {
-                self.by_key.insert(key, slot);
+            let tenant = self.tenants.entry(root).or_default();
+            tenant.authorizations += 1;
+            if record.stage.is_open() {
+                tenant.holds += 1;
+                open.push((record.until, slot, record.account, record.amount));
             }
-            if record.stage == Stage::Held {
-                open.push((record.until, record.id, slot, record.account, record.amount));
+            if record.stage == Stage::Pending {
+                tenant.pending.insert(record.id);
             }
         }
-        for (until, id, slot, account, amount) in open {
-            self.expiry.insert(until, id, slot, &mut self.records);
-            self.accounts.hold(account, amount, true);
+        for (until, slot, account, amount) in open {
+            self.expiry.insert(until, slot, &mut self.records);
+            self.accounts.hold(account, amount, 1);
         }
         Some(())
     }
 }
 
-fn accounts(paths: &[Arc<str>]) -> Option<Accounts> {
+fn accounts(paths: &[(Arc<str>, bool)]) -> Option<Accounts> {
     let mut accounts = Accounts::default();
-    for (index, path) in (0_u32..).zip(paths) {
+    for (index, (path, is_stopped)) in (0_u32..).zip(paths) {
         if !crate::account::check(path) || accounts.intern(path) != index {
             return None;
         }
+        accounts.get_mut(index).is_stopped = *is_stopped;
     }
     Some(accounts)
 }

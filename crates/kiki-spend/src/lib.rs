@@ -9,11 +9,14 @@
 //! Start with [`state`]; [`owner`] puts it behind a queue and a journal; [`replay`] runs it on a file of commands.
 
 pub mod account;
+pub mod calendar;
 pub mod command;
+pub mod counter;
 mod derive;
 pub mod digest;
 mod expiry;
 mod image;
+pub mod kind;
 pub mod limit;
 pub mod owner;
 pub mod query;
@@ -23,10 +26,13 @@ pub mod shard;
 pub mod snapshot;
 pub mod state;
 
-pub use command::{Authorize, Command, Outcome, Resolution};
+pub use calendar::{Unit, Zone};
+pub use command::{Authorize, Command, Notice, Outcome, Policy, Resolution, Verdict};
+pub use counter::Measure;
 pub use digest::Digest;
-pub use limit::{LimitKind, Standing};
+pub use kind::{Field, LimitKind};
+pub use limit::{Room, Standing};
 pub use owner::{Decision, Handle, Owner, OwnerError, Settings};
-pub use query::{AuthorizationView, LimitView};
+pub use query::{AuthorizationView, LimitView, Status};
 pub use shard::{OpenError, fold};
 pub use state::{Bounds, State};

@@ -14,14 +14,15 @@ use kiki_audit::Durable;
 use kiki_types::event::AuditEvent;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::command::{Command, Outcome};
+use crate::account::tenant_of;
+use crate::command::{Command, Notices, Outcome};
 use crate::derive::{derive, open_deriver};
 use crate::digest::Digest;
 use crate::limit::Standing;
 use crate::query::AuthorizationView;
 pub use crate::shard::{OpenError, Settings};
 use crate::shard::{Shard, base, fold_all, write_snapshot};
-use crate::state::State;
+use crate::state::{Applied, State};
 
 /// Commands that may wait for the owner.
 const QUEUE: usize = 16_384;
@@ -51,13 +52,15 @@ pub enum OwnerError {
 pub struct Decision {
     /// The answer.
     pub outcome: Outcome,
+    /// What else came of it.
+    pub notices: Notices,
     /// The place of its entry in the log; `None` for repeats and for what decides nothing.
     pub index: Option<u64>,
     /// The governor's time.
     pub at: i64,
     /// The authorization it is about, if one is kept.
     pub authorization: Option<(Digest, AuthorizationView)>,
-    /// For a request for money or a check: how each limit stands after it, for somebody who asks for the same.
+    /// For a request for money, its increase, or a check: how each limit stands after it, for somebody who asks for the same.
     pub standings: Vec<Standing>,
 }
 
@@ -185,7 +188,7 @@ impl Owner {
 
 /// What to answer once the batch is durable.
 enum Waiting {
-    Decision(Decision, oneshot::Sender<Result<Decision, OwnerError>>),
+    Decision(Box<Decision>, oneshot::Sender<Result<Decision, OwnerError>>),
     All(Vec<Outcome>, oneshot::Sender<Result<Vec<Outcome>, OwnerError>>),
     Read(Reply),
 }
@@ -194,7 +197,7 @@ impl Waiting {
     fn answer(self, durable: Result<(), OwnerError>) {
         match self {
             // A caller that no longer waits is no error: its decision stands and is in the log.
-            Self::Decision(decision, reply) => drop(reply.send(durable.map(|()| decision))),
+            Self::Decision(decision, reply) => drop(reply.send(durable.map(|()| *decision))),
             Self::All(outcomes, reply) => drop(reply.send(durable.map(|()| outcomes))),
             Self::Read(reply) => reply(durable),
         }
@@ -336,10 +339,23 @@ fn decide_all(
     Waiting::All(outcomes, reply)
 }
 
-/// Whether an authorization that is to be settled belongs to `tenant`. One that does not is as good as unknown.
+/// The authorization that `command` is about, if it is about one that was made before.
+const fn about(command: &Command) -> Option<Digest> {
+    match command {
+        Command::Capture { id, .. }
+        | Command::Void { id }
+        | Command::Increase { id, .. }
+        | Command::Refund { id, .. }
+        | Command::Approve { id, .. }
+        | Command::Reject { id, .. } => Some(*id),
+        _ => None,
+    }
+}
+
+/// Whether the authorization that `command` is about belongs to `tenant`. One that does not is as good as unknown.
 fn is_own(state: &State, command: &Command, tenant: &str) -> bool {
-    let (Command::Capture { id, .. } | Command::Void { id }) = command else { return true };
-    state.authorization(*id).is_none_or(|view| view.path.split('/').next() == Some(tenant))
+    let view = about(command).and_then(|id| state.authorization(id));
+    view.is_none_or(|view| tenant_of(&view.path) == tenant)
 }
 
 fn decide(
@@ -349,9 +365,9 @@ fn decide(
     waiting: &mut Vec<Waiting>,
 ) {
     if !is_own(&shard.state, &command, draft.tenant.as_str()) {
-        let outcome = Outcome::Unknown;
-        let decision = Decision { outcome, index: None, at: shard.now(), authorization: None, standings: Vec::new() };
-        waiting.push(Waiting::Decision(decision, reply));
+        let (outcome, notices, standings) = (Outcome::Unknown, Notices::new(), Vec::new());
+        let decision = Decision { outcome, notices, index: None, at: shard.now(), authorization: None, standings };
+        waiting.push(Waiting::Decision(Box::new(decision), reply));
         return;
     }
     match shard.decide(&command, draft) {
@@ -361,17 +377,19 @@ fn decide(
                 Command::Authorize(request) => {
                     request.key.and_then(|key| state.authorization_of(key)).or(Some(request.id))
                 }
-                Command::Capture { id, .. } | Command::Void { id } => Some(*id),
-                _ => None,
+                Command::Record(record) => record.key.and_then(|key| state.authorization_of(key)).or(record.id),
+                command => about(command),
             };
             let standings = match &command {
-                Command::Authorize(request) => state.standings(&request.path, request.amount),
+                Command::Authorize(request) => state.explain(request),
+                Command::Increase { id, amount } => state.explain_increase(*id, *amount),
                 Command::Check { path } => state.standings(path, 1),
                 _ => Vec::new(),
             };
             let authorization = id.and_then(|id| Some((id, state.authorization(id)?)));
-            let decision = Decision { outcome: applied.outcome, index, at: state.now(), authorization, standings };
-            waiting.push(Waiting::Decision(decision, reply));
+            let Applied { outcome, notices, .. } = applied;
+            let decision = Decision { outcome, notices, index, at: state.now(), authorization, standings };
+            waiting.push(Waiting::Decision(Box::new(decision), reply));
         }
         Err(error) => {
             tracing::error!(%error, "an entry cannot be encoded; nothing of this batch is answered");

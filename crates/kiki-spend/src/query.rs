@@ -1,28 +1,66 @@
-//! Looking at a state. Only windows change by it: they forget what no longer counts.
+//! Looking at a state. Only counters change by it: they forget what no longer counts.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use kiki_types::Purpose;
 
-use crate::command::Resolution;
+use crate::command::{Authorize, Names, Resolution};
 use crate::digest::Digest;
-use crate::limit::{Limit, LimitKind, Standing};
+use crate::kind::LimitKind;
+use crate::limit::{Ask, Limit, Standing};
 use crate::record::{First, Stage};
 use crate::state::State;
 
-/// What is known of an authorization.
+/// Holds that are looked at to find when what is asked for would pass: those that end first. If later ones were
+/// needed, the answer is when it passes without their ends, so it is at the latest then.
+pub const RELEASES_MAX: usize = 512;
+
+/// Where an authorization stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The money is reserved.
+    Held,
+    /// The money is reserved, and somebody has to approve before it may move.
+    Pending,
+    /// Nothing was taken.
+    Denied,
+    /// It has ended.
+    Ended(Resolution),
+}
+
+impl Status {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Pending => "pending",
+            Self::Denied => "denied",
+            Self::Ended(resolution) => resolution.as_str(),
+        }
+    }
+}
+
+/// What is known of an authorization or of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizationView {
     /// The account that pays.
     pub path: Arc<str>,
-    /// What was asked for.
+    /// What is or was held.
     pub amount: i64,
     /// What was captured.
     pub captured: i64,
-    /// `None` while it is held or if it was denied.
-    pub resolution: Option<Resolution>,
-    /// The limits that refused it; empty if it was not denied.
-    pub refused_by: Box<[Arc<str>]>,
+    /// What of it came back.
+    pub refunded: i64,
+    /// Where it stands.
+    pub status: Status,
+    /// What refused it; empty if it was not denied.
+    pub refused_by: Names,
+    /// Whether it was recorded after the money had gone.
+    pub is_record: bool,
+    /// Whether it is captured in the step that authorizes or approves it.
+    pub captures: bool,
     /// When the hold ends, or would have ended.
     pub until: i64,
 }
@@ -36,16 +74,51 @@ pub struct LimitView {
     pub path: Arc<str>,
     /// What it limits.
     pub kind: LimitKind,
+    /// Whether its refusals are only told.
+    pub is_shadow: bool,
 }
 
 impl State {
     /// How every limit on `path` stands for somebody who asks for `amount`, from the account upwards.
     pub fn standings(&mut self, path: &str, amount: i64) -> Vec<Standing> {
+        self.stand(self.accounts.deepest(path).0, &Ask::of(amount))
+    }
+
+    /// How every limit on its path stands for somebody who asks for `request`, once more.
+    pub fn explain(&mut self, request: &Authorize) -> Vec<Standing> {
+        let (category, payee) = (request.category.as_deref(), request.payee.as_deref());
+        self.stand(self.accounts.deepest(&request.path).0, &Ask { category, payee, ..Ask::of(request.amount) })
+    }
+
+    /// How every limit on its path stands for a hold that is to grow by `amount`.
+    pub fn explain_increase(&mut self, id: Digest, amount: i64) -> Vec<Standing> {
+        let record = self.records.by_id(id).and_then(|slot| self.records.get(slot));
+        let Some((account, held)) = record.map(|record| (record.account, record.amount)) else { return Vec::new() };
+        self.stand(Some(account), &Ask { total: held.saturating_add(amount), is_new: false, ..Ask::of(amount) })
+    }
+
+    fn stand(&mut self, nearest: Option<u32>, ask: &Ask<'_>) -> Vec<Standing> {
         let mut standings = Vec::new();
-        for node in self.accounts.upwards(self.accounts.deepest(path).0) {
-            for &index in &node.limits {
-                standings.push(self.limits[index as usize].standing(self.now, amount, node.held));
+        let (mut soonest, mut next) = (None, nearest);
+        while let Some(index) = next {
+            let node = self.accounts.get(index);
+            for &limit in &node.limits {
+                let limit = &mut self.limits[limit as usize];
+                let is_waited_for = node.held.count > 0 && limit.refuses(self.now, ask, node.held);
+                let releases = if is_waited_for {
+                    let soonest = soonest.get_or_insert_with(|| {
+                        let slots = self.expiry.in_order().take(RELEASES_MAX);
+                        let holds = slots.filter_map(|(until, slot)| Some((until, self.records.get(slot)?)));
+                        holds.map(|(until, hold)| (until, hold.account, hold.amount)).collect::<Vec<_>>()
+                    });
+                    let here = soonest.iter().filter(|(_, account, _)| self.accounts.is_under(*account, index));
+                    here.map(|&(until, _, amount)| (until, amount)).collect()
+                } else {
+                    Vec::new()
+                };
+                standings.push(limit.standing(self.now, ask, node.held, &releases));
             }
+            next = node.parent;
         }
         standings
     }
@@ -56,25 +129,28 @@ impl State {
         let view = self.view(self.limits.get(index)?);
         let limit = self.limits.get_mut(index)?;
         let held = self.accounts.get(limit.account).held;
-        Some((view, limit.standing(self.now, amount, held)))
+        Some((view, limit.standing(self.now, &Ask::of(amount), held, &[])))
     }
 
     /// What is known of an authorization: open, or ended and not yet forgotten.
     #[must_use]
     pub fn authorization(&self, id: Digest) -> Option<AuthorizationView> {
-        let record = self.records.get(*self.by_id.get(&id)?)?;
+        let record = self.records.get(self.records.by_id(id)?)?;
+        let status = match record.stage {
+            Stage::Held => Status::Held,
+            Stage::Pending => Status::Pending,
+            Stage::Denied => Status::Denied,
+            Stage::Ended(resolution) => Status::Ended(resolution),
+        };
         Some(AuthorizationView {
             path: self.accounts.get(record.account).path.clone(),
             amount: record.amount,
             captured: record.captured,
-            resolution: match record.stage {
-                Stage::Ended(resolution) => Some(resolution),
-                Stage::Held | Stage::Denied => None,
-            },
-            refused_by: match &record.first {
-                First::Denied(refused_by) => refused_by.clone(),
-                First::Held | First::Captured => Box::default(),
-            },
+            refunded: record.refunded,
+            status,
+            refused_by: if status == Status::Denied { record.names().into() } else { Names::new() },
+            is_record: record.first == First::Recorded,
+            captures: record.capture,
             until: record.until,
         })
     }
@@ -82,7 +158,37 @@ impl State {
     /// The authorization that `key` made.
     #[must_use]
     pub fn authorization_of(&self, key: Digest) -> Option<Digest> {
-        Some(self.records.get(*self.by_key.get(&key)?)?.id)
+        Some(self.records.get(self.records.by_key(key)?)?.id)
+    }
+
+    /// At most `most` requests of a tenant that wait for approval, after `after`, the oldest first.
+    #[must_use]
+    pub fn pending(&self, tenant: &str, after: Option<Digest>, most: usize) -> Vec<Digest> {
+        let tenant = self.accounts.find(tenant).and_then(|root| self.tenants.get(&root));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        tenant.map_or_else(Vec::new, |tenant| {
+            tenant.pending.range((from, Bound::Unbounded)).take(most).copied().collect()
+        })
+    }
+
+    /// The accounts of a tenant at which nothing new is authorized.
+    #[must_use]
+    pub fn stops(&self, tenant: &str) -> Vec<Arc<str>> {
+        let tenant = self.accounts.find(tenant).and_then(|root| self.tenants.get(&root));
+        tenant.map_or_else(Vec::new, |tenant| tenant.stops.iter().cloned().collect())
+    }
+
+    /// The policy of a tenant that is in force.
+    #[must_use]
+    pub fn policy(&self, tenant: &str) -> Option<Digest> {
+        self.tenants.get(&self.accounts.find(tenant)?)?.policy
+    }
+
+    /// Open holds and kept authorizations of a tenant.
+    #[must_use]
+    pub fn counts(&self, tenant: &str) -> (u32, u32) {
+        let tenant = self.accounts.find(tenant).and_then(|root| self.tenants.get(&root));
+        tenant.map_or((0, 0), |tenant| (tenant.holds, tenant.authorizations))
     }
 
     /// Whether `subject` agrees to `purpose`.
@@ -98,14 +204,18 @@ impl State {
         Some(self.view(limit))
     }
 
-    /// All limits on `root` and below, in the order of their definition.
+    /// All limits of the tenant with the topmost account `root`, in an order that stays.
     pub fn limits_under<'a>(&'a self, root: &'a str) -> impl Iterator<Item = LimitView> + 'a {
-        let root = self.accounts.deepest(root).0.filter(|&index| &*self.accounts.get(index).path == root);
+        let root = self.accounts.find(root);
         let is_below = move |account: u32| root.is_some_and(|root| self.accounts.get(account).root == root);
-        self.limits.iter().filter(move |limit| is_below(limit.account)).map(|limit| self.view(limit))
+        let is_there = move |(index, limit): &(u32, &Limit)| {
+            is_below(limit.account) && self.limits_by_id.get(&limit.id) == Some(index)
+        };
+        (0..).zip(&self.limits).filter(is_there).map(|(_, limit)| self.view(limit))
     }
 
     fn view(&self, limit: &Limit) -> LimitView {
-        LimitView { id: limit.id.clone(), path: self.accounts.get(limit.account).path.clone(), kind: limit.kind }
+        let path = self.accounts.get(limit.account).path.clone();
+        LimitView { id: limit.id.clone(), path, kind: limit.kind.clone(), is_shadow: limit.is_shadow }
     }
 }

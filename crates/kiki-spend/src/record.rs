@@ -1,86 +1,124 @@
-//! Authorizations: open ones, and ended ones that are kept for repeats of their keys.
+//! Authorizations: open ones, and ended ones that are kept for repeats of their keys and for refunds.
 
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use kiki_types::Purpose;
 use serde::{Deserialize, Serialize};
 
-use crate::command::{Authorize, Outcome, Resolution};
+use crate::command::{Outcome, Resolution};
 use crate::digest::Digest;
 use crate::expiry::Places;
 
 /// What was answered to the request; a repeat gets it again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum First {
     Held,
+    Pending,
     Captured,
-    Denied(Box<[Arc<str>]>),
+    Denied,
+    Recorded,
 }
 
 /// Where an authorization stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
     Held,
+    Pending,
     Ended(Resolution),
     Denied,
 }
 
+impl Stage {
+    pub(crate) const fn is_open(self) -> bool {
+        matches!(self, Self::Held | Self::Pending)
+    }
+}
+
+/// What only some authorizations have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct More {
+    /// What refused it; of a record, the limits that it broke.
+    pub(crate) names: Box<[Arc<str>]>,
+    /// What it waits with: the consent that must still stand when it is approved, and who asked.
+    pub(crate) consent: Option<(Digest, Purpose)>,
+    pub(crate) by: Option<Digest>,
+    pub(crate) four_eyes: bool,
+}
+
+/// 120 bytes; [`Digest::NONE`] stands for no key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) id: Digest,
-    pub(crate) key: Option<Digest>,
+    pub(crate) key: Digest,
+    /// The fingerprint of the request that made it.
+    pub(crate) request: Digest,
     pub(crate) account: u32,
     pub(crate) amount: i64,
-    pub(crate) consent: Option<(Digest, Purpose)>,
-    pub(crate) request: Option<Digest>,
-    pub(crate) capture: bool,
-    pub(crate) first: First,
-    pub(crate) stage: Stage,
     pub(crate) captured: i64,
+    pub(crate) refunded: i64,
+    /// When the hold ends, or would have ended.
     pub(crate) until: i64,
+    /// When it ended.
+    pub(crate) ended: i64,
+    /// The number of its booking, once money has moved.
+    pub(crate) booking: u64,
+    pub(crate) ttl_ms: u32,
     /// Its place among the open holds; without meaning once it has ended.
     #[serde(skip)]
     place: u32,
+    pub(crate) first: First,
+    pub(crate) stage: Stage,
+    /// Captured in the step that authorizes it.
+    pub(crate) capture: bool,
+    pub(crate) more: Option<Box<More>>,
 }
 
 impl Record {
-    pub(crate) fn new(request: &Authorize, account: u32, until: i64, first: First) -> Self {
-        let (stage, captured) = match first {
-            First::Held => (Stage::Held, 0),
-            First::Captured => (Stage::Ended(Resolution::Captured), request.amount),
-            First::Denied(_) => (Stage::Denied, 0),
+    pub(crate) const fn new(id: Digest, account: u32, amount: i64, first: First) -> Self {
+        let stage = match first {
+            First::Held => Stage::Held,
+            First::Pending => Stage::Pending,
+            First::Captured | First::Recorded => Stage::Ended(Resolution::Captured),
+            First::Denied => Stage::Denied,
         };
+        let captured = if matches!(stage, Stage::Ended(_)) { amount } else { 0 };
         Self {
-            id: request.id,
-            key: request.key,
+            id,
+            key: Digest::NONE,
+            request: Digest::NONE,
             account,
-            amount: request.amount,
-            consent: request.consent,
-            request: request.request,
-            capture: request.capture,
+            amount,
+            captured,
+            refunded: 0,
+            until: 0,
+            ended: 0,
+            booking: 0,
+            ttl_ms: 0,
+            place: 0,
             first,
             stage,
-            captured,
-            until,
-            place: 0,
+            capture: false,
+            more: None,
         }
     }
 
-    /// Whether `request`, of the account `path`, is the request that made this record.
-    pub(crate) fn is_answer_to(&self, request: &Authorize, path: &str) -> bool {
-        *request.path == *path
-            && request.amount == self.amount
-            && request.consent == self.consent
-            && request.request == self.request
-            && request.capture == self.capture
+    pub(crate) fn names(&self) -> &[Arc<str>] {
+        self.more.as_ref().map_or(&[], |more| &more.names)
     }
 
     pub(crate) fn first_answer(&self) -> Outcome {
         match &self.first {
             First::Held => Outcome::Held,
+            First::Pending => Outcome::Pending,
             First::Captured => Outcome::Captured,
-            First::Denied(refused_by) => Outcome::Denied { refused_by: refused_by.clone() },
+            First::Denied => Outcome::Denied { refused_by: self.names().into() },
+            First::Recorded => Outcome::Recorded { over: self.names().into() },
         }
+    }
+
+    pub(crate) fn has_key(&self) -> bool {
+        self.key != Digest::NONE
     }
 
     pub(crate) const fn place(&self) -> u32 {
@@ -88,42 +126,121 @@ impl Record {
     }
 }
 
-/// Records in slots that are used again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Records in slots that are used again, in pieces that never move, with an index by id and one by key.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Records {
-    slots: Vec<Option<Record>>,
+    slots: Vec<Vec<Option<Record>>>,
     free: Vec<u32>,
+    by_id: HashTable<u32>,
+    by_key: HashTable<u32>,
+}
+
+/// Slots in a piece.
+const PIECE: usize = 4096;
+
+fn slot_of(slots: &[Vec<Option<Record>>], slot: u32) -> Option<&Record> {
+    slots.get(slot as usize / PIECE)?.get(slot as usize % PIECE)?.as_ref()
 }
 
 impl Records {
+    #[inline]
     pub(crate) fn get(&self, slot: u32) -> Option<&Record> {
-        self.slots.get(slot as usize)?.as_ref()
+        slot_of(&self.slots, slot)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Record> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        self.slots.get_mut(slot as usize / PIECE)?.get_mut(slot as usize % PIECE)?.as_mut()
+    }
+
+    /// The slot of the authorization `id`.
+    #[inline]
+    pub(crate) fn by_id(&self, id: Digest) -> Option<u32> {
+        self.by_id.find(id.spread(), |&slot| self.get(slot).is_some_and(|record| record.id == id)).copied()
+    }
+
+    /// The slot of the authorization that `key` made.
+    #[inline]
+    pub(crate) fn by_key(&self, key: Digest) -> Option<u32> {
+        self.by_key.find(key.spread(), |&slot| self.get(slot).is_some_and(|record| record.key == key)).copied()
     }
 
     pub(crate) fn insert(&mut self, record: Record) -> u32 {
-        if let Some(slot) = self.free.pop() {
-            self.slots[slot as usize] = Some(record);
+        let (id, key) = (record.id, record.key);
+        let slot = if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize / PIECE][slot as usize % PIECE] = Some(record);
             slot
         } else {
-            self.slots.push(Some(record));
-            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+            self.push(Some(record))
+        };
+        self.index(slot, id, key);
+        slot
+    }
+
+    fn push(&mut self, record: Option<Record>) -> u32 {
+        if self.slots.last().is_none_or(|piece| piece.len() == PIECE) {
+            self.slots.push(Vec::with_capacity(PIECE));
+        }
+        let piece = self.slots.len() - 1;
+        let last = &mut self.slots[piece];
+        last.push(record);
+        u32::try_from(piece * PIECE + last.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    fn index(&mut self, slot: u32, id: Digest, key: Digest) {
+        let of = |slot: u32| slot_of(&self.slots, slot);
+        self.by_id.insert_unique(id.spread(), slot, |&slot| of(slot).map_or(0, |record| record.id.spread()));
+        if key != Digest::NONE {
+            self.by_key.insert_unique(key.spread(), slot, |&slot| of(slot).map_or(0, |record| record.key.spread()));
         }
     }
 
-    pub(crate) fn remove(&mut self, slot: u32) -> Option<Record> {
-        let record = self.slots.get_mut(slot as usize)?.take();
-        if record.is_some() {
-            self.free.push(slot);
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let Some(record) = self.get(slot) else { return };
+        let (id, key) = (record.id, record.key);
+        if let Ok(entry) = self.by_id.find_entry(id.spread(), |&other| other == slot) {
+            entry.remove();
         }
-        record
+        if let Ok(entry) = self.by_key.find_entry(key.spread(), |&other| other == slot) {
+            entry.remove();
+        }
+        self.slots[slot as usize / PIECE][slot as usize % PIECE] = None;
+        self.free.push(slot);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record)> {
-        (0..).zip(&self.slots).filter_map(|(slot, record)| Some((slot, record.as_ref()?)))
+        (0..).zip(self.slots.iter().flatten()).filter_map(|(slot, record)| Some((slot, record.as_ref()?)))
+    }
+}
+
+impl Serialize for Records {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeTuple;
+        let mut tuple = serializer.serialize_tuple(2)?;
+        tuple.serialize_element(&self.slots)?;
+        tuple.serialize_element(&self.free)?;
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Records {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (slots, free): (Vec<Vec<Option<Record>>>, Vec<u32>) = Deserialize::deserialize(deserializer)?;
+        let is_whole = slots.iter().rev().skip(1).all(|piece| piece.len() == PIECE)
+            && slots.last().is_none_or(|piece| piece.len() <= PIECE)
+            && free.iter().all(|&slot| {
+                slots.get(slot as usize / PIECE).is_some_and(|piece| piece.get(slot as usize % PIECE) == Some(&None))
+            });
+        if !is_whole {
+            return Err(serde::de::Error::custom("records do not hang together"));
+        }
+        let mut records = Self { slots, free, ..Self::default() };
+        for slot in 0..u32::try_from(records.slots.len() * PIECE).unwrap_or(u32::MAX) {
+            if let Some((id, key)) = records.get(slot).map(|record| (record.id, record.key)) {
+                records.index(slot, id, key);
+            }
+        }
+        Ok(records)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Runs a file of commands and writes their outcomes, one line each, in the very form of the oracle: the way to
 //! check the rules against it, and to try a set of limits on a history.
 //!
-//! A line is a JSON object: `{"at": ms, "op": "limit"|"authorize"|"capture"|"void"|"consent", …}` with names as
-//! free text; amounts are millionths.
+//! A line is a JSON object `{"at": ms, "op": …, …}` with names as free text; amounts are millionths. The operations are
+//! the oracle's: limit, authorize, capture, void, increase, record, refund, stop, resume, consent.
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use kiki_types::Purpose;
 use serde::{Deserialize, Serialize};
 
-use crate::command::{Authorize, Command, Outcome};
+use crate::command::{Authorize, Command, Outcome, Record};
 use crate::digest::Digest;
-use crate::limit::LimitKind;
+use crate::kind::LimitKind;
 use crate::state::{Bounds, State};
 
 /// Bytes in a line at the most.
@@ -53,6 +53,8 @@ enum Named {
         path: Box<str>,
         #[serde(flatten)]
         kind: LimitKind,
+        #[serde(default)]
+        shadow: bool,
     },
     Authorize {
         id: String,
@@ -62,6 +64,8 @@ enum Named {
         ttl_ms: i64,
         subject: Option<String>,
         purpose: Option<Purpose>,
+        category: Option<Box<str>>,
+        payee: Option<Box<str>>,
     },
     Capture {
         id: String,
@@ -69,6 +73,26 @@ enum Named {
     },
     Void {
         id: String,
+    },
+    Increase {
+        id: String,
+        amount: i64,
+    },
+    Refund {
+        id: String,
+        amount: i64,
+    },
+    Record {
+        path: Box<str>,
+        amount: i64,
+        category: Option<Box<str>>,
+        payee: Option<Box<str>>,
+    },
+    Stop {
+        path: Box<str>,
+    },
+    Resume {
+        path: Box<str>,
     },
     Consent {
         subject: String,
@@ -81,27 +105,29 @@ impl Named {
     fn digested(self) -> Result<Command, String> {
         let id = |id: &str| Digest::of(&format!("id {id}"));
         Ok(match self {
-            Self::Limit { id, path, kind } => Command::Limit { id, path, kind },
-            Self::Authorize { id: name, key, path, amount, ttl_ms, subject, purpose } => {
+            Self::Limit { id, path, kind, shadow } => Command::Limit { id, path, kind, shadow },
+            Self::Authorize { id: name, key, path, amount, ttl_ms, subject, purpose, category, payee } => {
+                let request =
+                    Digest::of(&format!("request {path} {amount} {subject:?} {purpose:?} {category:?} {payee:?}"));
                 let consent = match (subject, purpose) {
                     (Some(subject), Some(purpose)) => Some((Digest::of(&subject), purpose)),
                     (None, None) => None,
                     _ => return Err("subject and purpose go together".to_owned()),
                 };
                 let key = Some(Digest::of(&format!("key {key}")));
-                Command::Authorize(Authorize {
-                    id: id(&name),
-                    key,
-                    path,
-                    amount,
-                    ttl_ms,
-                    consent,
-                    request: None,
-                    capture: false,
-                })
+                let request = Some(request);
+                let least = Authorize::of(id(&name), &path, amount, ttl_ms);
+                Command::Authorize(Authorize { key, request, consent, category, payee, ..least })
             }
             Self::Capture { id: name, amount } => Command::Capture { id: id(&name), amount: Some(amount) },
             Self::Void { id: name } => Command::Void { id: id(&name) },
+            Self::Increase { id: name, amount } => Command::Increase { id: id(&name), amount },
+            Self::Refund { id: name, amount } => Command::Refund { id: id(&name), amount },
+            Self::Record { path, amount, category, payee } => {
+                Command::Record(Record { id: None, key: None, request: None, path, amount, category, payee })
+            }
+            Self::Stop { path } => Command::Stop { path },
+            Self::Resume { path } => Command::Resume { path },
             Self::Consent { subject, purpose, granted } => {
                 Command::Consent { subject: Digest::of(&subject), purpose, granted }
             }
@@ -122,7 +148,7 @@ struct Numbered<'a> {
 /// # Errors
 /// [`ReplayError`], at the first line that is not a command.
 pub fn replay(mut commands: impl BufRead, mut outcomes: impl Write) -> Result<u64, ReplayError> {
-    let bounds = Bounds { authorizations_per_tenant: u32::MAX, ..Bounds::default() };
+    let bounds = Bounds { authorizations_per_tenant: u32::MAX, holds_per_tenant: u32::MAX, ..Bounds::default() };
     let mut state = State::new(bounds);
     let mut line = Vec::new();
     let mut replayed = 0;

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::account::DEPTH_MAX;
-use crate::command::{Command, Outcome};
+use crate::command::{Command, Notices, Outcome};
 use crate::snapshot;
 use crate::state::{Applied, Bounds, LIMIT_ID_BYTES_MAX, LIMITS_PER_ACCOUNT_MAX, State};
 
@@ -89,11 +89,13 @@ const _: () = assert!(
 
 /// The engine's part of an entry.
 #[derive(Serialize, Deserialize)]
-struct Body<C, O> {
+struct Body<C, O, N> {
     /// The governor's time, which never runs backwards.
     at: i64,
     cmd: C,
     out: O,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notices: Option<N>,
 }
 
 /// Applies an entry of the log to `state` and compares the outcome with the one that the log has.
@@ -102,11 +104,15 @@ struct Body<C, O> {
 /// What the entry should have held, and what it holds.
 pub fn fold(state: &mut State, entry: &Entry) -> Result<(), String> {
     let raw = entry.body.as_deref().ok_or("expected a body with a command and its outcome, found none")?;
-    let body: Body<Command, Outcome> =
+    let body: Body<Command, Outcome, Notices> =
         serde_json::from_str(raw.get()).map_err(|error| format!("its body is no command with its outcome: {error}"))?;
     let applied = state.apply(&body.cmd, body.at);
     if applied.outcome != body.out || !applied.is_new {
         return Err(format!("the rules give {:?}, the log has {:?}", applied.outcome, body.out));
+    }
+    let told = body.notices.unwrap_or_default();
+    if applied.notices != told {
+        return Err(format!("the rules tell {:?}, the log has {told:?}", applied.notices));
     }
     Ok(())
 }
@@ -194,7 +200,8 @@ impl Shard {
         }
         let event = complete(draft, &applied.outcome, at, self.settings.ids.as_ref());
         let index = self.log.len() + self.batch.len() as u64;
-        let body = Body { at, cmd: command, out: &applied.outcome };
+        let notices = Some(&applied.notices).filter(|notices| !notices.is_empty());
+        let body = Body { at, cmd: command, out: &applied.outcome, notices };
         let pushed = self.batch.push_with(&event, &body);
         self.is_poisoned |= pushed.is_err();
         pushed.map(|()| (applied, Some(index)))

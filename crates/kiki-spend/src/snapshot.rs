@@ -6,16 +6,22 @@
 //! log is told, and the state. The two newest are kept.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::image::Image;
+use crate::limit::Limit;
+use crate::record::Records;
 use crate::state::{Bounds, State};
 
-const MAGIC: &[u8; 8] = b"kikisn02";
+const MAGIC: &[u8; 8] = b"kikisn03";
 const HEADER_BYTES: usize = 20;
 const KEPT: usize = 2;
+/// Bytes that are read and written at a time.
+const BUFFER: usize = 1 << 20;
+/// Room for the longest text in a snapshot: the definition of a limit.
+const SCRATCH: usize = 1 << 20;
 
 /// Writes the state after `entries` entries, the last of which has the hash `last`, into `dir` and removes all but the newest snapshots. Atomic: a crash
 /// leaves the snapshot whole or absent.
@@ -23,15 +29,20 @@ const KEPT: usize = 2;
 /// # Errors
 /// What the file system says.
 pub fn write(dir: &Path, entries: u64, last: [u8; 32], state: &State) -> io::Result<()> {
-    let body = postcard::to_stdvec(&(last, state.to_image())).map_err(io::Error::other)?;
     fs::create_dir_all(dir)?;
     let path = dir.join(format!("{entries:020}.snap"));
     let temporary = path.with_extension("tmp");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(&[0; HEADER_BYTES])?;
+    let mut body = Summed { inner: BufWriter::with_capacity(BUFFER, &mut file), crc: 0, bytes: 0 };
+    postcard::to_io(&(last, state.to_image()), &mut body).map_err(io::Error::other)?;
+    let (crc, bytes) = (body.crc, body.bytes);
+    body.inner.flush()?;
+    drop(body);
+    file.seek(SeekFrom::Start(0))?;
     file.write_all(MAGIC)?;
-    file.write_all(&crc32c::crc32c(&body).to_le_bytes())?;
-    file.write_all(&(body.len() as u64).to_le_bytes())?;
-    file.write_all(&body)?;
+    file.write_all(&crc.to_le_bytes())?;
+    file.write_all(&bytes.to_le_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, &path)?;
     File::open(dir)?.sync_all()?;
@@ -39,6 +50,26 @@ pub fn write(dir: &Path, entries: u64, last: [u8; 32], state: &State) -> io::Res
         fs::remove_file(old)?;
     }
     Ok(())
+}
+
+/// Sums up what passes through, so that a snapshot need not be held in memory beside the state.
+struct Summed<T> {
+    inner: T,
+    crc: u32,
+    bytes: u64,
+}
+
+impl<T: Write> Write for Summed<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.crc = crc32c::crc32c_append(self.crc, &bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// The newest snapshot in `dir` that checks: after how many entries, and the state. `fits` is told the number of
@@ -49,8 +80,7 @@ pub fn write(dir: &Path, entries: u64, last: [u8; 32], state: &State) -> io::Res
 /// The folder cannot be read.
 pub fn newest(dir: &Path, bounds: Bounds, fits: impl Fn(u64, [u8; 32]) -> bool) -> io::Result<Option<(u64, State)>> {
     for (entries, path) in list(dir)? {
-        let bytes = fs::read(&path)?;
-        match decode(&bytes, bounds) {
+        match read(&path, bounds)? {
             Some((last, state)) if fits(entries, last) => return Ok(Some((entries, state))),
             _ => tracing::warn!(path = %path.display(), "snapshot does not check and is passed over"),
         }
@@ -58,15 +88,26 @@ pub fn newest(dir: &Path, bounds: Bounds, fits: impl Fn(u64, [u8; 32]) -> bool) 
     Ok(None)
 }
 
-fn decode(bytes: &[u8], bounds: Bounds) -> Option<([u8; 32], State)> {
-    let (header, body) = bytes.split_at_checked(HEADER_BYTES)?;
-    let crc = u32::from_le_bytes(header[8..12].try_into().ok()?);
-    let length = u64::from_le_bytes(header[12..].try_into().ok()?);
-    if &header[..8] != MAGIC || length != body.len() as u64 || crc != crc32c::crc32c(body) {
-        return None;
+/// Reads a snapshot: once to check it, once to decode it.
+fn read(path: &Path, bounds: Bounds) -> io::Result<Option<([u8; 32], State)>> {
+    let mut file = File::open(path)?;
+    let mut header = [0; HEADER_BYTES];
+    match file.read_exact(&mut header) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
     }
-    let (last, image): ([u8; 32], Image) = postcard::from_bytes(body).ok()?;
-    Some((last, State::from_image(image, bounds)?))
+    let (magic, rest) = header.split_at(8);
+    let (crc, bytes) = rest.split_at(4);
+    let mut sum = Summed { inner: io::sink(), crc: 0, bytes: 0 };
+    io::copy(&mut BufReader::with_capacity(BUFFER, &file), &mut sum)?;
+    if magic != MAGIC || bytes != sum.bytes.to_le_bytes() || crc != sum.crc.to_le_bytes() {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(HEADER_BYTES as u64))?;
+    let mut scratch = vec![0; SCRATCH];
+    let source = (BufReader::with_capacity(BUFFER, &file), &mut scratch[..]);
+    let decoded = postcard::from_io::<([u8; 32], Image<Vec<Limit>, Records>), _>(source);
+    Ok(decoded.ok().and_then(|((last, image), _)| Some((last, State::from_image(image, bounds)?))))
 }
 
 /// Snapshots in `dir`, newest first.

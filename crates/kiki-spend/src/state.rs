@@ -3,23 +3,30 @@
 //! Time is handed in and never runs backwards: an earlier time is read as the latest seen. Holds end by
 //! themselves before anything else happens at their time. Equal histories give equal states and equal answers.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use kiki_types::Purpose;
 
 use crate::account::{self, Accounts};
-use crate::command::{Authorize, Bound, Command, Outcome, Resolution};
+use crate::command::{
+    Authorize, Bound, Command, Names, Notice, Notices, Outcome, Policy, Record as Gone, Resolution, Verdict,
+};
 use crate::digest::{BuildFolding, Digest};
 use crate::expiry::Expiry;
-use crate::limit::{Limit, LimitKind};
-use crate::record::{First, Record, Records, Stage};
+use crate::kind::{LimitKind, is_value};
+use crate::limit::{Ask, Limit, Wait};
+use crate::record::{First, More, Record, Records, Stage};
 
 /// How long an ended authorization with a key is kept at least.
 pub const KEPT_MS: i64 = 24 * 3600 * 1000;
 
 /// The longest hold: 31 days.
 pub const TTL_MS_MAX: i64 = 31 * 24 * 3600 * 1000;
+
+/// How long a request waits for the approval that a policy asks for.
+pub const POLICY_WAIT_MS: i64 = 24 * 3600 * 1000;
 
 /// Limits on one account.
 pub const LIMITS_PER_ACCOUNT_MAX: usize = 16;
@@ -29,16 +36,31 @@ pub const LIMIT_ID_BYTES_MAX: usize = 192;
 
 /// The name by which missing consent refuses, among the ids of limits.
 pub const CONSENT: &str = "consent";
+/// The name by which a stop refuses.
+pub const STOPPED: &str = "stopped";
+/// The name by which a policy refuses.
+pub const POLICY: &str = "policy";
+/// The name by which an approval is refused that comes from whoever asked.
+pub const FOUR_EYES: &str = "four_eyes";
+/// Names that refuse and are no limit's.
+pub const RESERVED: [&str; 4] = [CONSENT, STOPPED, POLICY, FOUR_EYES];
+
+/// So many denials of a tenant within [`BURST_SECONDS`] are a burst.
+pub const BURST_DENIALS: u32 = 20;
+/// How long denials are counted together.
+pub const BURST_SECONDS: u32 = 60;
 
 /// How large the state may grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Accounts of one tenant.
     pub accounts_per_tenant: u32,
+    /// Open holds of one tenant.
+    pub holds_per_tenant: u32,
     /// Authorizations of one tenant: open holds, and ended ones for as long as their keys are kept.
     pub authorizations_per_tenant: u32,
-    /// Limits, of all tenants.
-    pub limits: u32,
+    /// Limits of one tenant.
+    pub limits_per_tenant: u32,
     /// Consents, of all tenants.
     pub consents: u32,
     /// Databases that hand over entries.
@@ -48,9 +70,10 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            accounts_per_tenant: 100_000,
-            authorizations_per_tenant: 1_000_000,
-            limits: 100_000,
+            accounts_per_tenant: 200_000,
+            holds_per_tenant: 1_000_000,
+            authorizations_per_tenant: 11_000_000,
+            limits_per_tenant: 100_000,
             consents: 20_000_000,
             sources: 10_000,
         }
@@ -62,42 +85,73 @@ impl Default for Bounds {
 pub struct Applied {
     /// The answer.
     pub outcome: Outcome,
+    /// What else came of it.
+    pub notices: Notices,
     /// Whether the log must hold it.
     pub is_new: bool,
 }
 
-/// A tenant's authorizations.
+impl Applied {
+    const fn repeat(outcome: Outcome) -> Self {
+        Self { outcome, notices: Notices::new_const(), is_new: false }
+    }
+}
+
+/// A tenant's limits and authorizations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tenant {
+    pub(crate) limits: u32,
+    pub(crate) holds: u32,
     pub(crate) authorizations: u32,
-    /// Ended ones with a key, in the order of their ends, and when they ended.
-    pub(crate) ended: VecDeque<(i64, u32)>,
+    /// Ended ones with a key, in the order of their ends.
+    pub(crate) ended: VecDeque<u32>,
     /// Ended ones without a key, in that order: no repeat can ask for them, so they go first.
     pub(crate) ended_keyless: VecDeque<u32>,
+    /// Those that wait for approval. Their ids begin with the time, so the oldest is first.
+    pub(crate) pending: BTreeSet<Digest>,
+    /// The accounts at which nothing new is authorized.
+    pub(crate) stops: BTreeSet<Arc<str>>,
+    /// The policy in force.
+    pub(crate) policy: Option<Digest>,
+    /// When the denials that are counted together began, and how many there were.
+    pub(crate) denials: (i64, u32),
 }
 
 impl Tenant {
-    fn end(&mut self, at: i64, slot: u32, has_key: bool) {
+    fn end(&mut self, slot: u32, has_key: bool) {
         if has_key {
-            self.ended.push_back((at, slot));
+            self.ended.push_back(slot);
         } else {
             self.ended_keyless.push_back(slot);
         }
     }
 
     /// Takes out the ended authorization that is to be forgotten first, if one may be at `now`.
-    fn evict(&mut self, now: i64) -> Option<u32> {
-        let evicted = match (self.ended_keyless.pop_front(), self.ended.front()) {
-            (Some(slot), _) => Some(slot),
-            (None, Some(&(ended, slot))) if ended.saturating_add(KEPT_MS) <= now => {
-                self.ended.pop_front();
-                Some(slot)
-            }
-            _ => None,
-        };
+    fn evict(&mut self, now: i64, records: &Records) -> Option<u32> {
+        let evicted = self.ended_keyless.pop_front().or_else(|| {
+            let ended = records.get(*self.ended.front()?)?.ended;
+            if ended.saturating_add(KEPT_MS) <= now { self.ended.pop_front() } else { None }
+        });
         self.authorizations -= u32::from(evicted.is_some());
         evicted
     }
+
+    /// Counts a denial; tells the one that makes a burst.
+    fn deny(&mut self, now: i64) -> Option<Notice> {
+        if now.saturating_sub(self.denials.0) >= i64::from(BURST_SECONDS) * 1000 {
+            self.denials = (now, 0);
+        }
+        self.denials.1 = self.denials.1.saturating_add(1);
+        let notice = Notice::Denials { denials: BURST_DENIALS, seconds: BURST_SECONDS };
+        (self.denials.1 == BURST_DENIALS).then_some(notice)
+    }
+}
+
+/// What the limits on a path say.
+#[derive(Default)]
+struct Judged {
+    refused_by: Names,
+    wait: Option<Wait>,
 }
 
 /// The state of all accounts of a shard.
@@ -107,15 +161,19 @@ pub struct State {
     pub(crate) bounds: Bounds,
     pub(crate) accounts: Accounts,
     pub(crate) limits: Vec<Limit>,
+    /// Places of removed limits, which are used again.
+    pub(crate) limits_free: Vec<u32>,
     pub(crate) limits_by_id: HashMap<Arc<str>, u32>,
     pub(crate) records: Records,
-    pub(crate) by_id: HashMap<Digest, u32, BuildFolding>,
-    pub(crate) by_key: HashMap<Digest, u32, BuildFolding>,
     pub(crate) expiry: Expiry,
     /// By the root account.
-    pub(crate) tenants: HashMap<u32, Tenant>,
+    pub(crate) tenants: HashMap<u32, Tenant, FixedState>,
     pub(crate) consents: HashSet<(Digest, Purpose), BuildFolding>,
     pub(crate) sources: BTreeMap<Digest, i64>,
+    /// The number of the latest booking.
+    pub(crate) booking: u64,
+    /// Of the command that is being applied.
+    notices: Notices,
 }
 
 impl State {
@@ -134,19 +192,35 @@ impl State {
     /// Decides one command at `at`.
     pub fn apply(&mut self, command: &Command, at: i64) -> Applied {
         self.advance(at);
+        self.notices.clear();
         let outcome = match command {
-            Command::Limit { id, path, kind } => self.define(id, path, *kind),
             Command::Authorize(request) => return self.authorize(request),
+            Command::Record(record) => return self.record(record),
+            Command::Approve { id, by } => return self.approve(*id, *by),
+            Command::Note { from } => return self.note(*from),
+            Command::Limit { id, path, kind, shadow } => self.define(id, path, kind, *shadow),
+            Command::RemoveLimit { id } => self.remove_limit(id),
+            Command::Increase { id, amount } => self.increase(*id, *amount),
             Command::Capture { id, amount } => self.capture(*id, *amount),
             Command::Void { id } => self.void(*id),
+            Command::Refund { id, amount } => self.refund(*id, *amount),
+            Command::Stop { path } => self.stop(path),
+            Command::Resume { path } => self.resume(path),
+            Command::Reject { id, .. } => self.reject(*id),
+            Command::Policy { path, version } => self.put_policy(path, *version),
             Command::Consent { subject, purpose, granted } => self.consent((*subject, *purpose), *granted),
             Command::Check { path } => self.check(path),
-            Command::Note { from } => return self.note(*from),
         };
-        Applied { is_new: outcome.is_decision(), outcome }
+        self.decided(outcome)
+    }
+
+    fn decided(&mut self, outcome: Outcome) -> Applied {
+        let is_new = outcome.is_decision();
+        Applied { outcome, notices: std::mem::take(&mut self.notices), is_new }
     }
 
     /// Lets time pass: holds whose time has come end.
+    #[inline]
     pub fn advance(&mut self, at: i64) {
         self.now = self.now.max(at);
         while let Some((until, slot)) = self.expiry.first() {
@@ -157,174 +231,350 @@ impl State {
         }
     }
 
-    fn define(&mut self, id: &Arc<str>, path: &str, kind: LimitKind) -> Outcome {
+    fn define(&mut self, id: &Arc<str>, path: &str, kind: &LimitKind, shadow: bool) -> Outcome {
         if !kind.is_valid() || !account::check(path) || !(1..=LIMIT_ID_BYTES_MAX).contains(&id.len()) {
             return Outcome::Invalid;
-        }
-        let known = self.limits_by_id.get(id).copied();
-        if known.is_none() && self.limits.len() >= self.bounds.limits as usize {
-            return Outcome::Exhausted { of: Bound::Limits };
         }
         let (nearest, missing) = self.accounts.deepest(path);
         if !self.accounts.has_room(nearest, missing, self.bounds.accounts_per_tenant) {
             return Outcome::Exhausted { of: Bound::Accounts };
         }
-        let account = self.accounts.intern(path);
-        let is_there = known.is_some_and(|index| self.limits[index as usize].account == account);
-        if !is_there && self.accounts.get(account).limits.len() >= LIMITS_PER_ACCOUNT_MAX {
+        let known = self.limits_by_id.get(id).copied();
+        let there = nearest.filter(|_| missing == 0);
+        if let (Some(index), Some(account)) = (known, there)
+            && self.limits[index as usize].account == account
+        {
+            self.limits[index as usize].replace(kind.clone(), shadow, self.booking, self.now);
+            return Outcome::Defined;
+        }
+        let on_account = there.map_or(0, |account| self.accounts.get(account).limits.len());
+        let root = nearest.map(|nearest| self.accounts.get(nearest).root);
+        let of_tenant = root.and_then(|root| self.tenants.get(&root)).map_or(0, |tenant| tenant.limits);
+        if on_account >= LIMITS_PER_ACCOUNT_MAX || (known.is_none() && of_tenant >= self.bounds.limits_per_tenant) {
             return Outcome::Exhausted { of: Bound::Limits };
         }
-        let Some(index) = known else {
-            let index = u32::try_from(self.limits.len()).unwrap_or(u32::MAX);
-            self.limits.push(Limit::new(id.clone(), account, kind));
-            self.limits_by_id.insert(id.clone(), index);
-            self.accounts.get_mut(account).limits.push(index);
-            return Outcome::Defined;
-        };
-        let limit = &mut self.limits[index as usize];
-        if is_there {
-            limit.replace(kind, self.now);
-        } else {
-            let old = std::mem::replace(limit, Limit::new(id.clone(), account, kind)).account;
-            self.accounts.get_mut(old).limits.retain(|&other| other != index);
-            self.accounts.get_mut(account).limits.push(index);
+        if known.is_some() {
+            self.remove_limit(id);
         }
+        let account = self.accounts.intern(path);
+        let limit = Limit::new(id.clone(), account, kind.clone(), shadow, self.booking, self.now);
+        let index = if let Some(index) = self.limits_free.pop() {
+            self.limits[index as usize] = limit;
+            index
+        } else {
+            self.limits.push(limit);
+            u32::try_from(self.limits.len() - 1).unwrap_or(u32::MAX)
+        };
+        self.limits_by_id.insert(id.clone(), index);
+        // In the order of their places, which a snapshot keeps: the order of notices must not depend on the past.
+        let limits = &mut self.accounts.get_mut(account).limits;
+        limits.insert(limits.partition_point(|&other| other < index), index);
+        self.tenant(account).limits += 1;
         Outcome::Defined
     }
 
+    fn remove_limit(&mut self, id: &str) -> Outcome {
+        let Some(index) = self.limits_by_id.remove(id) else { return Outcome::Unknown };
+        let account = self.limits[index as usize].account;
+        self.accounts.get_mut(account).limits.retain(|other| *other != index);
+        self.limits_free.push(index);
+        self.tenant(account).limits -= 1;
+        Outcome::Removed
+    }
+
+    /// The tenant that `account` belongs to.
+    pub(crate) fn tenant(&mut self, account: u32) -> &mut Tenant {
+        let root = self.accounts.get(account).root;
+        self.tenants.entry(root).or_default()
+    }
+
     fn authorize(&mut self, request: &Authorize) -> Applied {
-        let repeat = |outcome| Applied { outcome, is_new: false };
-        if let Some(record) = request.key.and_then(|key| self.records.get(*self.by_key.get(&key)?)) {
-            let same = record.is_answer_to(request, &self.accounts.get(record.account).path);
-            return repeat(if same { record.first_answer() } else { Outcome::Conflict });
-        }
-        let valid = request.amount > 0
-            && (0..=TTL_MS_MAX).contains(&request.ttl_ms)
-            && account::check(&request.path)
-            && !self.by_id.contains_key(&request.id);
-        if !valid {
-            return repeat(Outcome::Invalid);
+        if let Some(answer) = self.repeated(request.key, request.request) {
+            return Applied::repeat(answer);
         }
         let (nearest, missing) = self.accounts.deepest(&request.path);
-        if let Err(of) = self.make_room(nearest, missing) {
-            return repeat(Outcome::Exhausted { of });
-        }
-        let refused_by = self.refusals(nearest, request.amount, request.consent);
-        let first = match (refused_by.is_empty(), request.capture) {
-            (false, _) => First::Denied(refused_by.into()),
-            (true, false) => First::Held,
-            (true, true) => First::Captured,
+        let first = match self.judge_request(request, nearest) {
+            Ok(first) => first,
+            Err(outcome) => return Applied::repeat(outcome),
         };
-        let account = nearest.filter(|_| missing == 0);
-        Applied { outcome: self.admit(request, account, first), is_new: true }
+        match self.admit(request, (nearest, missing), first) {
+            Ok(outcome) => self.decided(outcome),
+            Err(of) => Applied::repeat(Outcome::Exhausted { of }),
+        }
+    }
+
+    /// What would be answered to `request` now, and what else would be told. Nothing changes.
+    pub fn preview(&mut self, request: &Authorize) -> (Outcome, Notices) {
+        self.notices.clear();
+        let nearest = self.accounts.deepest(&request.path).0;
+        let outcome = match self.repeated(request.key, request.request) {
+            Some(answer) => answer,
+            None => match self.judge_request(request, nearest) {
+                Err(outcome) => outcome,
+                Ok(judged) if !judged.refused_by.is_empty() => Outcome::Denied { refused_by: judged.refused_by },
+                Ok(judged) if judged.wait.is_some() => Outcome::Pending,
+                Ok(_) if request.capture => Outcome::Captured,
+                Ok(_) => Outcome::Held,
+            },
+        };
+        (outcome, std::mem::take(&mut self.notices))
+    }
+
+    /// The answer to a request whose key was seen before.
+    fn repeated(&self, key: Option<Digest>, request: Option<Digest>) -> Option<Outcome> {
+        let record = self.records.get(self.records.by_key(key?)?)?;
+        Some(if request == Some(record.request) { record.first_answer() } else { Outcome::Conflict })
+    }
+
+    /// What is said to a request that is no repeat, or why nothing can be said.
+    fn judge_request(&mut self, request: &Authorize, nearest: Option<u32>) -> Result<Judged, Outcome> {
+        let is_valid = request.amount > 0
+            && (0..=TTL_MS_MAX).contains(&request.ttl_ms)
+            && self.is_well_formed(Some(request.id), request.key, request.request, &request.path)
+            && [&request.category, &request.payee].into_iter().flatten().all(|value| is_value(value));
+        if !is_valid {
+            return Err(Outcome::Invalid);
+        }
+        let tenant = nearest.and_then(|nearest| self.tenants.get(&self.accounts.get(nearest).root));
+        if tenant.and_then(|tenant| tenant.policy) != request.policy.as_ref().map(|policy| policy.version) {
+            return Err(Outcome::Stale);
+        }
+        let mut judged = Judged::default();
+        if self.accounts.is_stopped(nearest) {
+            judged.refused_by.push(STOPPED.into());
+            return Ok(judged);
+        }
+        let ask =
+            Ask { category: request.category.as_deref(), payee: request.payee.as_deref(), ..Ask::of(request.amount) };
+        self.judge(nearest, &ask, &mut judged);
+        if let Some(consent) = request.consent
+            && !self.consents.contains(&consent)
+        {
+            judged.refused_by.push(CONSENT.into());
+        }
+        match request.policy {
+            Some(Policy { verdict: Verdict::Deny, .. }) => judged.refused_by.push(POLICY.into()),
+            Some(Policy { verdict: Verdict::Ask, .. }) if judged.wait.is_none() => {
+                judged.wait = Some(Wait { ms: POLICY_WAIT_MS, four_eyes: false });
+            }
+            _ => {}
+        }
+        judged.refused_by.sort_unstable();
+        Ok(judged)
+    }
+
+    fn is_well_formed(&self, id: Option<Digest>, key: Option<Digest>, request: Option<Digest>, path: &str) -> bool {
+        let names = [id, key, request];
+        account::check(path)
+            && names.into_iter().flatten().all(|name| name != Digest::NONE)
+            && (key.is_none() || (id.is_some() && request.is_some()))
+            && id.is_none_or(|id| self.records.by_id(id).is_none())
+    }
+
+    /// What the limits from `nearest` upwards say to `ask`.
+    fn judge(&mut self, nearest: Option<u32>, ask: &Ask<'_>, judged: &mut Judged) {
+        for node in self.accounts.upwards(nearest) {
+            for &index in &node.limits {
+                let limit = &mut self.limits[index as usize];
+                let wait = limit.wants(ask.total).filter(|_| ask.is_new);
+                let refuses = limit.refuses(self.now, ask, node.held);
+                if !refuses && wait.is_none() {
+                    continue;
+                }
+                if limit.is_shadow {
+                    self.notices.push(Notice::WouldRefuse { would_refuse: limit.id.clone() });
+                } else if refuses {
+                    judged.refused_by.push(limit.id.clone());
+                } else if let Some(wait) = wait {
+                    let other = judged.wait.unwrap_or(wait);
+                    let four_eyes = wait.four_eyes || other.four_eyes;
+                    judged.wait = Some(Wait { ms: wait.ms.min(other.ms), four_eyes });
+                }
+            }
+        }
     }
 
     /// Whether one more authorization and `missing` accounts below `nearest` fit; forgets the longest ended
     /// authorization of the tenant if that makes it fit.
-    fn make_room(&mut self, nearest: Option<u32>, missing: u32) -> Result<(), Bound> {
+    fn make_room(&mut self, (nearest, missing): (Option<u32>, u32), is_open: bool) -> Result<(), Bound> {
         if !self.accounts.has_room(nearest, missing, self.bounds.accounts_per_tenant) {
             return Err(Bound::Accounts);
         }
         let root = nearest.map(|nearest| self.accounts.get(nearest).root);
         let Some(tenant) = root.and_then(|root| self.tenants.get_mut(&root)) else { return Ok(()) };
-        if tenant.authorizations < self.bounds.authorizations_per_tenant {
-            return Ok(());
+        if is_open && tenant.holds >= self.bounds.holds_per_tenant {
+            return Err(Bound::Holds);
         }
-        let evicted = tenant.evict(self.now).ok_or(Bound::Authorizations)?;
-        self.forget(evicted);
+        if tenant.authorizations >= self.bounds.authorizations_per_tenant {
+            let evicted = tenant.evict(self.now, &self.records).ok_or(Bound::Authorizations)?;
+            self.records.remove(evicted);
+        }
         Ok(())
     }
 
-    fn forget(&mut self, slot: u32) {
-        if let Some(record) = self.records.remove(slot) {
-            self.by_id.remove(&record.id);
-            if let Some(key) = record.key {
-                self.by_key.remove(&key);
-            }
-        }
-    }
-
-    /// The names of what refuses, in order.
-    fn refusals(&mut self, nearest: Option<u32>, amount: i64, consent: Option<(Digest, Purpose)>) -> Vec<Arc<str>> {
-        let mut refused_by = Vec::new();
-        for node in self.accounts.upwards(nearest) {
-            for &index in &node.limits {
-                let limit = &mut self.limits[index as usize];
-                if limit.refuses(self.now, amount, node.held) {
-                    refused_by.push(limit.id.clone());
-                }
-            }
-        }
-        if consent.is_some_and(|consent| !self.consents.contains(&consent)) {
-            refused_by.push(CONSENT.into());
-        }
-        refused_by.sort_unstable();
-        refused_by
-    }
-
-    /// Takes the money if `first` says so, and keeps what a later command may ask for.
-    fn admit(&mut self, request: &Authorize, account: Option<u32>, first: First) -> Outcome {
-        let until = self.now.saturating_add(request.ttl_ms);
-        let is_held = first == First::Held;
-        let is_kept = is_held || request.key.is_some();
-        // Only what takes money or is kept makes an account.
-        let account = match account {
-            None if is_kept || first == First::Captured => Some(self.accounts.intern(&request.path)),
-            account => account,
+    /// Takes the money if nothing refuses, and keeps what a later command may ask for.
+    fn admit(&mut self, request: &Authorize, at: (Option<u32>, u32), judged: Judged) -> Result<Outcome, Bound> {
+        let Judged { refused_by, wait } = judged;
+        let first = match (refused_by.is_empty(), wait, request.capture) {
+            (false, ..) => First::Denied,
+            (true, Some(_), _) => First::Pending,
+            (true, None, true) => First::Captured,
+            (true, None, false) => First::Held,
         };
-        if let (First::Captured, Some(account)) = (&first, account) {
-            self.book(account, request.amount);
+        let is_open = matches!(first, First::Held | First::Pending);
+        let is_kept = is_open || request.key.is_some();
+        let account = if is_kept {
+            self.make_room(at, is_open)?;
+            Some(self.accounts.intern(&request.path))
+        } else {
+            at.0
+        };
+        match first {
+            First::Denied => self.count_denial(account),
+            First::Captured => self.book(account, request.amount),
+            _ => {}
         }
         let (true, Some(account)) = (is_kept, account) else {
-            return match first {
-                First::Denied(refused_by) => Outcome::Denied { refused_by },
-                First::Held | First::Captured => Outcome::Captured,
-            };
+            let denied = || Outcome::Denied { refused_by };
+            return Ok(if first == First::Denied { denied() } else { Outcome::Captured });
         };
-        let record = Record::new(request, account, until, first);
-        let outcome = record.first_answer();
-        let slot = self.records.insert(record);
-        self.by_id.insert(request.id, slot);
-        if let Some(key) = request.key {
-            self.by_key.insert(key, slot);
+        let mut record = Record::new(request.id, account, request.amount, first);
+        record.key = request.key.unwrap_or(Digest::NONE);
+        record.request = request.request.unwrap_or(Digest::NONE);
+        record.ttl_ms = u32::try_from(request.ttl_ms).unwrap_or(u32::MAX);
+        record.until = self.now.saturating_add(wait.map_or(request.ttl_ms, |wait| wait.ms));
+        record.capture = request.capture;
+        if let Some(Wait { four_eyes, .. }) = wait.filter(|_| is_open) {
+            let (consent, by) = (request.consent, request.by);
+            record.more = Some(Box::new(More { consent, by, four_eyes, ..More::default() }));
+        } else if !refused_by.is_empty() {
+            record.more = Some(Box::new(More { names: refused_by.into_vec().into(), ..More::default() }));
         }
-        let tenant = self.tenants.entry(self.accounts.get(account).root).or_default();
+        Ok(self.keep(record))
+    }
+
+    /// Keeps a new record: open, or ended now.
+    fn keep(&mut self, mut record: Record) -> Outcome {
+        let outcome = record.first_answer();
+        let (account, amount, until, stage) = (record.account, record.amount, record.until, record.stage);
+        let (id, has_key) = (record.id, record.has_key());
+        record.ended = self.now;
+        record.booking = self.booking;
+        let slot = self.records.insert(record);
+        let tenant = self.tenant(account);
         tenant.authorizations += 1;
-        if is_held {
-            self.expiry.insert(until, request.id, slot, &mut self.records);
-            self.accounts.hold(account, request.amount, true);
+        if stage == Stage::Pending {
+            tenant.pending.insert(id);
+        }
+        if stage.is_open() {
+            tenant.holds += 1;
+            self.expiry.insert(until, slot, &mut self.records);
+            self.accounts.hold(account, amount, 1);
+            self.tell_reached(Some(account));
         } else {
-            tenant.end(self.now, slot, request.key.is_some());
+            tenant.end(slot, has_key);
         }
         outcome
     }
 
+    fn count_denial(&mut self, account: Option<u32>) {
+        let now = self.now;
+        if let Some(notice) = account.and_then(|account| self.tenant(account).deny(now)) {
+            self.notices.push(notice);
+        }
+    }
+
     /// Money has moved: it counts in every limit above `account` from now.
-    fn book(&mut self, account: u32, amount: i64) {
-        for node in self.accounts.upwards(Some(account)) {
+    #[inline]
+    fn book(&mut self, account: Option<u32>, amount: i64) {
+        self.booking += 1;
+        for node in self.accounts.upwards(account) {
             for &index in &node.limits {
-                self.limits[index as usize].book(self.now, amount);
+                let limit = &mut self.limits[index as usize];
+                limit.book(self.now, amount);
+                if let Some(percent) = limit.reached(node.held) {
+                    self.notices.push(Notice::Reached { reached: limit.id.clone(), percent });
+                }
+            }
+        }
+    }
+
+    /// Tells which shares of limits above `account` are reached since more is held.
+    #[inline]
+    fn tell_reached(&mut self, account: Option<u32>) {
+        for node in self.accounts.upwards(account) {
+            for &index in &node.limits {
+                let limit = &mut self.limits[index as usize];
+                if let Some(percent) = limit.reached(node.held) {
+                    self.notices.push(Notice::Reached { reached: limit.id.clone(), percent });
+                }
             }
         }
     }
 
     /// Ends a hold; its money is free.
+    #[inline]
     fn resolve(&mut self, slot: u32, resolution: Resolution, at: i64) {
         let Some(record) = self.records.get_mut(slot) else { return };
-        record.stage = Stage::Ended(resolution);
-        let (account, amount, place, has_key) = (record.account, record.amount, record.place(), record.key.is_some());
+        let was = std::mem::replace(&mut record.stage, Stage::Ended(resolution));
+        record.ended = at;
+        record.more = None;
+        let (account, amount, place, has_key) = (record.account, record.amount, record.place(), record.has_key());
+        let id = record.id;
         self.expiry.remove(place, &mut self.records);
-        self.accounts.hold(account, amount, false);
-        self.tenants.entry(self.accounts.get(account).root).or_default().end(at, slot, has_key);
+        self.accounts.hold(account, -amount, -1);
+        let tenant = self.tenant(account);
+        tenant.holds -= 1;
+        tenant.end(slot, has_key);
+        if was == Stage::Pending {
+            tenant.pending.remove(&id);
+        }
     }
 
+    /// The slot of an authorization that is held and not waiting.
+    #[inline]
     fn held(&self, id: Digest) -> Result<u32, Outcome> {
-        let known = self.by_id.get(&id).and_then(|&slot| Some((slot, self.records.get(slot)?)));
-        match known.map(|(slot, record)| (slot, record.stage)) {
-            Some((slot, Stage::Held)) => Ok(slot),
-            Some((_, Stage::Ended(state))) => Err(Outcome::Resolved { state }),
-            Some((_, Stage::Denied)) | None => Err(Outcome::Unknown),
+        match self.open(id)? {
+            (slot, Stage::Held) => Ok(slot),
+            _ => Err(Outcome::Waiting),
         }
+    }
+
+    /// The slot of an authorization that has not ended.
+    fn open(&self, id: Digest) -> Result<(u32, Stage), Outcome> {
+        let known = self.records.by_id(id).and_then(|slot| Some((slot, self.records.get(slot)?.stage)));
+        match known {
+            Some((slot, stage)) if stage.is_open() => Ok((slot, stage)),
+            Some((_, Stage::Ended(state))) => Err(Outcome::Resolved { state }),
+            _ => Err(Outcome::Unknown),
+        }
+    }
+
+    fn increase(&mut self, id: Digest, by: i64) -> Outcome {
+        let slot = match self.held(id) {
+            Ok(slot) => slot,
+            Err(no) => return no,
+        };
+        let Some(record) = self.records.get(slot) else { return Outcome::Unknown };
+        let account = Some(record.account);
+        let Some(total) = record.amount.checked_add(by).filter(|_| by > 0) else { return Outcome::Invalid };
+        let mut judged = Judged::default();
+        if self.accounts.is_stopped(account) {
+            judged.refused_by.push(STOPPED.into());
+        } else {
+            self.judge(account, &Ask { total, is_new: false, ..Ask::of(by) }, &mut judged);
+        }
+        if !judged.refused_by.is_empty() {
+            judged.refused_by.sort_unstable();
+            self.count_denial(account);
+            return Outcome::Denied { refused_by: judged.refused_by };
+        }
+        if let (Some(record), Some(account)) = (self.records.get_mut(slot), account) {
+            record.amount = total;
+            self.accounts.hold(account, by, 0);
+        }
+        self.tell_reached(account);
+        Outcome::Held
     }
 
     fn capture(&mut self, id: Digest, amount: Option<i64>) -> Outcome {
@@ -332,26 +582,182 @@ impl State {
             Ok(slot) => slot,
             Err(no) => return no,
         };
-        let Some(record) = self.records.get_mut(slot) else { return Outcome::Unknown };
+        let Some(record) = self.records.get(slot) else { return Outcome::Unknown };
         let amount = amount.unwrap_or(record.amount);
         if !(1..=record.amount).contains(&amount) {
             return Outcome::Invalid;
         }
-        record.captured = amount;
-        let account = record.account;
-        self.resolve(slot, Resolution::Captured, self.now);
-        self.book(account, amount);
+        self.settle(slot, amount);
         Outcome::Captured
     }
 
+    /// The hold in `slot` ends and `amount` of it moves.
+    fn settle(&mut self, slot: u32, amount: i64) {
+        self.resolve(slot, Resolution::Captured, self.now);
+        let account = self.records.get(slot).map(|record| record.account);
+        self.book(account, amount);
+        if let Some(record) = self.records.get_mut(slot) {
+            record.captured = amount;
+            record.booking = self.booking;
+        }
+    }
+
     fn void(&mut self, id: Digest) -> Outcome {
-        match self.held(id) {
-            Ok(slot) => {
+        match self.open(id) {
+            Ok((slot, _)) => {
                 self.resolve(slot, Resolution::Voided, self.now);
                 Outcome::Voided
             }
             Err(no) => no,
         }
+    }
+
+    fn refund(&mut self, id: Digest, amount: i64) -> Outcome {
+        let slot = self.records.by_id(id);
+        let Some(record) = slot.and_then(|slot| self.records.get_mut(slot)) else { return Outcome::Unknown };
+        match record.stage {
+            Stage::Denied => return Outcome::Unknown,
+            Stage::Ended(Resolution::Captured) if (1..=record.captured - record.refunded).contains(&amount) => {}
+            _ => return Outcome::Invalid,
+        }
+        record.refunded += amount;
+        let (account, booking, at) = (record.account, record.booking, record.ended);
+        for node in self.accounts.upwards(Some(account)) {
+            for &index in &node.limits {
+                let limit = &mut self.limits[index as usize];
+                limit.leave(self.now);
+                limit.refund(booking, at, amount);
+            }
+        }
+        Outcome::Refunded
+    }
+
+    fn record(&mut self, gone: &Gone) -> Applied {
+        if let Some(answer) = self.repeated(gone.key, gone.request) {
+            return Applied::repeat(answer);
+        }
+        let is_valid = gone.amount > 0
+            && self.is_well_formed(gone.id, gone.key, gone.request, &gone.path)
+            && [&gone.category, &gone.payee].into_iter().flatten().all(|value| is_value(value));
+        if !is_valid {
+            return Applied::repeat(Outcome::Invalid);
+        }
+        let (nearest, missing) = self.accounts.deepest(&gone.path);
+        if gone.id.is_some()
+            && let Err(of) = self.make_room((nearest, missing), false)
+        {
+            return Applied::repeat(Outcome::Exhausted { of });
+        }
+        let ask = Ask { category: gone.category.as_deref(), payee: gone.payee.as_deref(), ..Ask::of(gone.amount) };
+        let mut judged = Judged::default();
+        self.judge(nearest, &ask, &mut judged);
+        let mut over = judged.refused_by;
+        over.sort_unstable();
+        self.book(nearest, gone.amount);
+        let Some(id) = gone.id else { return self.decided(Outcome::Recorded { over }) };
+        let account = self.accounts.intern(&gone.path);
+        let mut record = Record::new(id, account, gone.amount, First::Recorded);
+        record.key = gone.key.unwrap_or(Digest::NONE);
+        record.request = gone.request.unwrap_or(Digest::NONE);
+        record.until = self.now;
+        if !over.is_empty() {
+            record.more = Some(Box::new(More { names: over.into_vec().into(), ..More::default() }));
+        }
+        let outcome = self.keep(record);
+        self.decided(outcome)
+    }
+
+    fn stop(&mut self, path: &str) -> Outcome {
+        if !account::check(path) {
+            return Outcome::Invalid;
+        }
+        let (nearest, missing) = self.accounts.deepest(path);
+        if !self.accounts.has_room(nearest, missing, self.bounds.accounts_per_tenant) {
+            return Outcome::Exhausted { of: Bound::Accounts };
+        }
+        let account = self.accounts.intern(path);
+        let node = self.accounts.get_mut(account);
+        node.is_stopped = true;
+        let path = node.path.clone();
+        self.tenant(account).stops.insert(path);
+        Outcome::Stopped
+    }
+
+    fn resume(&mut self, path: &str) -> Outcome {
+        if let Some(account) = self.accounts.find(path) {
+            self.accounts.get_mut(account).is_stopped = false;
+            self.tenant(account).stops.remove(path);
+        }
+        Outcome::Resumed
+    }
+
+    fn approve(&mut self, id: Digest, by: Digest) -> Applied {
+        let slot = self.records.by_id(id);
+        let known = slot.and_then(|slot| Some((slot, self.records.get(slot)?)));
+        let Some((slot, record)) = known else { return Applied::repeat(Outcome::Unknown) };
+        match (record.stage, record.first) {
+            (Stage::Pending, _) => {}
+            (Stage::Held, First::Pending) => return Applied::repeat(Outcome::Held),
+            (Stage::Ended(Resolution::Captured), First::Pending) if record.capture => {
+                return Applied::repeat(Outcome::Captured);
+            }
+            (Stage::Ended(state), _) => return Applied::repeat(Outcome::Resolved { state }),
+            (Stage::Held, _) => return Applied::repeat(Outcome::Invalid),
+            (Stage::Denied, _) => return Applied::repeat(Outcome::Unknown),
+        }
+        let refused_by = self.refuses_approval(record, by);
+        if !refused_by.is_empty() {
+            return self.decided(Outcome::Denied { refused_by });
+        }
+        let (amount, capture, until) = (record.amount, record.capture, self.now.saturating_add(record.ttl_ms.into()));
+        if capture {
+            self.settle(slot, amount);
+            return self.decided(Outcome::Captured);
+        }
+        let (account, place) = (record.account, record.place());
+        self.tenant(account).pending.remove(&id);
+        self.expiry.remove(place, &mut self.records);
+        self.expiry.insert(until, slot, &mut self.records);
+        if let Some(record) = self.records.get_mut(slot) {
+            (record.stage, record.until, record.more) = (Stage::Held, until, None);
+        }
+        self.decided(Outcome::Held)
+    }
+
+    /// What stands against the approval of a request that waits.
+    fn refuses_approval(&self, record: &Record, by: Digest) -> Names {
+        let mut refused_by = Names::new();
+        let more = record.more.as_deref();
+        if more.and_then(|more| more.consent).is_some_and(|consent| !self.consents.contains(&consent)) {
+            refused_by.push(CONSENT.into());
+        }
+        if more.is_some_and(|more| more.four_eyes && more.by.is_none_or(|asked| asked == by)) {
+            refused_by.push(FOUR_EYES.into());
+        }
+        if self.accounts.is_stopped(Some(record.account)) {
+            refused_by.push(STOPPED.into());
+        }
+        refused_by
+    }
+
+    fn reject(&mut self, id: Digest) -> Outcome {
+        match self.open(id) {
+            Ok((slot, Stage::Pending)) => {
+                self.resolve(slot, Resolution::Rejected, self.now);
+                Outcome::Rejected
+            }
+            Ok(_) => Outcome::Invalid,
+            Err(no) => no,
+        }
+    }
+
+    fn put_policy(&mut self, path: &str, version: Option<Digest>) -> Outcome {
+        if !account::check(path) || account::tenant_of(path) != path {
+            return Outcome::Invalid;
+        }
+        let account = self.accounts.intern(path);
+        self.tenant(account).policy = version;
+        Outcome::Defined
     }
 
     fn consent(&mut self, consent: (Digest, Purpose), granted: bool) -> Outcome {
@@ -366,27 +772,32 @@ impl State {
         Outcome::Granted
     }
 
-    /// Refuses when under some limit not even one millionth remains.
+    /// Refuses when under some limit nothing remains, or nothing new is authorized at all.
     fn check(&mut self, path: &str) -> Outcome {
-        let spent = self.standings(path, 1).into_iter().filter(|standing| standing.remaining == 0);
-        let mut refused_by: Vec<_> = spent.map(|standing| standing.limit).collect();
+        let mut refused_by = Names::new();
+        if self.accounts.is_stopped(self.accounts.deepest(path).0) {
+            refused_by.push(STOPPED.into());
+        }
+        let is_spent = |standing: &crate::limit::Standing| standing.room.is_some_and(|room| room.remaining == 0);
+        let spent = self.standings(path, 1).into_iter().filter(|standing| !standing.is_shadow && is_spent(standing));
+        refused_by.extend(spent.map(|standing| standing.limit));
         if refused_by.is_empty() {
             return Outcome::Clear;
         }
         refused_by.sort_unstable();
-        Outcome::Denied { refused_by: refused_by.into() }
+        Outcome::Denied { refused_by }
     }
 
     fn note(&mut self, from: Option<(Digest, i64)>) -> Applied {
         let mut is_new = true;
         if let Some((source, position)) = from {
             if !self.sources.contains_key(&source) && self.sources.len() >= self.bounds.sources as usize {
-                return Applied { outcome: Outcome::Exhausted { of: Bound::Sources }, is_new: false };
+                return Applied::repeat(Outcome::Exhausted { of: Bound::Sources });
             }
             let last = self.sources.entry(source).or_insert(i64::MIN);
             is_new = position > *last;
             *last = position.max(*last);
         }
-        Applied { outcome: Outcome::Noted, is_new }
+        Applied { is_new, ..Applied::repeat(Outcome::Noted) }
     }
 }

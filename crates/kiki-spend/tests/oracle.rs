@@ -1,8 +1,7 @@
 //! The state machine answers every history as the oracle does, line for line.
 //!
-//! `oracle/histories.txt.gz` holds 200 random histories of window, total and each limits with authorize, capture,
-//! void and consent (`spend_oracle.py --random SEED 400 core`, seeds 1 to 200): `# seed N`, then in turn a command
-//! and the oracle's answer. Where the oracle itself stands beside the project, fresh seeds are tried too.
+//! `oracle/histories.txt.gz` holds 200 random histories of all kinds of limits and all operations
+//! (`spend_oracle.py --random SEED 400`, seeds 1 to 200): `# seed N`, then in turn a command and the oracle's answer. Where the oracle itself stands beside the project, fresh seeds are tried too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
@@ -70,7 +69,7 @@ fn fresh_histories_are_answered_alike_where_the_oracle_is_at_hand() {
             assert!(output.status.success());
             String::from_utf8(output.stdout).unwrap()
         };
-        let commands = run(&["--random", &seed, "600", "core"], "");
+        let commands = run(&["--random", &seed, "600"], "");
         assert_alike(&seed, &commands, &run(&[], &commands));
     }
 }

@@ -54,6 +54,10 @@ permissions! {
     BudgetsRead = "budgets:read",
     /// Define budgets.
     BudgetsWrite = "budgets:write",
+    /// Stop accounts and let them go on.
+    StopsWrite = "stops:write",
+    /// Approve or reject requests that wait.
+    ApprovalsWrite = "approvals:write",
     /// See what a customer agreed to.
     ConsentRead = "consent:read",
     /// Record consent and its revocation.

@@ -84,6 +84,7 @@ impl Gate {
             purpose: ask.customer_id.map_or("", |_| Purpose::Marketing.as_str()).to_owned(),
             ttl_ms: HOLD_MS,
             idempotency_key: ask.key.to_owned(),
+            ..proto::AuthorizeRequest::default()
         };
         decision(call(self.authorizations.clone().authorize(request)).await?)
     }
@@ -137,6 +138,9 @@ fn decision(authorization: proto::Authorization) -> Result<Decision, GateError> 
         State::Denied => Ok(Decision::Denied(authorization.refused_by)),
         State::Captured => Ok(Decision::Captured(authorization.id)),
         State::Voided | State::Expired => Ok(Decision::Lapsed),
+        State::Rejected => Ok(Decision::Denied(vec!["rejected".to_owned()])),
+        // Until somebody approves nobody has decided; the same key asks again.
+        State::Pending => Err(GateError::Away("a message waits for approval".to_owned())),
         State::Unspecified => Err(GateError::Away("it answered with an unknown state".to_owned())),
     }
 }

@@ -26,6 +26,8 @@ can! {
     SpendWrite
     BudgetsRead
     BudgetsWrite
+    StopsWrite
+    ApprovalsWrite
     ConsentRead
     ConsentWrite
     SubjectRequestsWrite

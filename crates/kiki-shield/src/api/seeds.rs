@@ -14,6 +14,7 @@ use kiki_types::{Money, Purpose, UnixMillis};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::rate_limit::{RateLimit, rate_limit};
 use super::{caller, denial, limits, refused_by};
 use crate::error::ShieldError;
 use crate::model::{
@@ -34,13 +35,14 @@ pub(super) fn routes() -> OpenApiRouter<Shield> {
         .routes(routes!(compliance_report))
 }
 
-type Spent = ([(http::HeaderName, &'static str); 1], Json<SpendAnswer>);
+type Spent = (StatusCode, RateLimit, [(http::HeaderName, &'static str); 1], Json<SpendAnswer>);
 
 /// Spend money: all of the amount, or nothing.
 ///
 /// Authorizes and captures in one step. It changes state although it is a GET; prefer POST.
 #[utoipa::path(get, path = "/spend", tag = "seeds", params(SpendRequest),
-    responses((status = 200, body = SpendAnswer), (status = 403, description = "Refused; nothing is recorded")))]
+    responses((status = 200, body = SpendAnswer), (status = 202, body = SpendAnswer, description = "Waits for approval"),
+        (status = 403, description = "Refused; nothing is spent")))]
 async fn spend_by_get(
     State(shield): State<Shield>,
     allowed: Allowed<can::SpendWrite>,
@@ -55,7 +57,8 @@ async fn spend_by_get(
 
 /// Spend money: all of the amount, or nothing.
 #[utoipa::path(post, path = "/spend", tag = "seeds", params(SpendRequest), request_body = Option<SpendRequest>,
-    responses((status = 200, body = SpendAnswer), (status = 403, description = "Refused; nothing is recorded")))]
+    responses((status = 200, body = SpendAnswer), (status = 202, body = SpendAnswer, description = "Waits for approval"),
+        (status = 403, description = "Refused; nothing is spent")))]
 async fn spend(
     State(shield): State<Shield>,
     allowed: Allowed<can::SpendWrite>,
@@ -81,24 +84,26 @@ fn refuse_unsafe(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
 async fn spent(shield: &Shield, caller: &Caller, request: SpendRequest, key: Option<String>) -> Result<Spent, Problem> {
     let currency = shield.0.currency;
     let amount = Money::new(request.amount.micros("amount")?, currency);
-    let ask =
-        Ask { account: request.account, amount, customer_id: None, purpose: None, ttl_ms: None, key, capture: true };
-    let (decision, _) = shield.authorize(caller, ask).await?;
+    let ask = Ask { key, capture: true, ..Ask::of(request.account, amount) };
+    let (decision, id) = shield.authorize(caller, ask).await?;
     if let Outcome::Denied { .. } = decision.outcome {
         let by = refused_by(&decision).join(", ");
-        return Err(denial("budget_exceeded", format!("{amount} is more than remains under: {by}."), &decision));
+        return Err(denial("budget_exceeded", format!("{amount} is refused by: {by}."), &decision));
     }
+    let is_pending = decision.outcome == Outcome::Pending;
     let least = tightest(&decision.standings);
     let answer = SpendAnswer {
-        status: "allowed",
+        status: if is_pending { "pending" } else { "allowed" },
+        id: decision.authorization.is_some().then(|| id.to_string()),
         amount: amount.decimal(),
         currency: currency.to_string(),
-        remaining: least.map(|standing| format_micros(standing.remaining)),
-        frees_at: least.and_then(|standing| standing.frees_at).map(|at| UnixMillis(at).rfc3339()),
+        remaining: least.map(|(_, room)| format_micros(room.remaining)),
+        frees_at: least.and_then(|(standing, _)| standing.frees_at).map(|at| UnixMillis(at).rfc3339()),
         limits: limits(&decision.standings),
         entry: decision.index,
     };
-    Ok(([(CACHE_CONTROL, "no-store")], Json(answer)))
+    let status = if is_pending { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, rate_limit(&decision), [(CACHE_CONTROL, "no-store")], Json(answer)))
 }
 
 /// May a customer of this value be acted for?
@@ -122,7 +127,7 @@ async fn check(
                 status: "allowed",
                 ltv: format_micros(ltv.into()),
                 currency: shield.0.currency.to_string(),
-                remaining: least.map(|standing| format_micros(standing.remaining)),
+                remaining: least.map(|(_, room)| format_micros(room.remaining)),
                 entry: decision.index,
             }),
         )),

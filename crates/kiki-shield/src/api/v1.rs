@@ -1,25 +1,27 @@
-//! Authorizations and budgets.
+//! Authorizations, and records of money that is already gone.
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
-use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Path, Query};
+use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Path};
 use kiki_kit::problem::Problem;
-use kiki_spend::Outcome;
-use kiki_types::Purpose;
+use kiki_spend::{Decision, Outcome, Status};
 use kiki_types::id::AuthorizationId;
+use kiki_types::{Purpose, UnixMillis};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{caller, denial, refused_by};
+use super::rate_limit::{RateLimit, rate_limit};
+use super::{caller, denial, limits, names_of, passes_at, refused_by};
 use crate::error::ShieldError;
 use crate::model::{
-    AuthorizationAnswer, AuthorizeBody, BudgetAnswer, BudgetBody, BudgetsAnswer, CaptureBody, PageRequest,
+    AmountBody, AuthorizationAnswer, AuthorizeBody, CaptureBody, DryRunAnswer, RecordAnswer, RecordBody,
 };
-use crate::service::{Ask, Known, Shield};
+use crate::names::public_account;
+use crate::service::control::would_refuse;
+use crate::service::{Ask, Booked, Caller, Known, Shield};
 
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1000;
 /// Seconds that `ttl_seconds` may name at the most, so that it can be counted in milliseconds.
 const TTL_SECONDS_MAX: i64 = i64::MAX / 1000;
 
@@ -29,8 +31,9 @@ pub(super) fn routes() -> OpenApiRouter<Shield> {
         .routes(routes!(authorization))
         .routes(routes!(capture))
         .routes(routes!(void))
-        .routes(routes!(budgets))
-        .routes(routes!(define_budget, budget))
+        .routes(routes!(increase))
+        .routes(routes!(refund))
+        .routes(routes!(record))
 }
 
 /// Reserve money before it moves.
@@ -39,7 +42,10 @@ pub(super) fn routes() -> OpenApiRouter<Shield> {
 /// `Idempotency-Key` a repeat gets the same answer.
 #[utoipa::path(post, path = "/v1/authorizations", tag = "authorizations", request_body = AuthorizeBody,
     params(("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
-    responses((status = 201, body = AuthorizationAnswer), (status = 403, description = "Denied, with what refused"),
+    responses((status = 201, body = AuthorizationAnswer),
+        (status = 202, body = AuthorizationAnswer, description = "Held, and waits for approval"),
+        (status = 200, body = DryRunAnswer, description = "What would be decided: for `dry_run`"),
+        (status = 403, description = "Denied, with what refused, how each limit stands, and when it would pass"),
         (status = 409, description = "The key was used for another request")))]
 async fn authorize(
     State(shield): State<Shield>,
@@ -47,30 +53,116 @@ async fn authorize(
     network: RemoteNetwork,
     IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<AuthorizeBody>,
-) -> Result<(StatusCode, Json<AuthorizationAnswer>), Problem> {
+) -> Result<Response, Problem> {
+    let caller = caller(&allowed, network);
     let purpose = body.purpose.as_deref().map(str::parse::<Purpose>).transpose();
-    let purpose = purpose.map_err(|error| ShieldError::invalid("purpose", error))?;
-    let ttl_ms = body.ttl_seconds.map(|seconds| seconds.clamp(0, TTL_SECONDS_MAX) * 1000);
     let ask = Ask {
-        account: body.account,
-        amount: body.amount,
         customer_id: body.customer_id,
-        purpose,
-        ttl_ms,
+        purpose: purpose.map_err(|error| ShieldError::invalid("purpose", error))?,
+        category: body.category,
+        payee: body.payee,
+        ttl_ms: body.ttl_seconds.map(|seconds| seconds.clamp(0, TTL_SECONDS_MAX) * 1000),
         key,
-        capture: false,
+        ..Ask::of(body.account, body.amount)
     };
-    let (decision, id) = shield.authorize(&caller(&allowed, network), ask).await?;
-    match (&decision.outcome, &decision.authorization) {
-        (Outcome::Held, Some((_, view))) => {
-            let known = Known { id, view: view.clone() };
-            Ok((StatusCode::CREATED, Json(AuthorizationAnswer::new(&known, shield.0.currency))))
-        }
-        _ => {
-            let by = refused_by(&decision).join(", ");
-            Err(denial("denied", format!("{} is refused by: {by}.", body.amount), &decision))
-        }
+    if body.dry_run {
+        return Ok(Json(dry_run(&shield, &caller, ask).await?).into_response());
     }
+    let (decision, id) = shield.authorize(&caller, ask).await?;
+    let is_waiting = decision.authorization.as_ref().is_some_and(|(_, view)| view.status == Status::Pending);
+    let status = match decision.outcome {
+        Outcome::Pending if is_waiting => StatusCode::ACCEPTED,
+        Outcome::Held | Outcome::Pending => StatusCode::CREATED,
+        _ => return Err(refused(&body.amount.to_string(), &decision)),
+    };
+    Ok((status, rate_limit(&decision), authorized(&shield, &decision, id)?).into_response())
+}
+
+/// What a decision made of an authorization.
+fn authorized(
+    shield: &Shield,
+    decision: &Decision,
+    id: AuthorizationId,
+) -> Result<Json<AuthorizationAnswer>, ShieldError> {
+    let (_, view) = decision.authorization.as_ref().ok_or(ShieldError::NotFound("authorization"))?;
+    Ok(Json(AuthorizationAnswer::new(&Known { id, view: view.clone() }, shield.0.currency)))
+}
+
+fn refused(what: &str, decision: &Decision) -> Problem {
+    denial("denied", format!("{what} is refused by: {}.", refused_by(decision).join(", ")), decision)
+}
+
+async fn dry_run(shield: &Shield, caller: &Caller, ask: Ask) -> Result<DryRunAnswer, Problem> {
+    let preview = shield.preview(caller, ask).await?;
+    Ok(DryRunAnswer {
+        would_be: preview.outcome.as_str(),
+        refused_by: names_of(&preview.outcome).into_iter().map(str::to_owned).collect(),
+        would_refuse: would_refuse(&preview.notices).into_iter().map(str::to_owned).collect(),
+        limits: limits(&preview.standings),
+        passes_at: passes_at(&preview.outcome, &preview.standings).map(|at| UnixMillis(at).rfc3339()),
+    })
+}
+
+/// Grow a hold, if every limit on the account's path allows the larger sum.
+#[utoipa::path(post, path = "/v1/authorizations/{id}/increase", tag = "authorizations", params(("id" = String, Path)),
+    request_body = AmountBody, responses((status = 200, body = AuthorizationAnswer),
+        (status = 403, description = "Denied; the hold stands as it was"),
+        (status = 404, description = "Unknown or forgotten"), (status = 409, description = "Resolved before")))]
+async fn increase(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::SpendWrite>,
+    network: RemoteNetwork,
+    Path(id): Path<AuthorizationId>,
+    Json(body): Json<AmountBody>,
+) -> Result<(RateLimit, Json<AuthorizationAnswer>), Problem> {
+    let decision = shield.increase(&caller(&allowed, network), id, body.amount).await?;
+    match decision.outcome {
+        Outcome::Held => Ok((rate_limit(&decision), authorized(&shield, &decision, id)?)),
+        _ => Err(refused(&format!("{} more", body.amount), &decision)),
+    }
+}
+
+/// Take back what was captured, in one or several parts.
+///
+/// It gives back to totals and to the calendar period of the capture. Windows and counts keep it: the money did move.
+#[utoipa::path(post, path = "/v1/authorizations/{id}/refund", tag = "authorizations", params(("id" = String, Path)),
+    request_body = AmountBody, responses((status = 200, body = AuthorizationAnswer),
+        (status = 404, description = "Unknown or forgotten"), (status = 422, description = "More than is left to refund")))]
+async fn refund(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::SpendWrite>,
+    network: RemoteNetwork,
+    Path(id): Path<AuthorizationId>,
+    Json(body): Json<AmountBody>,
+) -> Result<Json<AuthorizationAnswer>, Problem> {
+    let known = shield.refund(&caller(&allowed, network), id, body.amount).await?;
+    Ok(Json(AuthorizationAnswer::new(&known, shield.0.currency)))
+}
+
+/// Book money that is already gone.
+///
+/// It always counts; `over` names the limits that it broke. With the header `Idempotency-Key` a repeat gets the same answer.
+#[utoipa::path(post, path = "/v1/records", tag = "authorizations", request_body = RecordBody,
+    params(("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    responses((status = 201, body = RecordAnswer), (status = 409, description = "The key was used for another request")))]
+async fn record(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::SpendWrite>,
+    network: RemoteNetwork,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(body): Json<RecordBody>,
+) -> Result<(StatusCode, Json<RecordAnswer>), Problem> {
+    let ask = Ask { category: body.category, payee: body.payee, key, ..Ask::of(body.account, body.amount) };
+    let Booked { known, over, entry } = shield.record_gone(&caller(&allowed, network), ask).await?;
+    let answer = RecordAnswer {
+        id: known.id.to_string(),
+        state: known.view.status.as_str(),
+        account: public_account(&known.view.path).to_owned(),
+        amount: body.amount,
+        over,
+        entry,
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
 }
 
 /// An authorization.
@@ -115,56 +207,4 @@ async fn void(
 ) -> Result<Json<AuthorizationAnswer>, Problem> {
     let known = shield.void(&caller(&allowed, network), id).await?;
     Ok(Json(AuthorizationAnswer::new(&known, shield.0.currency)))
-}
-
-/// The tenant's budgets and how they stand.
-#[utoipa::path(get, path = "/v1/budgets", tag = "budgets", params(PageRequest),
-    responses((status = 200, body = BudgetsAnswer)))]
-async fn budgets(
-    State(shield): State<Shield>,
-    allowed: Allowed<can::BudgetsRead>,
-    network: RemoteNetwork,
-    Query(page): Query<PageRequest>,
-) -> Result<Json<BudgetsAnswer>, Problem> {
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::invalid("limit", format_args!("must be 1 to {PAGE_MAX}")));
-    }
-    let skip = page.after.unwrap_or(0);
-    let found = shield.budgets(&caller(&allowed, network), skip, limit).await?;
-    let next = (found.len() == limit).then(|| skip.saturating_add(limit));
-    let budgets = found.iter().map(|budget| BudgetAnswer::new(budget, shield.0.currency)).collect();
-    Ok(Json(BudgetsAnswer { budgets, next }))
-}
-
-/// Define a budget or replace it.
-///
-/// What was spent under it stays counted: by a total all that was ever captured under it, by a window what its
-/// predecessor, if it was a window, still counts. On another account it starts from nothing.
-#[utoipa::path(put, path = "/v1/budgets/{id}", tag = "budgets", params(("id" = String, Path)),
-    request_body = BudgetBody, responses((status = 200, body = BudgetAnswer)))]
-async fn define_budget(
-    State(shield): State<Shield>,
-    allowed: Allowed<can::BudgetsWrite>,
-    network: RemoteNetwork,
-    Path(id): Path<String>,
-    Json(body): Json<BudgetBody>,
-) -> Result<Json<BudgetAnswer>, Problem> {
-    let caller = caller(&allowed, network);
-    shield.define_budget(&caller, &id, &body.account, body.limit.kind()?).await?;
-    let defined = shield.budget(&caller, &id).await?;
-    Ok(Json(BudgetAnswer::new(&defined, shield.0.currency)))
-}
-
-/// A budget and how it stands.
-#[utoipa::path(get, path = "/v1/budgets/{id}", tag = "budgets", params(("id" = String, Path)),
-    responses((status = 200, body = BudgetAnswer), (status = 404, description = "No such budget")))]
-async fn budget(
-    State(shield): State<Shield>,
-    allowed: Allowed<can::BudgetsRead>,
-    network: RemoteNetwork,
-    Path(id): Path<String>,
-) -> Result<Json<BudgetAnswer>, Problem> {
-    let found = shield.budget(&caller(&allowed, network), &id).await?;
-    Ok(Json(BudgetAnswer::new(&found, shield.0.currency)))
 }

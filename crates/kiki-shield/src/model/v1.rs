@@ -1,13 +1,12 @@
 //! The shapes of authorizations and budgets.
 
 use kiki_kit::schema::MoneySchema;
-use kiki_spend::{LimitKind, LimitView, Resolution, Standing};
-use kiki_types::money::{format_micros, parse_micros};
+use kiki_spend::{LimitView, Standing};
 use kiki_types::{Currency, Money, UnixMillis};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::error::ShieldError;
+use super::{LimitAnswer, LimitBody, Mode, numbers};
 use crate::names::{public_account, public_name};
 use crate::service::Known;
 
@@ -27,8 +26,179 @@ pub(crate) struct AuthorizeBody {
     /// With a customer: their consent to this is part of the decision.
     #[schema(value_type = Option<String>, example = "marketing")]
     pub(crate) purpose: Option<String>,
+    /// What the money is for, such as a merchant category: 1 to 128 visible ASCII characters without `@`.
+    #[schema(example = "ads")]
+    pub(crate) category: Option<String>,
+    /// Whom it goes to, by an id that is no personal address.
+    #[schema(example = "meta-ads")]
+    pub(crate) payee: Option<String>,
     /// How long the money stays held; absent: 900.
     pub(crate) ttl_seconds: Option<i64>,
+    /// Answer what would be decided now, and decide nothing.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+/// `POST /v1/authorizations/{id}/increase` and `/refund`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AmountBody {
+    /// How much.
+    #[schema(value_type = MoneySchema)]
+    pub(crate) amount: Money,
+}
+
+/// `POST /v1/records`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordBody {
+    /// The account that paid, below the tenant; absent: the tenant itself.
+    #[serde(default)]
+    #[schema(example = "growth/winback")]
+    pub(crate) account: String,
+    /// How much is gone.
+    #[schema(value_type = MoneySchema)]
+    pub(crate) amount: Money,
+    /// What it was for.
+    pub(crate) category: Option<String>,
+    /// Whom it went to.
+    pub(crate) payee: Option<String>,
+}
+
+/// What is booked of money that was already gone.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RecordAnswer {
+    /// Its id, by which it can be looked at and refunded.
+    pub(crate) id: String,
+    /// `captured`.
+    pub(crate) state: &'static str,
+    /// The account that paid, below the tenant.
+    pub(crate) account: String,
+    /// How much.
+    #[schema(value_type = MoneySchema)]
+    pub(crate) amount: Money,
+    /// The limits that it broke.
+    pub(crate) over: Vec<String>,
+    /// The place of the decision in the audit log; absent for a repeat.
+    pub(crate) entry: Option<u64>,
+}
+
+/// What would be decided.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DryRunAnswer {
+    /// `held`, `pending` or `denied`; for a key that was used before, what its repeat is answered.
+    #[schema(example = "held")]
+    pub(crate) would_be: &'static str,
+    /// What would refuse it.
+    pub(crate) refused_by: Vec<String>,
+    /// Limits in shadow that would refuse it.
+    pub(crate) would_refuse: Vec<String>,
+    /// How each limit on the account's path stands.
+    pub(crate) limits: Vec<LimitAnswer>,
+    /// When the same request would pass, if nothing else happens; absent if it passes, or if waiting does not help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) passes_at: Option<String>,
+}
+
+/// `POST /v1/stops` and `DELETE /v1/stops`.
+#[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StopBody {
+    /// The account to stop, with everything below; absent: all of the tenant.
+    #[serde(default)]
+    #[schema(example = "growth/winback")]
+    pub(crate) account: String,
+}
+
+/// The accounts at which nothing new is authorized.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StopsAnswer {
+    /// Below the tenant; empty is the tenant itself. Everything below is stopped too.
+    pub(crate) stopped: Vec<String>,
+}
+
+/// `GET /v1/approvals`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ApprovalsRequest {
+    /// How many, at most 1,000; absent: 100.
+    pub(crate) limit: Option<usize>,
+    /// From the answer before.
+    pub(crate) after: Option<String>,
+}
+
+/// Requests that wait for approval.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ApprovalsAnswer {
+    /// The oldest first.
+    pub(crate) approvals: Vec<AuthorizationAnswer>,
+    /// Send it as `after` for the next page; absent on the last one.
+    pub(crate) next: Option<String>,
+}
+
+/// `PUT /v1/mandates/{id}`: what a user lets an agent pay, in the words of the Agent Payments Protocol.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MandateBody {
+    /// The account that the agent pays from, with everything below.
+    #[schema(example = "shopping/agent-7")]
+    pub(crate) account: String,
+    /// The constraints of an open payment mandate. Each becomes a budget; one that cannot be kept is refused.
+    pub(crate) constraints: Vec<Constraint>,
+}
+
+/// A constraint of an open payment mandate (AP2).
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", deny_unknown_fields)]
+pub(crate) enum Constraint {
+    /// The amount of each payment, in minor units of the currency.
+    #[serde(rename = "payment.amount_range")]
+    AmountRange {
+        /// ISO 4217.
+        currency: String,
+        /// The most.
+        max: i64,
+        /// The least; absent: 0.
+        min: Option<i64>,
+    },
+    /// The amount of all payments, in major units of the currency.
+    #[serde(rename = "payment.budget")]
+    Budget {
+        /// ISO 4217.
+        currency: String,
+        /// The most: a number or a decimal text.
+        max: super::Decimal,
+    },
+    /// Whom may be paid.
+    #[serde(rename = "payment.allowed_payees")]
+    AllowedPayees {
+        /// By their ids.
+        allowed: Vec<Merchant>,
+    },
+    /// How often may be paid.
+    #[serde(rename = "payment.agent_recurrence")]
+    AgentRecurrence {
+        /// `ON_DEMAND`, or once in each period: `DAILY`, `WEEKLY`, `MONTHLY`, `QUARTERLY`, `ANNUALLY`.
+        frequency: String,
+        /// In all.
+        max_occurrences: Option<u32>,
+    },
+    /// When may be paid.
+    #[serde(rename = "payment.execution_date")]
+    ExecutionDate {
+        /// The first moment or day.
+        not_before: Option<String>,
+        /// The last moment or day.
+        not_after: Option<String>,
+    },
+}
+
+/// A merchant, as mandates name one.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct Merchant {
+    /// What requests name as their payee.
+    pub(crate) id: String,
 }
 
 /// `POST /v1/authorizations/{id}/capture`.
@@ -46,7 +216,7 @@ pub(crate) struct CaptureBody {
 pub(crate) struct AuthorizationAnswer {
     /// Its id.
     pub(crate) id: String,
-    /// `held`, `denied`, `captured`, `voided` or `expired`.
+    /// `held`, `pending`, `denied`, `captured`, `voided`, `expired` or `rejected`.
     #[schema(example = "held")]
     pub(crate) state: &'static str,
     /// The account that pays, below the tenant.
@@ -57,9 +227,12 @@ pub(crate) struct AuthorizationAnswer {
     /// What was captured.
     #[schema(value_type = MoneySchema)]
     pub(crate) captured: Money,
+    /// What of it came back.
+    #[schema(value_type = MoneySchema)]
+    pub(crate) refunded: Money,
     /// What refused it; empty unless it was denied.
     pub(crate) refused_by: Vec<String>,
-    /// When the hold ends by itself.
+    /// When the hold, or the wait for approval, ends by itself.
     pub(crate) expires_at: String,
 }
 
@@ -68,77 +241,13 @@ impl AuthorizationAnswer {
         let Known { id, view } = known;
         Self {
             id: id.to_string(),
-            state: state_name(known),
+            state: view.status.as_str(),
             account: public_account(&view.path).to_owned(),
             amount: Money::new(view.amount, currency),
             captured: Money::new(view.captured, currency),
+            refunded: Money::new(view.refunded, currency),
             refused_by: view.refused_by.iter().map(|limit| public_name(limit).to_owned()).collect(),
             expires_at: UnixMillis(view.until).rfc3339(),
-        }
-    }
-}
-
-fn state_name(known: &Known) -> &'static str {
-    match known.view.resolution {
-        Some(resolution) => Resolution::as_str(resolution),
-        None if known.view.refused_by.is_empty() => "held",
-        None => "denied",
-    }
-}
-
-/// A budget's limit. Amounts are decimals in the currency of the installation.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum LimitBody {
-    /// At most `amount` within any `seconds`.
-    Window {
-        /// The most.
-        #[schema(example = "500.00")]
-        amount: String,
-        /// 1 to 31,622,400.
-        #[schema(example = 60)]
-        seconds: u32,
-    },
-    /// At most `amount`, for ever.
-    Total {
-        /// The most.
-        #[schema(example = "10000.00")]
-        amount: String,
-    },
-    /// Each authorization between `least` and `most`.
-    Each {
-        /// The least; absent: 0.
-        #[serde(default)]
-        least: Option<String>,
-        /// The most.
-        #[schema(example = "50.00")]
-        most: String,
-    },
-}
-
-impl LimitBody {
-    pub(crate) fn kind(&self) -> Result<LimitKind, ShieldError> {
-        let micros = |field, text: &str| parse_micros(text).map_err(|error| ShieldError::invalid(field, error));
-        Ok(match self {
-            Self::Window { amount, seconds } => {
-                LimitKind::Window { amount: micros("limit.amount", amount)?, seconds: *seconds }
-            }
-            Self::Total { amount } => LimitKind::Total { amount: micros("limit.amount", amount)? },
-            Self::Each { least, most } => LimitKind::Each {
-                least: least.as_deref().map_or(Ok(0), |least| micros("limit.least", least))?,
-                most: micros("limit.most", most)?,
-            },
-        })
-    }
-}
-
-impl From<LimitKind> for LimitBody {
-    fn from(kind: LimitKind) -> Self {
-        let decimal = |micros: i64| format_micros(micros.into());
-        match kind {
-            LimitKind::Window { amount, seconds } => Self::Window { amount: decimal(amount), seconds },
-            LimitKind::Total { amount } => Self::Total { amount: decimal(amount) },
-            LimitKind::Each { least, most } => Self::Each { least: Some(decimal(least)), most: decimal(most) },
         }
     }
 }
@@ -153,6 +262,9 @@ pub(crate) struct BudgetBody {
     pub(crate) account: String,
     /// What it allows.
     pub(crate) limit: LimitBody,
+    /// `enforce`, or `shadow`: decisions tell what it would refuse, and do not heed it.
+    #[serde(default)]
+    pub(crate) mode: Mode,
 }
 
 /// A budget and how it stands.
@@ -165,25 +277,36 @@ pub(crate) struct BudgetAnswer {
     pub(crate) account: String,
     /// What it allows.
     pub(crate) limit: LimitBody,
-    /// What was captured and counts.
-    pub(crate) used: String,
+    /// Whether it refuses, or only tells.
+    pub(crate) mode: Mode,
+    /// What has moved and counts; absent where the limit counts nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) used: Option<String>,
     /// What is held.
-    pub(crate) held: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) held: Option<String>,
     /// What can be asked for now.
-    pub(crate) remaining: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remaining: Option<String>,
+    /// When more than now remains, at the latest, if nothing else happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) frees_at: Option<String>,
     /// The currency of all amounts here.
     pub(crate) currency: String,
 }
 
 impl BudgetAnswer {
     pub(crate) fn new((view, standing): &(LimitView, Standing), currency: Currency) -> Self {
+        let [_, used, held, remaining] = numbers(standing);
         Self {
             id: public_name(&view.id).to_owned(),
             account: public_account(&view.path).to_owned(),
-            limit: view.kind.into(),
-            used: format_micros(standing.used),
-            held: format_micros(standing.held),
-            remaining: format_micros(standing.remaining),
+            limit: (&view.kind).into(),
+            mode: Mode::of(view.is_shadow),
+            used,
+            held,
+            remaining,
+            frees_at: standing.frees_at.map(|at| UnixMillis(at).rfc3339()),
             currency: currency.to_string(),
         }
     }

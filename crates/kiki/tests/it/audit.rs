@@ -121,7 +121,7 @@ fn a_decision_that_the_rules_do_not_give_is_found_although_the_log_is_signed() {
     let data = folder.path().join("data");
     Pseudonyms::open_or_create(&data.join("keys"), &mut rand::rng()).unwrap();
     let limit = json!({"op": "limit", "id": "default/burst", "path": "default", "kind": "window", "amount": 500, "seconds": 60});
-    let spend = json!({"op": "authorize", "id": "0".repeat(32), "path": "default", "amount": 501, "ttl_ms": 0, "capture": true});
+    let spend = json!({"op": "authorize", "id": "1".repeat(32), "path": "default", "amount": 501, "ttl_ms": 0, "capture": true});
     let key = || LogKey::open_or_create(&data.join("keys"), "kiki.local/shield", || [7; 32].into()).unwrap();
     let (mut log, _) = Log::open(&data.join("audit"), &Options::default()).unwrap();
     let options = DeriveOptions { retention_days: 1, entries_per_step: 100 };

@@ -1,0 +1,108 @@
+//! Budgets and mandates.
+
+use axum::extract::State;
+use http::StatusCode;
+use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
+use kiki_kit::extract::{Json, Path, Query};
+use kiki_kit::problem::Problem;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::caller;
+use crate::model::{BudgetAnswer, BudgetBody, BudgetsAnswer, MandateBody, Mode, PageRequest};
+use crate::service::Shield;
+
+const PAGE: usize = 100;
+const PAGE_MAX: usize = 1000;
+
+pub(super) fn routes() -> OpenApiRouter<Shield> {
+    OpenApiRouter::new()
+        .routes(routes!(budgets))
+        .routes(routes!(define_budget, budget, remove_budget))
+        .routes(routes!(put_mandate))
+}
+
+/// The tenant's budgets and how they stand.
+#[utoipa::path(get, path = "/v1/budgets", tag = "budgets", params(PageRequest),
+    responses((status = 200, body = BudgetsAnswer)))]
+async fn budgets(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::BudgetsRead>,
+    network: RemoteNetwork,
+    Query(page): Query<PageRequest>,
+) -> Result<Json<BudgetsAnswer>, Problem> {
+    let limit = page.limit.unwrap_or(PAGE);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::invalid("limit", format_args!("must be 1 to {PAGE_MAX}")));
+    }
+    let skip = page.after.unwrap_or(0);
+    let found = shield.budgets(&caller(&allowed, network), skip, limit).await?;
+    let next = (found.len() == limit).then(|| skip.saturating_add(limit));
+    let budgets = found.iter().map(|budget| BudgetAnswer::new(budget, shield.0.currency)).collect();
+    Ok(Json(BudgetsAnswer { budgets, next }))
+}
+
+/// Define a budget or replace it.
+///
+/// What was spent under it stays counted: by a total all that was ever booked under it, by a window or a calendar period
+/// what its predecessor counts now. On another account it starts from nothing.
+#[utoipa::path(put, path = "/v1/budgets/{id}", tag = "budgets", params(("id" = String, Path)),
+    request_body = BudgetBody, responses((status = 200, body = BudgetAnswer)))]
+async fn define_budget(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::BudgetsWrite>,
+    network: RemoteNetwork,
+    Path(id): Path<String>,
+    Json(body): Json<BudgetBody>,
+) -> Result<Json<BudgetAnswer>, Problem> {
+    let caller = caller(&allowed, network);
+    let kind = body.limit.kind(shield.0.clock.now())?;
+    shield.define_budget(&caller, &id, &body.account, kind, body.mode == Mode::Shadow).await?;
+    let defined = shield.budget(&caller, &id).await?;
+    Ok(Json(BudgetAnswer::new(&defined, shield.0.currency)))
+}
+
+/// A budget and how it stands.
+#[utoipa::path(get, path = "/v1/budgets/{id}", tag = "budgets", params(("id" = String, Path)),
+    responses((status = 200, body = BudgetAnswer), (status = 404, description = "No such budget")))]
+async fn budget(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::BudgetsRead>,
+    network: RemoteNetwork,
+    Path(id): Path<String>,
+) -> Result<Json<BudgetAnswer>, Problem> {
+    let found = shield.budget(&caller(&allowed, network), &id).await?;
+    Ok(Json(BudgetAnswer::new(&found, shield.0.currency)))
+}
+
+/// Remove a budget, and forget what counts under it.
+#[utoipa::path(delete, path = "/v1/budgets/{id}", tag = "budgets", params(("id" = String, Path)),
+    responses((status = 204), (status = 404, description = "No such budget")))]
+async fn remove_budget(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::BudgetsWrite>,
+    network: RemoteNetwork,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    shield.remove_budget(&caller(&allowed, network), &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Let an agent pay within a mandate.
+///
+/// Takes the constraints of an open payment mandate (Agent Payments Protocol) and defines the budgets that keep them:
+/// `{id}.amount`, `{id}.budget`, `{id}.payees`, `{id}.frequency`, `{id}.occurrences`, `{id}.dates`. Budgets of a former version
+/// that it no longer wants are removed. A constraint that no budget can keep is refused.
+#[utoipa::path(put, path = "/v1/mandates/{id}", tag = "budgets", params(("id" = String, Path)),
+    request_body = MandateBody, responses((status = 200, body = BudgetsAnswer)))]
+async fn put_mandate(
+    State(shield): State<Shield>,
+    allowed: Allowed<can::BudgetsWrite>,
+    network: RemoteNetwork,
+    Path(id): Path<String>,
+    Json(body): Json<MandateBody>,
+) -> Result<Json<BudgetsAnswer>, Problem> {
+    let defined = shield.put_mandate(&caller(&allowed, network), &id, &body.account, &body.constraints).await?;
+    let budgets = defined.iter().map(|budget| BudgetAnswer::new(budget, shield.0.currency)).collect();
+    Ok(Json(BudgetsAnswer { budgets, next: None }))
+}
