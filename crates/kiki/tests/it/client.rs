@@ -147,6 +147,108 @@ async fn the_same_key_does_the_work_once_also_in_another_process() {
     assert!(matches!(other, Err(Error::Conflict(_))), "{other:?}");
 }
 
+#[tokio::test]
+async fn a_hold_grows_while_the_work_runs_and_what_was_too_much_is_refunded() {
+    let folder = folder();
+    let serving = start(folder.path());
+    let client = client_with_ten(serving.address("shield")).await;
+    let work = |hold: OpenHold| async move {
+        assert_eq!(hold.increase(usd(3)).await?, usd(9));
+        let denied = hold.increase(usd(2)).await;
+        assert!(matches!(denied, Err(Error::Denied(denial)) if denial.is_by("ten")));
+        Ok::<_, Error>(Settled::amount(usd(8), ()))
+    };
+    let spent = client.spend(request(6)).run(work).await.unwrap();
+    let id = spent.settlement.authorization.unwrap().id;
+    assert_eq!(standing(&client).await, units(8, 0));
+    assert_eq!(client.refund(id, usd(5)).await.unwrap().refunded, Some(usd(5)));
+    assert_eq!(standing(&client).await, units(3, 0));
+    assert!(matches!(client.refund(id, usd(5)).await, Err(Error::Invalid(_))));
+}
+
+#[tokio::test]
+async fn money_that_is_gone_is_counted_beyond_the_hold_and_after_it() {
+    let folder = folder();
+    let serving = start(folder.path());
+    let client = client_with_ten(serving.address("shield")).await;
+    let beyond = client.spend(request(6)).run(|_| async { Ok::<_, Error>(Settled::amount(usd(7), ())) }).await;
+    assert_eq!(beyond.unwrap().settlement.recorded.unwrap().0, usd(1));
+    assert_eq!(standing(&client).await, units(7, 0));
+
+    let short = client.spend(request(3).ttl(Duration::from_secs(1)));
+    let watching = client.clone();
+    let after = short.run(|hold| async move {
+        while watching.get(hold.id()).await?.state == State::Held {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok::<_, Error>(Settled::amount(usd(3), ()))
+    });
+    let settlement = after.await.unwrap().settlement;
+    assert!(settlement.authorization.is_none() && settlement.recorded.unwrap().1.over.is_empty());
+    assert_eq!(standing(&client).await, units(10, 0));
+
+    let gone = client.record(&request(2)).await.unwrap();
+    assert_eq!(gone.over, ["ten"]);
+}
+
+#[tokio::test]
+async fn work_waits_for_approval_and_is_not_begun_without() {
+    let folder = folder();
+    let serving = start(folder.path());
+    let client = client_with_ten(serving.address("shield")).await;
+    let above_five = serde_json::json!({"kind": "approval", "above": "5.00", "seconds": 3600});
+    let ask = NewBudget::new("desk", serde_json::from_value(above_five).unwrap());
+    client.put_budget("ask", &ask).await.unwrap();
+
+    let spend = || client.spend(request(6)).wait_for_approval(PATIENCE);
+    let decide = |is_approved: bool| {
+        let person = client.clone();
+        async move {
+            let waiting = loop {
+                match person.approvals().await.unwrap().pop() {
+                    Some(waiting) => break waiting,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            };
+            assert_eq!((waiting.state, standing(&person).await), (State::Pending, units(0, 6)));
+            let decided = if is_approved { person.approve(waiting.id).await } else { person.reject(waiting.id).await };
+            decided.unwrap()
+        }
+    };
+    let (rejected, _) =
+        tokio::join!(spend().run(|_| async { panic!("rejected") as Result<Settled<()>, Error> }), decide(false));
+    assert!(matches!(rejected, Err(SpendError::Refused(Error::NotApproved(_)))), "{rejected:?}");
+    let (approved, _) = tokio::join!(spend().run(|_| async { Ok::<_, Error>(Settled::all(())) }), decide(true));
+    assert_eq!(approved.unwrap().settlement.authorization.unwrap().captured, usd(6));
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_approves_in_time_is_withdrawn() {
+    let folder = folder();
+    let serving = start(folder.path());
+    let client = client_with_ten(serving.address("shield")).await;
+    let above_five = serde_json::json!({"kind": "approval", "above": "5.00", "seconds": 3600});
+    client.put_budget("ask", &NewBudget::new("desk", serde_json::from_value(above_five).unwrap())).await.unwrap();
+    let spend = client.spend(request(6)).wait_for_approval(Duration::ZERO);
+    let spent = spend.run(|_| async { Ok::<_, Error>(Settled::all(())) }).await;
+    assert!(matches!(spent, Err(SpendError::Refused(Error::NotApproved(_)))), "{spent:?}");
+    assert_eq!(standing(&client).await, units(0, 0));
+    let Err(Error::Pending(waiting)) = client.authorize(request(6)).await else { panic!("not pending") };
+    client.approve(waiting.id).await.unwrap();
+    client.adopt(waiting.id).await.unwrap().void().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_and_holds_nothing() {
+    let folder = folder();
+    let serving = start(folder.path());
+    let client = client_with_ten(serving.address("shield")).await;
+    assert_eq!(client.dry_run(request(6)).await.unwrap().would_be, State::Held);
+    let denied = client.dry_run(request(11)).await.unwrap();
+    assert_eq!((denied.would_be, denied.refused_by), (State::Denied, vec!["ten".to_owned()]));
+    assert_eq!(standing(&client).await, units(0, 0));
+}
+
 /// One address for services that come and go.
 struct Door {
     address: SocketAddr,
