@@ -1,7 +1,7 @@
 //! Webhooks as their receivers meet them: a real process posts to a real server, and somebody else's implementation of
 //! Standard Webhooks verifies what arrives.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -18,6 +18,9 @@ use standardwebhooks::Webhook;
 use tokio::sync::mpsc;
 
 use crate::harness::{Answer, Http, PATIENCE, Serving, folder, request};
+
+/// Denials within a minute that are told as a burst.
+const DENIALS: u32 = 20;
 
 /// What arrived.
 #[derive(Debug)]
@@ -244,4 +247,67 @@ async fn what_cannot_be_a_webhook_is_refused_by_field() {
     assert_eq!(shield.get(&webhook).await["events"], json!(["spend.limit.reached"]));
     assert_eq!(shield.call(Method::DELETE, &webhook, None).await.status, StatusCode::NO_CONTENT);
     assert_eq!(shield.call(Method::DELETE, &webhook, None).await.status, StatusCode::NOT_FOUND);
+}
+
+/// Takes events until `count` different ones have arrived; in the order of their ids each once.
+async fn different(receiver: &mut Receiver, secret: &str, count: usize) -> Vec<Value> {
+    let mut seen = BTreeMap::new();
+    while seen.len() < count {
+        let arrived = receiver.next().await;
+        assert!(arrived.is_signed_with(secret), "{arrived:?}");
+        let again = seen.insert(arrived.header("webhook-id").to_owned(), arrived.json());
+        assert!(again.is_none_or(|again| again == arrived.json()), "the same id, the same event");
+    }
+    seen.into_values().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_fills_up_is_told_at_50_80_and_100_percent_and_a_kill_loses_none() {
+    let folder = folder();
+    let (shield, mut receiver) = (Shield::start(folder.path()), Receiver::start().await);
+    let (webhook, secret) = shield.webhook(receiver.url("/hooks"), &["spend.limit.reached"]).await;
+    for amount in [100, 150, 100, 50, 100] {
+        let spent = shield.call(Method::GET, &format!("/spend?amount={amount}"), None).await;
+        assert_eq!(spent.status, StatusCode::OK, "{amount}");
+    }
+    // Killed, most likely before anybody looked at the log.
+    drop(shield);
+    let shield = Shield::start(folder.path());
+    let mut told: Vec<_> =
+        different(&mut receiver, &secret, 3).await.iter().map(|event| event["data"].clone()).collect();
+    told.sort_by_key(|data| data["percent"].as_u64());
+    assert_eq!(told.iter().map(|data| &data["percent"]).collect::<Vec<_>>(), [50, 80, 100]);
+    assert!(told.iter().all(|data| data["limit"] == "burst" && data["amount"]["currency"] == "USD"), "{told:?}");
+    shield.newest(&webhook, |newest| newest["state"] == "delivered").await;
+    let deliveries = shield.get(&format!("{webhook}/deliveries")).await;
+    assert_eq!(deliveries["deliveries"].as_array().unwrap().len(), 3, "{deliveries}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn approvals_stops_and_bursts_of_denial_are_told() {
+    let folder = folder();
+    let (shield, mut receiver) = (Shield::start(folder.path()), Receiver::start().await);
+    let (_, secret) = shield.webhook(receiver.url("/hooks"), &[]).await;
+    let approval = json!({"account": "growth", "limit": {"kind": "approval", "above": "10"}});
+    assert_eq!(shield.call(Method::PUT, "/v1/budgets/large", Some(&approval)).await.status, StatusCode::OK);
+    let asked = json!({"account": "growth", "amount": {"amount": "20", "currency": "USD"}});
+    let asked = shield.post("/v1/authorizations", asked).await;
+    assert_eq!(asked.status, StatusCode::ACCEPTED, "{:?}", asked.json());
+    let asked = asked.json()["id"].clone();
+    let approve = format!("/v1/authorizations/{}/approve", asked.as_str().unwrap());
+    assert_eq!(shield.post(&approve, json!({})).await.status, StatusCode::OK);
+    assert!(shield.post("/v1/stops", json!({"account": "growth"})).await.status.is_success());
+    assert!(shield.call(Method::DELETE, "/v1/stops?account=growth", None).await.status.is_success());
+    for _ in 0..DENIALS {
+        let denied = shield.call(Method::GET, "/spend?amount=1000", None).await;
+        assert_eq!(denied.status, StatusCode::FORBIDDEN);
+    }
+    let told = different(&mut receiver, &secret, 5).await;
+    let data = |kind: &str| told.iter().find(|event| event["type"] == kind).map(|event| &event["data"]).unwrap();
+    let (waiting, resolved) = (data("spend.approval.waiting"), data("spend.approval.resolved"));
+    assert_eq!((&waiting["authorization_id"], &waiting["account"]), (&asked, &json!("growth")));
+    assert_eq!((&resolved["authorization_id"], &resolved["resolution"]), (&asked, &json!("approved")));
+    assert_eq!(data("spend.account.stopped")["account"], "growth");
+    assert_eq!(data("spend.account.resumed")["account"], "growth");
+    assert_eq!(data("spend.denials.burst")["denials"], DENIALS);
 }
