@@ -9,8 +9,10 @@
 use std::process::ExitCode;
 
 mod bench;
+mod faults;
 mod links;
 mod lint;
+mod simulate;
 mod snapshots;
 mod steps;
 mod test;
@@ -31,6 +33,11 @@ Commands:
   lint             Formatting, clippy, licences and sources of dependencies, documentation, links. No test is run.
   bench [NAME]...  Runs every benchmark and writes docs/benchmarks.md. With names of bench targets: runs only those,
                    prints their rows, and leaves the page alone, for its figures belong to one run.
+  simulate [--operations N] [--seed S]
+                   Random histories, answered by the governor and by a reference side by side, on all cores. Ends with
+                   the seed of the first difference, or with how many were alike and how long it took.
+  faults           Turns on each fault that a spend governor can have, by itself, and requires a test to notice; writes
+                   the table of docs/spend.md.
 
 What each needs:
   test, lint       rustfmt and clippy (added by rustup if missing), cargo-deny (installed below the target folder).
@@ -51,6 +58,8 @@ enum Command {
     Test,
     Lint,
     Bench(Vec<String>),
+    Simulate(simulate::Options),
+    Faults,
     Help,
 }
 
@@ -81,6 +90,8 @@ fn run(command: &Command) -> ExitCode {
         Command::Test => test::run(&workspace),
         Command::Lint => lint::run(&workspace),
         Command::Bench(names) => bench::run(&workspace, names),
+        Command::Simulate(options) => simulate::run(&workspace, *options),
+        Command::Faults => faults::run(&workspace),
         Command::Help => ExitCode::SUCCESS,
     }
 }
@@ -98,7 +109,9 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
             Some(option) => Err(format!("bench has no option {option}")),
             None => Ok(Command::Bench(names.to_vec())),
         },
-        ("test" | "lint", [extra, ..]) => Err(format!("{name} takes no argument, but was given {extra}")),
+        ("simulate", options) => simulate::Options::parse(options).map(Command::Simulate),
+        ("faults", []) => Ok(Command::Faults),
+        ("test" | "lint" | "faults", [extra, ..]) => Err(format!("{name} takes no argument, but was given {extra}")),
         _ => Err(format!("there is no command {name}")),
     }
 }
@@ -123,6 +136,15 @@ mod tests {
         for line in ["", "--help", "test --help", "bench -h"] {
             assert!(matches!(parsed(line), Ok(Command::Help)), "{line}");
         }
+    }
+
+    #[test]
+    fn simulate_takes_numbers() {
+        let Ok(Command::Simulate(options)) = parsed("simulate --operations 100_000_000 --seed 7") else { panic!() };
+        assert_eq!((options.operations, options.seed), (100_000_000, 7));
+        assert_eq!(parsed("simulate --operations many").err().unwrap(), "--operations wants a number, not many");
+        assert_eq!(parsed("simulate --seed").err().unwrap(), "--seed wants a number");
+        assert_eq!(parsed("simulate 7").err().unwrap(), "simulate has no option 7");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Fault;
+
 /// The length of a calendar period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,11 +114,11 @@ impl Zone {
     /// The period that holds `at`: its first millisecond and that of the next period. What is beyond the years of the
     /// calendar is one period.
     pub(crate) fn period(&self, unit: Unit, at: i64) -> (i64, i64) {
+        let zone = if Fault::PERIOD_IN_UTC.is_on() { &TimeZone::UTC } else { &self.zone };
         let within = || {
-            let day = Timestamp::from_millisecond(at)?.to_zoned(self.zone.clone()).date();
+            let day = Timestamp::from_millisecond(at)?.to_zoned(zone.clone()).date();
             let (first, next) = unit.around(day)?;
-            let begin =
-                |day: Date| day.to_zoned(self.zone.clone()).map(|midnight| midnight.timestamp().as_millisecond());
+            let begin = |day: Date| day.to_zoned(zone.clone()).map(|midnight| midnight.timestamp().as_millisecond());
             Ok::<_, jiff::Error>((begin(first)?, begin(next)?))
         };
         within().unwrap_or((i64::MIN, i64::MAX))

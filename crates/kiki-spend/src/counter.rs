@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::Unit;
+use crate::fault::Fault;
 use crate::kind::LimitKind;
 
 /// Ticks in the length of a window.
@@ -57,6 +58,10 @@ impl Ticks {
 
     /// When what was booked in tick number `number` stops counting.
     fn leaves(&self, number: i64) -> i64 {
+        if Fault::FIXED_WINDOW.is_on() {
+            return (number.div_euclid(TICKS) + 1).saturating_mul(TICKS * self.tick);
+        }
+        let number = if Fault::LEAVES_EARLY.is_on() { number - 1 } else { number };
         number.saturating_add(1).saturating_mul(self.tick).saturating_add(self.length)
     }
 
@@ -178,6 +183,8 @@ impl Counter {
     /// `amount` counts from `now`; what has left by then was forgotten before.
     #[inline]
     pub(crate) fn book(&mut self, now: i64, amount: i64) {
+        #[cfg(feature = "faults")]
+        let amount = crate::fault::distorted(amount, self.most, self.used);
         self.used += i128::from(amount);
         if let Memory::Ticks(ticks) = &mut self.memory {
             ticks.book(now.div_euclid(ticks.tick), amount);
@@ -190,7 +197,7 @@ impl Counter {
         let counts = match self.memory {
             Memory::Ever => true,
             Memory::Period { start, .. } => at >= start,
-            Memory::Ticks(_) => false,
+            Memory::Ticks(_) => Fault::REFUND_INTO_WINDOW.is_on(),
         };
         if counts && self.measure == Measure::Amount {
             self.used -= i128::from(amount);

@@ -15,6 +15,7 @@ pub mod counter;
 mod derive;
 pub mod digest;
 mod expiry;
+pub mod fault;
 mod image;
 pub mod kind;
 pub mod limit;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::counter::{Counter, Measure};
+use crate::fault::Fault;
 use crate::kind::{Field, LimitKind, as_json};
 
 /// Shares of a limit at which a notice is given, in percent.
@@ -141,7 +142,8 @@ impl Limit {
 
     /// Money that moved at `at` as booking number `number` came back.
     pub(crate) fn refund(&mut self, number: u64, at: i64, amount: i64) {
-        if !matches!(self.kind, LimitKind::Total { .. } | LimitKind::Calendar { .. }) {
+        let gives_back = matches!(self.kind, LimitKind::Total { .. } | LimitKind::Calendar { .. });
+        if !gives_back && !Fault::REFUND_INTO_WINDOW.is_on() {
             return;
         }
         if number > self.born {

@@ -153,7 +153,7 @@ impl Owner {
     pub fn start(settings: Settings) -> Result<Self, OpenError> {
         let shard = Shard::open(&settings)?;
         let deriver = open_deriver(&settings)?;
-        let durable = Arc::new(Durable::new(shard.len()));
+        let durable = Arc::new(Durable::new(shard.entries()));
         let (sender, queue) = mpsc::channel(QUEUE);
         let handle = Handle { queue: sender, is_deriving: Arc::new(AtomicBool::new(true)) };
         let is_deriving = handle.is_deriving.clone();
@@ -249,7 +249,7 @@ impl Running {
             if let Err(error) = &written {
                 tracing::error!(%error, "the log cannot be written; nothing of this batch is answered");
             } else {
-                self.durable.set(shard.len());
+                self.durable.set(shard.entries());
             }
             let durable = written.map_err(|_| OwnerError::Journal);
             for one in waiting.drain(..) {
@@ -275,7 +275,7 @@ impl Running {
             if tried.is_none_or(|tried| tried.elapsed() >= REOPEN) {
                 match Shard::open(&self.settings) {
                     Ok(shard) => {
-                        self.durable.set(shard.len());
+                        self.durable.set(shard.entries());
                         return Some(shard);
                     }
                     Err(error) => tracing::error!(%error, "the log does not open"),
@@ -294,7 +294,7 @@ impl Running {
 
     /// Makes a snapshot by folding the log in a thread of its own, so that no command waits for it.
     fn snapshot_beside(&mut self, shard: &mut Shard) {
-        let to = shard.len();
+        let to = shard.entries();
         let is_running = self.snapshots.as_ref().is_some_and(|thread| !thread.is_finished());
         if is_running || to - shard.snapshot_at < SNAPSHOT_EVERY {
             return;
@@ -311,7 +311,7 @@ impl Running {
 
 fn fold_and_snapshot(settings: &Settings, to: u64) -> Result<(), OpenError> {
     let (from, mut state) = base(settings)?;
-    fold_all(&settings.audit(), &mut state, from, to)?;
+    fold_all(&kiki_audit::disk::real(), &settings.audit(), &mut state, from, to)?;
     write_snapshot(settings, to, &state)
 }
 

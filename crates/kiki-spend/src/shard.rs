@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiki_audit::{Batch, ENTRY_BYTES_MAX, Entry, Log, LogKey, Options, PushError, Reader};
+use kiki_audit::{Batch, Disk, ENTRY_BYTES_MAX, Entry, Log, LogKey, Options, PushError, Reader};
 use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
 use kiki_types::{IdSource, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::account::DEPTH_MAX;
 use crate::command::{Command, Notices, Outcome};
+use crate::fault::Fault;
 use crate::snapshot;
 use crate::state::{Applied, Bounds, LIMIT_ID_BYTES_MAX, LIMITS_PER_ACCOUNT_MAX, State};
 
@@ -118,8 +119,14 @@ pub fn fold(state: &mut State, entry: &Entry) -> Result<(), String> {
 }
 
 /// Folds the entries `from..to` of the log in `audit` into `state`.
-pub(crate) fn fold_all(audit: &Path, state: &mut State, from: u64, to: u64) -> Result<(), OpenError> {
-    let mut reader = Reader::open(audit, from, to)?;
+pub(crate) fn fold_all(
+    disk: &Arc<dyn Disk>,
+    audit: &Path,
+    state: &mut State,
+    from: u64,
+    to: u64,
+) -> Result<(), OpenError> {
+    let mut reader = Reader::open_on(disk, audit, from, to)?;
     while let Some(record) = reader.next_record()? {
         let entry = record.entry()?;
         fold(state, &entry).map_err(|problem| OpenError::Fold { place: record.place().to_string(), problem })?;
@@ -151,8 +158,9 @@ pub(crate) fn base(settings: &Settings) -> Result<(u64, State), OpenError> {
 }
 
 /// A state with its log open for appending.
-pub(crate) struct Shard {
-    pub(crate) state: State,
+pub struct Shard {
+    /// The state, which shows what is in the batch too.
+    pub state: State,
     log: Log,
     batch: Batch,
     settings: Settings,
@@ -164,19 +172,29 @@ pub(crate) struct Shard {
 
 impl Shard {
     pub(crate) fn open(settings: &Settings) -> Result<Self, OpenError> {
+        Self::open_on(&kiki_audit::disk::real(), settings)
+    }
+
+    /// Opens the log on `disk`, at the paths of `settings`; keys and snapshots are on the real one.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open_on(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<Self, OpenError> {
         let key = settings.key()?.verifier().clone();
         let (snapshot_at, mut state) = base(settings)?;
         let options = Options { check_from: snapshot_at, key: Some(key), ..Options::default() };
-        let (log, opened) = Log::open(&settings.audit(), &options)?;
+        let (log, opened) = Log::open_on(disk.clone(), &settings.audit(), &options)?;
         if let Some(torn) = &opened.torn {
             tracing::warn!(place = %torn.place, bytes = torn.bytes, "cut an incomplete record off the log's end");
         }
-        fold_all(&settings.audit(), &mut state, snapshot_at, opened.len)?;
+        fold_all(disk, &settings.audit(), &mut state, snapshot_at, opened.len)?;
         tracing::info!(entries = opened.len, replayed = opened.len - snapshot_at, "the log is open");
         Ok(Self { state, log, batch: Batch::new(), settings: settings.clone(), is_poisoned: false, snapshot_at })
     }
 
-    pub(crate) fn len(&self) -> u64 {
+    /// Entries in the log.
+    #[must_use]
+    pub const fn entries(&self) -> u64 {
         self.log.len()
     }
 
@@ -186,13 +204,18 @@ impl Shard {
         self.batch.bytes() >= BATCH_BYTES
     }
 
-    pub(crate) fn now(&self) -> i64 {
+    /// The governor's time.
+    #[must_use]
+    pub fn now(&self) -> i64 {
         self.state.now().max((self.settings.clock)().0)
     }
 
     /// Decides `command` and puts its entry into the batch. Returns the entry's index if it is to become one.
     /// After an error nothing more can be committed: the state has moved on without an entry.
-    pub(crate) fn decide(&mut self, command: &Command, draft: AuditEvent) -> Result<(Applied, Option<u64>), PushError> {
+    ///
+    /// # Errors
+    /// The entry cannot be encoded.
+    pub fn decide(&mut self, command: &Command, draft: AuditEvent) -> Result<(Applied, Option<u64>), PushError> {
         let at = self.now();
         let applied = self.state.apply(command, at);
         if !applied.is_new {
@@ -208,11 +231,15 @@ impl Shard {
     }
 
     /// Makes the batch durable.
-    pub(crate) fn commit(&mut self) -> Result<(), std::io::Error> {
+    ///
+    /// # Errors
+    /// Whether it is durable is known after the shard was opened again.
+    pub fn commit(&mut self) -> Result<(), std::io::Error> {
         if self.is_poisoned {
             return Err(std::io::Error::other("a decision could not be encoded as an entry"));
         }
-        if !self.batch.is_empty() {
+        let is_durable_later = Fault::ANSWER_BEFORE_DISK.is_on() && self.batch.len() < 8;
+        if !self.batch.is_empty() && !is_durable_later {
             self.log.append(&mut self.batch)?;
             self.batch.clear();
         }

@@ -15,6 +15,7 @@ use crate::command::{
 };
 use crate::digest::{BuildFolding, Digest};
 use crate::expiry::Expiry;
+use crate::fault::Fault;
 use crate::kind::{LimitKind, is_value};
 use crate::limit::{Ask, Limit, Wait};
 use crate::record::{First, More, Record, Records, Stage};
@@ -174,6 +175,8 @@ pub struct State {
     pub(crate) booking: u64,
     /// Of the command that is being applied.
     notices: Notices,
+    #[cfg(feature = "faults")]
+    faulty: crate::fault::Faulty,
 }
 
 impl State {
@@ -222,6 +225,8 @@ impl State {
     /// Lets time pass: holds whose time has come end.
     #[inline]
     pub fn advance(&mut self, at: i64) {
+        #[cfg(feature = "faults")]
+        self.faulty.forget_consent(&mut self.consents);
         self.now = self.now.max(at);
         while let Some((until, slot)) = self.expiry.first() {
             if until > self.now {
@@ -323,7 +328,8 @@ impl State {
     /// The answer to a request whose key was seen before.
     fn repeated(&self, key: Option<Digest>, request: Option<Digest>) -> Option<Outcome> {
         let record = self.records.get(self.records.by_key(key?)?)?;
-        Some(if request == Some(record.request) { record.first_answer() } else { Outcome::Conflict })
+        let is_same = request == Some(record.request) || Fault::CONFLICT_IGNORED.is_on();
+        Some(if is_same { record.first_answer() } else { Outcome::Conflict })
     }
 
     /// What is said to a request that is no repeat, or why nothing can be said.
@@ -377,11 +383,15 @@ impl State {
             for &index in &node.limits {
                 let limit = &mut self.limits[index as usize];
                 let wait = limit.wants(ask.total).filter(|_| ask.is_new);
-                let refuses = limit.refuses(self.now, ask, node.held);
+                #[cfg(feature = "faults")]
+                let held = self.faulty.seen(node, &self.records, &self.accounts);
+                #[cfg(not(feature = "faults"))]
+                let held = node.held;
+                let refuses = limit.refuses(self.now, ask, held);
                 if !refuses && wait.is_none() {
                     continue;
                 }
-                if limit.is_shadow {
+                if limit.is_shadow && !Fault::SHADOW_ENFORCES.is_on() {
                     self.notices.push(Notice::WouldRefuse { would_refuse: limit.id.clone() });
                 } else if refuses {
                     judged.refused_by.push(limit.id.clone());
@@ -430,7 +440,12 @@ impl State {
             at.0
         };
         match first {
-            First::Denied => self.count_denial(account),
+            First::Denied => {
+                self.count_denial(account);
+                if Fault::DENIED_BUT_CHARGED.is_on() {
+                    self.book(account, request.amount);
+                }
+            }
             First::Captured => self.book(account, request.amount),
             _ => {}
         }
@@ -461,6 +476,8 @@ impl State {
         record.ended = self.now;
         record.booking = self.booking;
         let slot = self.records.insert(record);
+        #[cfg(feature = "faults")]
+        self.faulty.opened(slot);
         let tenant = self.tenant(account);
         tenant.authorizations += 1;
         if stage == Stage::Pending {
@@ -522,7 +539,11 @@ impl State {
         let (account, amount, place, has_key) = (record.account, record.amount, record.place(), record.has_key());
         let id = record.id;
         self.expiry.remove(place, &mut self.records);
-        self.accounts.hold(account, -amount, -1);
+        let leaks = (Fault::LEAK_AT_EXPIRY.is_on() && resolution == Resolution::Expired)
+            || (Fault::LEAK_AT_VOID.is_on() && resolution == Resolution::Voided);
+        if !leaks {
+            self.accounts.hold(account, -amount, -1);
+        }
         let tenant = self.tenant(account);
         tenant.holds -= 1;
         tenant.end(slot, has_key);
@@ -559,7 +580,7 @@ impl State {
         let account = Some(record.account);
         let Some(total) = record.amount.checked_add(by).filter(|_| by > 0) else { return Outcome::Invalid };
         let mut judged = Judged::default();
-        if self.accounts.is_stopped(account) {
+        if self.accounts.is_stopped(account) && !Fault::STOP_MISSES_INCREASE.is_on() {
             judged.refused_by.push(STOPPED.into());
         } else {
             self.judge(account, &Ask { total, is_new: false, ..Ask::of(by) }, &mut judged);
@@ -584,7 +605,8 @@ impl State {
         };
         let Some(record) = self.records.get(slot) else { return Outcome::Unknown };
         let amount = amount.unwrap_or(record.amount);
-        if !(1..=record.amount).contains(&amount) {
+        let most = if Fault::CAPTURE_BEYOND_HOLD.is_on() { i64::MAX } else { record.amount };
+        if !(1..=most).contains(&amount) {
             return Outcome::Invalid;
         }
         self.settle(slot, amount);
@@ -731,7 +753,9 @@ impl State {
         if more.and_then(|more| more.consent).is_some_and(|consent| !self.consents.contains(&consent)) {
             refused_by.push(CONSENT.into());
         }
-        if more.is_some_and(|more| more.four_eyes && more.by.is_none_or(|asked| asked == by)) {
+        if more.is_some_and(|more| {
+            more.four_eyes && !Fault::FOUR_EYES_IGNORED.is_on() && more.by.is_none_or(|asked| asked == by)
+        }) {
             refused_by.push(FOUR_EYES.into());
         }
         if self.accounts.is_stopped(Some(record.account)) {
@@ -762,6 +786,10 @@ impl State {
 
     fn consent(&mut self, consent: (Digest, Purpose), granted: bool) -> Outcome {
         if !granted {
+            #[cfg(feature = "faults")]
+            if self.faulty.revoke(consent) {
+                return Outcome::Revoked;
+            }
             self.consents.remove(&consent);
             return Outcome::Revoked;
         }

@@ -1,0 +1,74 @@
+//! The governor answers random histories as the reference does. `KIKI_HISTORIES` sets how many, `KIKI_SEED` the first.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use support::compare;
+use support::reference::Reference;
+
+const HISTORIES: u64 = 400;
+const OPERATIONS: usize = 250;
+
+#[test]
+fn random_histories_are_answered_as_the_reference_answers_them() {
+    let first = compare::given("KIKI_SEED", 1);
+    for seed in first..first + compare::given("KIKI_HISTORIES", HISTORIES) {
+        compare::run(seed, OPERATIONS, true).unwrap_or_else(|problem| panic!("{problem}"));
+    }
+}
+
+#[test]
+fn histories_reach_every_outcome_often() {
+    let mut counts = std::collections::BTreeMap::new();
+    for seed in 0..200 {
+        let mut generator = support::generator::Generator::new(seed);
+        let mut reference = Reference::default();
+        for _ in 0..OPERATIONS {
+            let (at, command) = generator.next();
+            let outcome = reference.apply(at, &command);
+            generator.heard(&command, &outcome);
+            let word = |text: String| text.split([' ', '(', '{']).next().unwrap().to_owned();
+            let pair = [word(format!("{command:?}")), word(format!("{outcome:?}"))];
+            *counts.entry(pair.join(" ")).or_insert(0) += 1;
+        }
+    }
+    for wanted in [
+        "Approve Captured",
+        "Approve Denied",
+        "Approve Held",
+        "Authorize Captured",
+        "Authorize Conflict",
+        "Authorize Denied",
+        "Authorize Held",
+        "Authorize Invalid",
+        "Authorize Pending",
+        "Authorize Stale",
+        "Capture Captured",
+        "Capture Invalid",
+        "Capture Resolved",
+        "Capture Unknown",
+        "Capture Waiting",
+        "Check Clear",
+        "Check Denied",
+        "Increase Denied",
+        "Increase Held",
+        "Increase Resolved",
+        "Increase Waiting",
+        "Limit Defined",
+        "Policy Defined",
+        "Record Conflict",
+        "Record Recorded",
+        "Refund Invalid",
+        "Refund Refunded",
+        "Refund Unknown",
+        "Reject Rejected",
+        "RemoveLimit Removed",
+        "Resume Resumed",
+        "Stop Stopped",
+        "Void Resolved",
+        "Void Voided",
+    ] {
+        let count = counts.get(wanted).copied().unwrap_or(0);
+        assert!(count >= 20, "{wanted}: {count} in 50,000 commands; {counts:?}");
+    }
+}
