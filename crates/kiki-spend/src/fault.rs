@@ -9,7 +9,7 @@ pub struct Fault {
     pub name: &'static str,
     /// What goes wrong.
     pub what: &'static str,
-    /// Where it was seen.
+    /// Where it was seen, as public trackers have it; `-` if no case is named.
     pub seen: &'static str,
 }
 
@@ -33,18 +33,18 @@ faults! {
     DENIED_BUT_CHARGED, "denied-but-charged", "a denied request counts as spent", "upstash ratelimit";
     EXCESS_FORGOTTEN, "excess-forgotten", "what was spent beyond a limit is clamped to it", "agentgateway";
     FIXED_WINDOW, "fixed-window", "a fixed window is sold as a rolling one", "Envoy ratelimit 193, 269";
-    LEAVES_EARLY, "leaves-early", "money leaves a window a tick early", "rounding of bucketed windows";
-    FLOATS, "floats", "amounts go through floating point", "budgets kept as floats";
-    HOLDS_NOT_COUNTED, "holds-not-counted", "what is held does not count against a limit", "counters of settled spend only";
-    CAPTURE_BEYOND_HOLD, "capture-beyond-hold", "more is captured than was held", "settlement trusted as sent";
-    CONFLICT_IGNORED, "conflict-ignored", "a key gives its answer to another request", "idempotency by key alone";
-    REFUND_INTO_WINDOW, "refund-into-window", "a refund makes room in a window, though the money did move", "velocity limits reset by refunds";
-    STOP_MISSES_INCREASE, "stop-misses-increase", "a stop does not stop the growth of a hold", "kill switches on new requests only";
-    CONSENT_STALE, "consent-stale", "the decision after a revocation still reads consent", "cached consent";
-    ANSWER_BEFORE_DISK, "answer-before-disk", "an answer leaves before its entry is durable", "write-behind journals";
-    SHADOW_ENFORCES, "shadow-enforces", "a limit in shadow refuses", "dry-run flags read too late";
-    FOUR_EYES_IGNORED, "four-eyes-ignored", "whoever asked approves", "approval without separation of duties";
-    PERIOD_IN_UTC, "period-in-utc", "a calendar period ignores its time zone", "daily budgets reset at midnight UTC";
+    LEAVES_EARLY, "leaves-early", "money leaves a window a tick early", "-";
+    FLOATS, "floats", "amounts go through floating point", "-";
+    HOLDS_NOT_COUNTED, "holds-not-counted", "what is held does not count against a limit", "-";
+    CAPTURE_BEYOND_HOLD, "capture-beyond-hold", "more is captured than was held", "-";
+    CONFLICT_IGNORED, "conflict-ignored", "a key gives its answer to another request", "-";
+    REFUND_INTO_WINDOW, "refund-into-window", "a refund makes room in a window, though the money did move", "-";
+    STOP_MISSES_INCREASE, "stop-misses-increase", "a stop does not stop the growth of a hold", "-";
+    CONSENT_STALE, "consent-stale", "the decision after a revocation still reads consent", "-";
+    ANSWER_BEFORE_DISK, "answer-before-disk", "an answer leaves before its entry is durable", "-";
+    SHADOW_ENFORCES, "shadow-enforces", "a limit in shadow refuses", "-";
+    FOUR_EYES_IGNORED, "four-eyes-ignored", "whoever asked approves", "-";
+    PERIOD_IN_UTC, "period-in-utc", "a calendar period ignores its time zone", "-";
 }
 
 impl Fault {
