@@ -49,7 +49,7 @@ impl Shutdown {
         self.soft.is_cancelled()
     }
 
-    /// Waits for the beginning of the end. Cheap to be polled often, by many.
+    /// Waits for the beginning of the end. Polled by many they share no lock, but each takes its own at each poll.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         self.soft.child_token().cancelled_owned()
     }
@@ -101,12 +101,19 @@ impl Tasks {
         let aborted = self.shutdown.hard.child_token();
         let guarded = async move {
             let outcome = aborted.run_until_cancelled(AssertUnwindSafe(task).catch_unwind()).await?;
-            outcome.map_err(|_| tracing::error!(task = name, "task panicked")).ok()
+            logged(name, outcome)
         };
         match RequestContext::current() {
             Some(context) => self.tracker.spawn(context.scope(guarded)),
             None => self.tracker.spawn(guarded),
         }
+    }
+
+    /// Runs `task`, which ends by itself as soon as [`Shutdown::aborted`]: for one that is polled so often that what it
+    /// waits for beside its work counts.
+    pub(crate) fn spawn_heedful(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let guarded = AssertUnwindSafe(task).catch_unwind().map(move |outcome| logged(name, outcome));
+        drop(self.tracker.spawn(guarded));
     }
 
     /// Runs `work` on a thread where it may block. It cannot be let go: bound it.
@@ -153,6 +160,10 @@ impl Tasks {
         tracing::warn!(unfinished, noticed = noticed.is_ok(), "tasks let go");
         if unfinished == 0 { Ended::Cleanly } else { Ended::Unfinished(unfinished) }
     }
+}
+
+fn logged<T>(name: &'static str, outcome: std::thread::Result<T>) -> Option<T> {
+    outcome.map_err(|_| tracing::error!(task = name, "task panicked")).ok()
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -63,7 +66,7 @@ impl Connections {
     /// Serves `stream`, which keeps its `place` until it ends.
     pub(super) fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         let serve = self.clone().serve(stream, peer);
-        self.tasks.spawn("connection", async move {
+        self.tasks.spawn_heedful("connection", async move {
             serve.await;
             drop(place);
         });
@@ -80,12 +83,9 @@ impl Connections {
             self.router.clone().call(request)
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
-        let mut draining = pin!(self.tasks.shutdown().draining());
-        let mut first_request = pin!(tokio::time::sleep(self.limits.first_request_time_max));
-        let (mut is_draining, mut is_watched) = (false, true);
-        // Each branch but the first is taken once.
+        let mut signals = self.signals();
         loop {
-            tokio::select! {
+            let signal = tokio::select! {
                 biased;
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
@@ -93,18 +93,39 @@ impl Connections {
                     }
                     return;
                 }
-                () = draining.as_mut(), if !is_draining => {
-                    is_draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = first_request.as_mut(), if is_watched => {
-                    is_watched = false;
-                    if !spoke.load(Ordering::Relaxed) {
-                        tracing::debug!("connection sent no request in time");
-                        return;
-                    }
+                // Never exhausted: who is let go returns.
+                Some(signal) = signals.next() => signal,
+            };
+            match signal {
+                Signal::Draining => connection.as_mut().graceful_shutdown(),
+                Signal::LetGo => return,
+                Signal::Late if spoke.load(Ordering::Relaxed) => {}
+                Signal::Late => {
+                    tracing::debug!("connection sent no request in time");
+                    return;
                 }
             }
         }
     }
+
+    /// What happens to a connection from outside, each once. Polled when one of them was woken, not whenever the
+    /// connection is: waiting for the end of the process takes locks at each poll.
+    fn signals(&self) -> FuturesUnordered<BoxFuture<'static, Signal>> {
+        let shutdown = self.tasks.shutdown();
+        FuturesUnordered::from_iter([
+            shutdown.draining().map(|()| Signal::Draining).boxed(),
+            shutdown.aborted().map(|()| Signal::LetGo).boxed(),
+            tokio::time::sleep(self.limits.first_request_time_max).map(|()| Signal::Late).boxed(),
+        ])
+    }
+}
+
+/// What happens to a connection from outside.
+enum Signal {
+    /// The end has begun: what was begun is finished.
+    Draining,
+    /// What is not finished is let go.
+    LetGo,
+    /// The time for the first request is over.
+    Late,
 }
