@@ -10,17 +10,19 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either};
 use http::header::{CONTENT_TYPE, EXPECT, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use kiki_types::{IdSource, Principal};
 use tonic::Status;
-use tower::{Layer, Service};
+use tower::util::Oneshot;
+use tower::{Layer, Service, ServiceExt as _};
 use tracing::Instrument as _;
 
 use super::health::Health;
@@ -93,84 +95,87 @@ where
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Each request waits for a route of its own to be ready.
+        Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        // The one that was polled ready is the one to call.
-        let fresh = self.clone();
-        let ready = std::mem::replace(self, fresh);
-        Box::pin(ready.answer(request).map(Ok))
-    }
-}
-
-impl<S> Stacked<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    async fn answer(self, mut request: Request) -> Response {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let context = RequestContext::from_headers(request.headers(), &*self.layer.stack.ids);
         let route = request.extensions().get::<MatchedPath>();
         let measured = self.endpoint.begin(request.method(), route.map(MatchedPath::as_str));
         let span = tracing::debug_span!("request", route = measured.route(), request_id = context.request_id());
         request.extensions_mut().insert(context.clone());
-        let answer = async {
-            let response = self.admit(request, &measured).await;
-            finish(&response, measured);
-            response
-        };
-        let mut response = context.clone().scope(answer.instrument(span)).await;
-        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        context.write_to(response.headers_mut());
-        response
-    }
-
-    async fn admit(self, request: Request, measured: &Measured) -> Response {
         let grpc = is_grpc(request.headers());
-        if measured.concurrent() > self.layer.requests_max {
-            let detail = "Too many requests at the same time.";
-            return refuse(Problem::unavailable("overloaded", detail, std::time::Duration::from_secs(1)), grpc);
-        }
-        let stack = Arc::clone(&self.layer.stack);
-        let guarded = AssertUnwindSafe(self.run(request, grpc)).catch_unwind();
-        match tokio::time::timeout(stack.limits.request_time_max, guarded).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(panic)) => {
-                tracing::error!(panic = panic_text(&*panic), "handler panicked");
-                refuse(Problem::unexplained(), grpc)
+        let work = self.admit(request, &measured, grpc);
+        let time_max = self.layer.stack.limits.request_time_max;
+        // One future in one place: what is nested or moved once more is copied once more for each request.
+        let answer = async move {
+            let mut response = match tokio::time::timeout(time_max, AssertUnwindSafe(work).catch_unwind()).await {
+                Ok(Ok(Ok(response))) => response,
+                Ok(Ok(Err(never))) => match never {},
+                Ok(Err(panic)) => {
+                    tracing::error!(panic = panic_text(&*panic), "handler panicked");
+                    refuse(Problem::unexplained(), grpc)
+                }
+                Err(_) => refuse(too_slow(), grpc),
+            };
+            finish(&response, measured);
+            response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            if let Some(context) = RequestContext::current() {
+                context.write_to(response.headers_mut());
             }
-            Err(_) if RequestContext::current().is_some_and(|context| context.awaits_body()) => {
-                let detail = "The body did not arrive in time.";
-                refuse(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail), grpc)
-            }
-            Err(_) => {
-                let detail = "The request took too long and was given up. It may have had its effect.";
-                refuse(Problem::unavailable("timed_out", detail, std::time::Duration::from_secs(1)), grpc)
-            }
-        }
+            Ok(response)
+        };
+        Box::pin(context.scope(answer.instrument(span)))
     }
+}
 
-    async fn run(mut self, mut request: Request, grpc: bool) -> Response {
-        let stack = Arc::clone(&self.layer.stack);
+/// What answers a request: the handler, or a refusal.
+type Work<S> = Either<Oneshot<S, Request>, BoxFuture<'static, Result<Response, Infallible>>>;
+
+impl<S> Stacked<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
+{
+    fn admit(&self, mut request: Request, measured: &Measured, grpc: bool) -> Work<S> {
+        if measured.concurrent() > self.layer.requests_max {
+            // Made when it is polled, within the request's context, whose id it tells.
+            let refusal = async move {
+                let detail = "Too many requests at the same time.";
+                Ok(refuse(Problem::unavailable("overloaded", detail, Duration::from_secs(1)), grpc))
+            };
+            return Either::Right(refusal.boxed());
+        }
+        let stack = &self.layer.stack;
         let limit = stack.limits.body_bytes_max;
         let size = request.body().size_hint();
         if size.lower() > limit {
-            // Who asks before sending is told at once; who sends anyway must be read to hear the answer.
-            if !request.headers().contains_key(EXPECT) {
-                Limited::new(request.into_body(), limit, grpc).discard().await;
-            }
-            return refuse(too_large(), grpc);
+            return Either::Right(refuse_body(request, limit, grpc).map(Ok).boxed());
         }
         if size.upper().is_none_or(|upper| upper > limit) {
             request = request.map(|body| Body::new(Limited::new(body, limit, grpc)));
         }
         identify(&stack.authenticator, &mut request);
-        match self.inner.call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        Either::Left(self.inner.clone().oneshot(request))
+    }
+}
+
+async fn refuse_body(request: Request, limit: u64, grpc: bool) -> Response {
+    // Who asks before sending is told at once; who sends anyway must be read to hear the answer.
+    if !request.headers().contains_key(EXPECT) {
+        Limited::new(request.into_body(), limit, grpc).discard().await;
+    }
+    refuse(too_large(), grpc)
+}
+
+/// The time for the current request is over.
+fn too_slow() -> Problem {
+    if RequestContext::current().is_some_and(|context| context.awaits_body()) {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "The body did not arrive in time.")
+    } else {
+        let detail = "The request took too long and was given up. It may have had its effect.";
+        Problem::unavailable("timed_out", detail, Duration::from_secs(1))
     }
 }
 
