@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kiki_types::IdSource;
 use uuid::Uuid;
+use uuid::fmt::{Hyphenated, Simple};
 
 /// The header that carries a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,12 +41,12 @@ impl RequestContext {
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, ids: &dyn IdSource) -> Self {
         let given_id = headers.get(REQUEST_ID).filter(|id| is_sane_request_id(id.as_bytes()));
-        let request_id = given_id.cloned().unwrap_or_else(|| text_header(ids.uuid().to_string()));
+        let request_id = given_id.cloned().unwrap_or_else(|| fresh_id(ids.uuid()));
         let given_trace = headers.get(TRACEPARENT).and_then(|value| parse_traceparent(value.as_bytes()));
         let span = ids.uuid();
         let traceparent = match given_trace {
-            Some((trace_id, flags)) => traceparent(&trace_id, &span, flags),
-            None => traceparent(&ids.uuid().simple(), &span, "01"),
+            Some((trace_id, flags)) => traceparent(trace_id, span, flags),
+            None => traceparent(ids.uuid().simple().encode_lower(&mut [0; Simple::LENGTH]), span, "01"),
         };
         Self(Arc::new(Identity { request_id, traceparent, awaits_body: AtomicBool::new(false) }))
     }
@@ -110,14 +111,23 @@ fn is_sane_request_id(id: &[u8]) -> bool {
     (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }
 
-fn text_header(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+fn text_header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
-fn traceparent(trace_id: &dyn fmt::Display, span: &Uuid, flags: &str) -> HeaderValue {
+fn fresh_id(id: Uuid) -> HeaderValue {
+    text_header(id.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]))
+}
+
+fn traceparent(trace_id: &str, span: Uuid, flags: &str) -> HeaderValue {
     // The last eight bytes of a UUIDv7 are random but for the two bits of its variant, and so never all zero.
-    let span_id = span.as_u64_pair().1;
-    text_header(format!("00-{trace_id}-{span_id:016x}-{flags}"))
+    let mut digits = [0; Simple::LENGTH];
+    let (_, span_id) = span.simple().encode_lower(&mut digits).split_at(Simple::LENGTH / 2);
+    let mut text = String::with_capacity(TRACEPARENT_BYTES);
+    for part in ["00-", trace_id, "-", span_id, "-", flags] {
+        text.push_str(part);
+    }
+    text_header(&text)
 }
 
 /// The trace id and the flags of a valid header. A version later than 00 is read as 00, as the standard demands (3.2.2.1).

@@ -10,7 +10,7 @@ use axum::{body, extract};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -39,6 +39,8 @@ pub struct JsonOrQuery<T>(pub T);
 #[derive(Clone, Debug, Default)]
 pub struct IdempotencyKey(pub Option<String>);
 
+/// What most answers fit into, so that they are not moved while they are written.
+const ANSWER_BYTES_USUAL: usize = 512;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
@@ -104,7 +106,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrQuery<T> {
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        axum::Json(self.0).into_response()
+        let mut text = Vec::with_capacity(ANSWER_BYTES_USUAL);
+        if let Err(error) = serde_json::to_writer(&mut text, &self.0) {
+            tracing::error!(%error, "an answer cannot be written as JSON");
+            return Problem::unexplained().into_response();
+        }
+        let mut response = Response::new(body::Body::from(text));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
     }
 }
 

@@ -8,6 +8,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::fmt::Simple;
 
 /// Sixteen bytes; in JSON 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +33,11 @@ impl Digest {
         let mut half = [0; 16];
         half.copy_from_slice(&full[..16]);
         Self(half)
+    }
+
+    /// Its 32 hexadecimal digits.
+    fn digits(self, out: &mut [u8; Simple::LENGTH]) -> &str {
+        uuid::Uuid::from(self).simple().encode_lower(out)
     }
 
     fn from_hex(text: &str) -> Option<Self> {
@@ -61,7 +67,7 @@ impl From<Digest> for uuid::Uuid {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+        f.write_str(self.digits(&mut [0; Simple::LENGTH]))
     }
 }
 
@@ -73,7 +79,11 @@ impl fmt::Debug for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.serialize_str(self.digits(&mut [0; Simple::LENGTH]))
+        } else {
+            self.0.serialize(serializer)
+        }
     }
 }
 
