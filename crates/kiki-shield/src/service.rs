@@ -413,28 +413,42 @@ impl Shield {
     }
 
     /// Asks the governor; what is neither a decision nor a repeat is an error.
-    async fn decide(&self, command: Command, draft: AuditEvent) -> Result<Decision, ShieldError> {
-        let decision = self.decide_any(command, draft).await?;
-        match decision.outcome {
-            Outcome::Conflict => Err(ShieldError::KeyConflict),
-            Outcome::Invalid => Err(ShieldError::invalid("amount", "is out of range")),
-            Outcome::Unknown => Err(ShieldError::NotFound("authorization")),
-            Outcome::Resolved { state } => Err(ShieldError::Resolved(state)),
-            Outcome::Waiting => Err(ShieldError::Waiting),
-            Outcome::Stale => Err(ShieldError::PolicyChanges),
-            _ => Ok(decision),
+    fn decide(
+        &self,
+        command: Command,
+        draft: AuditEvent,
+    ) -> impl Future<Output = Result<Decision, ShieldError>> + Send + use<> {
+        let decided = self.decide_any(command, draft);
+        async move {
+            let decision = decided.await?;
+            match decision.outcome {
+                Outcome::Conflict => Err(ShieldError::KeyConflict),
+                Outcome::Invalid => Err(ShieldError::invalid("amount", "is out of range")),
+                Outcome::Unknown => Err(ShieldError::NotFound("authorization")),
+                Outcome::Resolved { state } => Err(ShieldError::Resolved(state)),
+                Outcome::Waiting => Err(ShieldError::Waiting),
+                Outcome::Stale => Err(ShieldError::PolicyChanges),
+                _ => Ok(decision),
+            }
         }
     }
 
-    async fn decide_any(&self, command: Command, draft: AuditEvent) -> Result<Decision, ShieldError> {
-        let decided = self.0.governor.decide(command, draft).await;
-        let outcome = decided.as_ref().map_or("undecided", |decision| decision.outcome.as_str());
-        metrics::counter!("kiki_spend_decisions_total", "outcome" => outcome).increment(1);
-        let decision = decided?;
-        if let Outcome::Exhausted { of } = decision.outcome {
-            return Err(ShieldError::Exhausted(of));
+    fn decide_any(
+        &self,
+        command: Command,
+        draft: AuditEvent,
+    ) -> impl Future<Output = Result<Decision, ShieldError>> + Send + use<> {
+        let decided = self.0.governor.decide(command, draft);
+        async move {
+            let decided = decided.await;
+            let outcome = decided.as_ref().map_or("undecided", |decision| decision.outcome.as_str());
+            metrics::counter!("kiki_spend_decisions_total", "outcome" => outcome).increment(1);
+            let decision = decided?;
+            if let Outcome::Exhausted { of } = decision.outcome {
+                return Err(ShieldError::Exhausted(of));
+            }
+            Ok(decision)
         }
-        Ok(decision)
     }
 }
 

@@ -88,10 +88,18 @@ impl Handle {
     ///
     /// # Errors
     /// [`OwnerError`]: nobody decided. After [`OwnerError::Journal`] the command may still be found to count.
-    pub async fn decide(&self, command: Command, draft: AuditEvent) -> Result<Decision, OwnerError> {
+    pub fn decide(
+        &self,
+        command: Command,
+        draft: AuditEvent,
+    ) -> impl Future<Output = Result<Decision, OwnerError>> + Send + use<> {
+        // Queued here, so that the future does not hold what it asks: futures are copied into one another.
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Decide(Box::new((command, draft)), reply))?;
-        answer.await.map_err(|_| OwnerError::Stopped)?
+        let sent = self.send(Request::Decide(Box::new((command, draft)), reply));
+        async move {
+            sent?;
+            answer.await.map_err(|_| OwnerError::Stopped)?
+        }
     }
 
     /// Decides all of `commands`, in their order and in one write to the disk: at most 4 MiB of entries. The outcomes
