@@ -15,6 +15,7 @@ pub mod jobs;
 mod mandate;
 mod model;
 mod names;
+pub mod policy;
 pub mod pseudonym;
 mod repo;
 mod report;

@@ -74,6 +74,9 @@ enum Command {
     /// The spend governor.
     #[command(subcommand)]
     Spend(commands::spend::Command),
+    /// The policy: rules over what may be done.
+    #[command(subcommand)]
+    Policy(commands::policy::Command),
     /// The audit log.
     #[command(subcommand)]
     Audit(commands::audit::Command),
@@ -166,6 +169,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config { template } => commands::config::run(&loaded, template),
         Command::Value(command) => commands::value::run(command, loaded.config),
         Command::Spend(command) => commands::spend::run(command, &loaded.config),
+        Command::Policy(command) => commands::policy::run(&command),
         Command::Audit(command) => commands::audit::run(command, &loaded.config),
         Command::Up(listen) => runtime()?.block_on(commands::serve::up(loaded.config, &listen)),
         Command::Serve { service, listen, .. } => {

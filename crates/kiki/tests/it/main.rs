@@ -18,6 +18,8 @@ mod harness;
 #[cfg(test)]
 mod path;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod shield;
