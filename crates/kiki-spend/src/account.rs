@@ -47,8 +47,32 @@ pub(crate) struct Account {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Accounts {
     nodes: Vec<Account>,
-    by_path: HashTable<u32>,
+    by_path: HashTable<Entry>,
     hasher: RandomState,
+}
+
+/// A place of the table of paths. A short path lies in it, so that finding one touches nothing else.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    index: u32,
+    short: Short,
+}
+
+/// A path of up to 27 bytes, then its length; [`LONG`] for a longer one.
+type Short = [u8; 28];
+/// Stands for the length of a path that is not short.
+const LONG: u8 = u8::MAX;
+
+fn short(path: &str) -> Short {
+    let mut short = [0; 28];
+    match short.get_mut(..path.len()) {
+        Some(bytes) if path.len() < 28 => {
+            bytes.copy_from_slice(path.as_bytes());
+            short[27] = u8::try_from(path.len()).unwrap_or(LONG);
+        }
+        _ => short[27] = LONG,
+    }
+    short
 }
 
 impl Accounts {
@@ -67,8 +91,11 @@ impl Accounts {
     /// The node of `path`.
     #[inline]
     pub(crate) fn find(&self, path: &str) -> Option<u32> {
-        let is_it = |&index: &u32| *self.nodes[index as usize].path == *path;
-        self.by_path.find(self.hasher.hash_one(path), is_it).copied()
+        let short = short(path);
+        let is_it = |entry: &Entry| {
+            entry.short == short && (short[27] != LONG || *self.nodes[entry.index as usize].path == *path)
+        };
+        self.by_path.find(self.hasher.hash_one(path), is_it).map(|entry| entry.index)
     }
 
     /// The node of `path` or of its nearest ancestor that exists, and how many parts of the path have none.
@@ -104,8 +131,8 @@ impl Accounts {
         let root = parent.map_or(index, |parent| self.get(parent).root);
         let (limits, held) = (SmallVec::new(), Held::default());
         self.nodes.push(Account { path: path.into(), parent, root, limits, held, is_stopped: false, tree: 0 });
-        let hash = |&index: &u32| self.hasher.hash_one(&*self.nodes[index as usize].path);
-        self.by_path.insert_unique(self.hasher.hash_one(path), index, hash);
+        let hash = |entry: &Entry| self.hasher.hash_one(&*self.nodes[entry.index as usize].path);
+        self.by_path.insert_unique(self.hasher.hash_one(path), Entry { index, short: short(path) }, hash);
         self.get_mut(root).tree += 1;
         index
     }

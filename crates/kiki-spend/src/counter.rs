@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::Unit;
 use crate::fault::Fault;
 use crate::kind::LimitKind;
 
@@ -25,95 +24,35 @@ pub enum Measure {
     Count,
 }
 
-/// How long it counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Memory {
-    Ever,
-    Ticks(Ticks),
-    /// The current period and its end.
-    Period {
-        start: i64,
-        end: i64,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Ticks {
-    tick: i64,
-    length: i64,
-    /// When the first of them leaves; the end of time if there is none.
-    first_leaves: i64,
-    /// The number of the latest tick and what was booked in it.
-    latest: (i64, i64),
-    /// Earlier ones, ascending.
-    earlier: VecDeque<(i64, i64)>,
-}
-
-impl Ticks {
-    fn new(seconds: u32) -> Self {
-        let length = i64::from(seconds) * 1000;
-        let tick = (length / TICKS).max(1);
-        Self { tick, length, first_leaves: i64::MAX, latest: (i64::MIN, 0), earlier: VecDeque::new() }
-    }
-
-    /// When what was booked in tick number `number` stops counting.
-    fn leaves(&self, number: i64) -> i64 {
-        if Fault::FIXED_WINDOW.is_on() {
-            return (number.div_euclid(TICKS) + 1).saturating_mul(TICKS * self.tick);
-        }
-        let number = if Fault::LEAVES_EARLY.is_on() { number - 1 } else { number };
-        number.saturating_add(1).saturating_mul(self.tick).saturating_add(self.length)
-    }
-
-    fn book(&mut self, number: i64, amount: i64) {
-        if self.latest.0 == number
-            && let Some(sum) = self.latest.1.checked_add(amount)
-        {
-            self.latest.1 = sum;
-        } else {
-            if self.first_leaves != i64::MAX {
-                self.earlier.push_back(self.latest);
-            }
-            self.latest = (number, amount);
-        }
-        if self.first_leaves == i64::MAX {
-            self.first_leaves = self.leaves(number);
-        }
-    }
-
-    /// Forgets the ticks that have left by `now` and returns their sum.
-    fn leave(&mut self, now: i64) -> i128 {
-        let mut left = 0;
-        while now >= self.first_leaves {
-            let next = if let Some((_, sum)) = self.earlier.pop_front() {
-                left += i128::from(sum);
-                Some(self.earlier.front().map_or(self.latest.0, |&(number, _)| number))
-            } else {
-                left += i128::from(self.latest.1);
-                self.latest = (i64::MIN, 0);
-                None
-            };
-            self.first_leaves = next.map_or(i64::MAX, |number| self.leaves(number));
-        }
-        left
-    }
-
-    /// The ticks that count, ascending.
-    fn get(&self, index: usize) -> Option<(i64, i64)> {
-        match self.earlier.get(index) {
-            Some(&tick) => Some(tick),
-            None => (index == self.earlier.len() && self.first_leaves != i64::MAX).then_some(self.latest),
-        }
-    }
-}
-
-/// What counts, and the most that may.
+/// What counts, and the most that may. What a decision touches lies together; what only the passing of time touches is
+/// apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counter {
-    pub(crate) measure: Measure,
-    pub(crate) most: i64,
     used: i128,
-    memory: Memory,
+    pub(crate) most: i64,
+    /// When something leaves next: the first tick or the whole period; the end of time if nothing does.
+    forgets_at: i64,
+    /// The end of the latest tick, and what was booked in it.
+    latest: (i64, i64),
+    /// The length of a tick; 0 without ticks.
+    tick: i64,
+    pub(crate) measure: Measure,
+    past: Box<Past>,
+}
+
+/// How long it counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Past {
+    Ever,
+    /// The window's length, and the ends of the ticks before the latest with what was booked in each, ascending.
+    Ticks {
+        length: i64,
+        earlier: VecDeque<(i64, i64)>,
+    },
+    /// Since when the current period counts.
+    Period {
+        start: i64,
+    },
 }
 
 impl Counter {
@@ -127,15 +66,19 @@ impl Counter {
             LimitKind::Velocity { count, .. } | LimitKind::Occurrences { count, .. } => (Measure::Count, count.into()),
             _ => return None,
         };
-        let (used, memory) = match kind {
+        let (latest, past) = ((0, 0), Box::new(Past::Ever));
+        let mut counter = Self { used: 0, most, forgets_at: i64::MAX, latest, tick: 0, measure, past };
+        match kind {
             LimitKind::Window { seconds, .. } | LimitKind::Velocity { seconds, .. } => {
-                (0, Memory::Ticks(Ticks::new(*seconds)))
+                let length = i64::from(*seconds) * 1000;
+                counter.tick = (length / TICKS).max(1);
+                *counter.past = Past::Ticks { length, earlier: VecDeque::new() };
             }
-            LimitKind::Occurrences { unit: None, .. } => (events.into(), Memory::Ever),
-            LimitKind::Total { .. } => (ever, Memory::Ever),
-            _ => (0, period(kind, now)),
-        };
-        Some(Self { measure, most, used, memory })
+            LimitKind::Occurrences { unit: None, .. } => counter.used = events.into(),
+            LimitKind::Total { .. } => counter.used = ever,
+            _ => counter.begin_period(kind, now),
+        }
+        Some(counter)
     }
 
     /// Takes over what `old` counted, where both count the same: a window of another length what the old one remembers,
@@ -144,39 +87,69 @@ impl Counter {
         if old.measure != self.measure {
             return;
         }
-        match (&mut self.memory, old.memory) {
-            (Memory::Ticks(ticks), Memory::Ticks(old_ticks)) if ticks.length == old_ticks.length => {
-                self.used = old.used;
-                *ticks = old_ticks;
+        match (&*self.past, &*old.past) {
+            (Past::Ticks { length, .. }, Past::Ticks { length: same, .. }) if length == same => {
+                *self = Self { most: self.most, ..old };
             }
-            (Memory::Ticks(ticks), Memory::Ticks(old_ticks)) => {
-                self.used = old.used;
-                for (number, sum) in (0..).map_while(|index| old_ticks.get(index)) {
-                    let at = number.saturating_add(1).saturating_mul(old_ticks.tick).saturating_sub(1).min(now);
-                    ticks.book(at.div_euclid(ticks.tick), sum);
+            (Past::Ticks { .. }, Past::Ticks { .. }) => {
+                for (end, sum) in (0..).map_while(|index| old.tick_at(index)) {
+                    self.used += i128::from(sum);
+                    self.book_tick(end.saturating_sub(1).min(now), sum);
                 }
             }
-            (Memory::Period { .. }, Memory::Ticks(_) | Memory::Period { .. }) => self.used = old.used,
+            (Past::Period { .. }, Past::Ticks { .. } | Past::Period { .. }) => self.used = old.used,
             _ => {}
         }
+    }
+
+    fn begin_period(&mut self, kind: &LimitKind, now: i64) {
+        let (zone, unit) = match kind {
+            LimitKind::Calendar { unit, zone, .. } => (zone, *unit),
+            LimitKind::Occurrences { unit: Some(unit), zone, .. } => (zone, *unit),
+            _ => return,
+        };
+        let (start, end) = zone.period(unit, now);
+        self.forgets_at = end;
+        *self.past = Past::Period { start };
+    }
+
+    /// When the tick that ends at `end` stops counting.
+    fn leaves(&self, end: i64) -> i64 {
+        let Past::Ticks { length, .. } = *self.past else { return i64::MAX };
+        if Fault::FIXED_WINDOW.is_on() {
+            let window = TICKS * self.tick;
+            return ((end - 1).div_euclid(window) + 1).saturating_mul(window);
+        }
+        let end = if Fault::LEAVES_EARLY.is_on() { end - self.tick } else { end };
+        end.saturating_add(length)
     }
 
     /// Forgets what no longer counts.
     #[inline]
     pub(crate) fn leave(&mut self, now: i64, kind: &LimitKind) {
-        match &mut self.memory {
-            Memory::Ever => {}
-            Memory::Ticks(ticks) => {
-                if now >= ticks.first_leaves {
-                    self.used -= ticks.leave(now);
-                }
-            }
-            Memory::Period { end, .. } => {
-                if now >= *end {
-                    self.used = 0;
-                    self.memory = period(kind, now);
-                }
-            }
+        if now >= self.forgets_at {
+            self.forget(now, kind);
+        }
+    }
+
+    #[cold]
+    fn forget(&mut self, now: i64, kind: &LimitKind) {
+        if let Past::Period { .. } = *self.past {
+            self.used = 0;
+            self.begin_period(kind, now);
+            return;
+        }
+        while now >= self.forgets_at {
+            let Past::Ticks { earlier, .. } = &mut *self.past else { return };
+            let next = if let Some((_, sum)) = earlier.pop_front() {
+                self.used -= i128::from(sum);
+                Some(earlier.front().map_or(self.latest.0, |&(end, _)| end))
+            } else {
+                self.used -= i128::from(self.latest.1);
+                self.latest = (0, 0);
+                None
+            };
+            self.forgets_at = next.map_or(i64::MAX, |end| self.leaves(end));
         }
     }
 
@@ -186,18 +159,41 @@ impl Counter {
         #[cfg(feature = "faults")]
         let amount = crate::fault::distorted(amount, self.most, self.used);
         self.used += i128::from(amount);
-        if let Memory::Ticks(ticks) = &mut self.memory {
-            ticks.book(now.div_euclid(ticks.tick), amount);
+        if self.tick == 0 {
+            return;
         }
+        match self.latest.1.checked_add(amount) {
+            Some(sum) if now < self.latest.0 => self.latest.1 = sum,
+            _ => self.book_tick(now, amount),
+        }
+    }
+
+    /// Books in a tick of its own; `now` is not before the latest tick.
+    #[cold]
+    fn book_tick(&mut self, now: i64, amount: i64) {
+        let end = now.div_euclid(self.tick).saturating_add(1).saturating_mul(self.tick);
+        let before = std::mem::replace(&mut self.latest, (end, amount));
+        if self.forgets_at == i64::MAX {
+            self.forgets_at = self.leaves(end);
+        } else if let Past::Ticks { earlier, .. } = &mut *self.past {
+            earlier.push_back(before);
+        }
+    }
+
+    /// The end of the `index`th tick that counts, and what was booked in it.
+    fn tick_at(&self, index: usize) -> Option<(i64, i64)> {
+        let Past::Ticks { earlier, .. } = &*self.past else { return None };
+        let latest = index == earlier.len() && self.forgets_at != i64::MAX;
+        earlier.get(index).copied().or(latest.then_some(self.latest))
     }
 
     /// Gives back `amount` that was booked at `at`: sums for ever and sums of the period that holds `at` shrink, windows
     /// keep it.
     pub(crate) fn refund(&mut self, at: i64, amount: i64) {
-        let counts = match self.memory {
-            Memory::Ever => true,
-            Memory::Period { start, .. } => at >= start,
-            Memory::Ticks(_) => Fault::REFUND_INTO_WINDOW.is_on(),
+        let counts = match *self.past {
+            Past::Ever => true,
+            Past::Period { start } => at >= start,
+            Past::Ticks { .. } => Fault::REFUND_INTO_WINDOW.is_on(),
         };
         if counts && self.measure == Measure::Amount {
             self.used -= i128::from(amount);
@@ -212,10 +208,10 @@ impl Counter {
 
     /// When something is given back by itself for the `index`th time from now, and how much.
     fn returns(&self, index: usize) -> Option<(i64, i128)> {
-        match &self.memory {
-            Memory::Ever => None,
-            Memory::Ticks(ticks) => ticks.get(index).map(|(number, sum)| (ticks.leaves(number), sum.into())),
-            Memory::Period { end, .. } => (index == 0).then_some((*end, self.used)),
+        match *self.past {
+            Past::Ever => None,
+            Past::Ticks { .. } => self.tick_at(index).map(|(end, sum)| (self.leaves(end), sum.into())),
+            Past::Period { .. } => (index == 0).then_some((self.forgets_at, self.used)),
         }
     }
 
@@ -252,17 +248,6 @@ impl Counter {
     fn sums(&self) -> usize {
         (0..).map_while(|index| self.returns(index)).count()
     }
-}
-
-/// The period of `kind` that holds `now`.
-fn period(kind: &LimitKind, now: i64) -> Memory {
-    let (zone, unit) = match kind {
-        LimitKind::Calendar { unit, zone, .. } => (zone, *unit),
-        LimitKind::Occurrences { unit, zone, .. } => (zone, unit.unwrap_or(Unit::Year)),
-        _ => return Memory::Ever,
-    };
-    let (start, end) = zone.period(unit, now);
-    Memory::Period { start, end }
 }
 
 #[cfg(test)]

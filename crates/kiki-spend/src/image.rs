@@ -91,7 +91,7 @@ impl State {
             if !is_account(limit.account) {
                 return None;
             }
-            state.limits_by_id.insert(limit.id.clone(), index);
+            state.limits_by_id.insert(limit.about.id.clone(), index);
             state.accounts.get_mut(limit.account).limits.push(index);
             state.tenant(limit.account).limits += 1;
         }

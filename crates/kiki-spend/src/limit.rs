@@ -68,43 +68,47 @@ pub(crate) struct Wait {
     pub(crate) four_eyes: bool,
 }
 
-/// A limit and what counts under it.
+/// A limit and what counts under it. What every decision touches lies together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Limit {
     /// `None` if the kind counts nothing.
     counter: Option<Counter>,
-    /// How many of [`PERCENTS`] are reached, and between which sums that stays so.
-    level: u8,
-    stays: (i128, i128),
-    pub(crate) account: u32,
-    pub(crate) is_shadow: bool,
     /// All that was ever booked under the limit, whatever its kind was, and how often.
     ever: i128,
     events: u64,
-    /// Bookings with a number above this one are in `ever`, and above `since` in the counter.
-    born: u64,
-    since: u64,
+    /// Between which sums the number of [`PERCENTS`] that are reached stays.
+    stays: (i64, i64),
+    pub(crate) account: u32,
+    level: u8,
+    pub(crate) is_shadow: bool,
+    approves: bool,
+    pub(crate) about: Box<About>,
+}
+
+/// What only some decisions touch of a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct About {
     pub(crate) id: Arc<str>,
     #[serde(with = "as_json")]
     pub(crate) kind: LimitKind,
+    /// Bookings with a number above this one are in the limit's `ever`, and above `since` in its counter.
+    born: u64,
+    since: u64,
 }
 
 impl Limit {
     /// `booked` is the number of the latest booking, which the limit does not count.
     pub(crate) fn new(id: Arc<str>, account: u32, kind: LimitKind, is_shadow: bool, booked: u64, now: i64) -> Self {
-        let counter = Counter::new(&kind, 0, 0, now);
         let mut limit = Self {
-            counter,
-            level: 0,
-            stays: (i128::MIN, i128::MAX),
-            account,
-            is_shadow,
+            counter: Counter::new(&kind, 0, 0, now),
             ever: 0,
             events: 0,
-            born: booked,
-            since: booked,
-            id,
-            kind,
+            stays: (i64::MIN, i64::MAX),
+            account,
+            level: 0,
+            is_shadow,
+            approves: matches!(kind, LimitKind::Approval { .. }),
+            about: Box::new(About { id, kind, born: booked, since: booked }),
         };
         limit.set_level(0);
         limit
@@ -116,16 +120,17 @@ impl Limit {
     pub(crate) fn replace(&mut self, kind: LimitKind, is_shadow: bool, booked: u64, now: i64) {
         self.leave(now);
         let mut counter = Counter::new(&kind, self.ever, self.events, now);
-        let is_same = std::mem::discriminant(&kind) == std::mem::discriminant(&self.kind);
+        let is_same = std::mem::discriminant(&kind) == std::mem::discriminant(&self.about.kind);
         if let (Some(new), Some(old)) = (&mut counter, self.counter.take()) {
             new.take_over(old, now);
         }
         if matches!(kind, LimitKind::Total { .. }) {
-            self.since = self.born;
+            self.about.since = self.about.born;
         } else if !is_same {
-            self.since = booked;
+            self.about.since = booked;
         }
-        (self.counter, self.kind, self.is_shadow) = (counter, kind, is_shadow);
+        self.approves = matches!(kind, LimitKind::Approval { .. });
+        (self.counter, self.about.kind, self.is_shadow) = (counter, kind, is_shadow);
         self.set_level(0);
     }
 
@@ -135,21 +140,21 @@ impl Limit {
         self.ever += i128::from(amount);
         self.events += 1;
         if let Some(counter) = &mut self.counter {
-            counter.leave(now, &self.kind);
+            counter.leave(now, &self.about.kind);
             counter.book(now, if counter.measure == Measure::Amount { amount } else { 1 });
         }
     }
 
     /// Money that moved at `at` as booking number `number` came back.
     pub(crate) fn refund(&mut self, number: u64, at: i64, amount: i64) {
-        let gives_back = matches!(self.kind, LimitKind::Total { .. } | LimitKind::Calendar { .. });
+        let gives_back = matches!(self.about.kind, LimitKind::Total { .. } | LimitKind::Calendar { .. });
         if !gives_back && !Fault::REFUND_INTO_WINDOW.is_on() {
             return;
         }
-        if number > self.born {
+        if number > self.about.born {
             self.ever -= i128::from(amount);
         }
-        if let Some(counter) = self.counter.as_mut().filter(|_| number > self.since) {
+        if let Some(counter) = self.counter.as_mut().filter(|_| number > self.about.since) {
             counter.refund(at, amount);
         }
     }
@@ -158,7 +163,7 @@ impl Limit {
     #[inline]
     pub(crate) fn leave(&mut self, now: i64) {
         if let Some(counter) = &mut self.counter {
-            counter.leave(now, &self.kind);
+            counter.leave(now, &self.about.kind);
         }
     }
 
@@ -166,17 +171,17 @@ impl Limit {
     #[inline]
     pub(crate) fn refuses(&mut self, now: i64, ask: &Ask<'_>, held: Held) -> bool {
         if let Some(counter) = &mut self.counter {
-            counter.leave(now, &self.kind);
+            counter.leave(now, &self.about.kind);
             let counted = counter.used() + held.by(counter.measure);
             let most = i128::from(counter.most);
             let asked = ask.counted(counter.measure);
-            if counted < self.stays.0 {
+            if counted < i128::from(self.stays.0) {
                 self.fall(counted);
             }
             // An increase is no further authorization.
             return asked > 0 && counted + asked > most;
         }
-        match &self.kind {
+        match &self.about.kind {
             LimitKind::Each { least, most } => !(least..=most).contains(&&ask.total),
             LimitKind::Between { from, until } => !(from..until).contains(&&now),
             LimitKind::Allow { field, values } => ask.is_new && !has(values, ask.value(*field)),
@@ -190,7 +195,10 @@ impl Limit {
     /// What the limit wants before the money is free to move.
     #[inline]
     pub(crate) fn wants(&self, amount: i64) -> Option<Wait> {
-        match self.kind {
+        if !self.approves {
+            return None;
+        }
+        match self.about.kind {
             LimitKind::Approval { above, seconds, four_eyes } if amount > above => {
                 Some(Wait { ms: i64::from(seconds) * 1000, four_eyes })
             }
@@ -203,10 +211,10 @@ impl Limit {
     pub(crate) fn reached(&mut self, held: Held) -> Option<u8> {
         let counter = self.counter.as_ref()?;
         let counted = counter.used() + held.by(counter.measure);
-        if counted < self.stays.1 {
+        if counted < i128::from(self.stays.1) {
             return None;
         }
-        let level = (1..=PERCENTS.len()).rev().find(|&level| counted >= threshold(counter.most, level))?;
+        let level = (1..=PERCENTS.len()).rev().find(|&level| counted >= threshold(counter.most, level).into())?;
         self.set_level(u8::try_from(level).unwrap_or(0));
         PERCENTS.get(level - 1).copied()
     }
@@ -214,7 +222,8 @@ impl Limit {
     /// Less counts than what was reached: the same share may be reached again.
     fn fall(&mut self, counted: i128) {
         let Some(most) = self.counter.as_ref().map(|counter| counter.most) else { return };
-        let level = (1..=usize::from(self.level)).rev().find(|&level| counted >= threshold(most, level)).unwrap_or(0);
+        let level =
+            (1..=usize::from(self.level)).rev().find(|&level| counted >= threshold(most, level).into()).unwrap_or(0);
         self.set_level(u8::try_from(level).unwrap_or(0));
     }
 
@@ -222,9 +231,9 @@ impl Limit {
         let most = self.counter.as_ref().map_or(0, |counter| counter.most);
         self.level = level;
         self.stays = match (most, usize::from(level)) {
-            (0, _) => (i128::MIN, i128::MAX),
-            (_, 0) => (i128::MIN, threshold(most, 1)),
-            (_, level) if level == PERCENTS.len() => (threshold(most, level), i128::MAX),
+            (0, _) => (i64::MIN, i64::MAX),
+            (_, 0) => (i64::MIN, threshold(most, 1)),
+            (_, level) if level == PERCENTS.len() => (threshold(most, level), i64::MAX),
             (_, level) => (threshold(most, level), threshold(most, level + 1)),
         };
     }
@@ -233,8 +242,8 @@ impl Limit {
     pub(crate) fn standing(&mut self, now: i64, ask: &Ask<'_>, held: Held, releases: &[(i64, i64)]) -> Standing {
         let refused = self.refuses(now, ask, held);
         let mut standing = Standing {
-            limit: self.id.clone(),
-            kind: self.kind.clone(),
+            limit: self.about.id.clone(),
+            kind: self.about.kind.clone(),
             is_shadow: self.is_shadow,
             room: None,
             refused,
@@ -258,7 +267,7 @@ impl Limit {
             if refused {
                 standing.passes_at = counter.fits_at(now, ask.counted(counter.measure), held, releases);
             }
-        } else if let LimitKind::Between { from, .. } = self.kind {
+        } else if let LimitKind::Between { from, .. } = self.about.kind {
             standing.passes_at = standing.passes_at.or((now < from).then_some(from));
         }
         standing
@@ -266,8 +275,9 @@ impl Limit {
 }
 
 /// The least sum at which the `level`th of [`PERCENTS`] is reached.
-fn threshold(most: i64, level: usize) -> i128 {
-    (i128::from(most) * i128::from(PERCENTS[level - 1]) + 99) / 100
+fn threshold(most: i64, level: usize) -> i64 {
+    let share = (i128::from(most) * i128::from(PERCENTS[level - 1]) + 99) / 100;
+    i64::try_from(share).unwrap_or(most)
 }
 
 fn has(values: &[Box<str>], value: Option<&str>) -> bool {

@@ -209,13 +209,13 @@ impl State {
         let root = self.accounts.find(root);
         let is_below = move |account: u32| root.is_some_and(|root| self.accounts.get(account).root == root);
         let is_there = move |(index, limit): &(u32, &Limit)| {
-            is_below(limit.account) && self.limits_by_id.get(&limit.id) == Some(index)
+            is_below(limit.account) && self.limits_by_id.get(&limit.about.id) == Some(index)
         };
         (0..).zip(&self.limits).filter(is_there).map(|(_, limit)| self.view(limit))
     }
 
     fn view(&self, limit: &Limit) -> LimitView {
         let path = self.accounts.get(limit.account).path.clone();
-        LimitView { id: limit.id.clone(), path, kind: limit.kind.clone(), is_shadow: limit.is_shadow }
+        LimitView { id: limit.about.id.clone(), path, kind: limit.about.kind.clone(), is_shadow: limit.is_shadow }
     }
 }

@@ -298,7 +298,7 @@ impl State {
             return Applied::repeat(answer);
         }
         let (nearest, missing) = self.accounts.deepest(&request.path);
-        let first = match self.judge_request(request, nearest) {
+        let first = match self.judge_request(request, nearest, missing == 0) {
             Ok(first) => first,
             Err(outcome) => return Applied::repeat(outcome),
         };
@@ -311,10 +311,10 @@ impl State {
     /// What would be answered to `request` now, and what else would be told. Nothing changes.
     pub fn preview(&mut self, request: &Authorize) -> (Outcome, Notices) {
         self.notices.clear();
-        let nearest = self.accounts.deepest(&request.path).0;
+        let (nearest, missing) = self.accounts.deepest(&request.path);
         let outcome = match self.repeated(request.key, request.request) {
             Some(answer) => answer,
-            None => match self.judge_request(request, nearest) {
+            None => match self.judge_request(request, nearest, missing == 0) {
                 Err(outcome) => outcome,
                 Ok(judged) if !judged.refused_by.is_empty() => Outcome::Denied { refused_by: judged.refused_by },
                 Ok(judged) if judged.wait.is_some() => Outcome::Pending,
@@ -333,10 +333,11 @@ impl State {
     }
 
     /// What is said to a request that is no repeat, or why nothing can be said.
-    fn judge_request(&mut self, request: &Authorize, nearest: Option<u32>) -> Result<Judged, Outcome> {
+    fn judge_request(&mut self, request: &Authorize, nearest: Option<u32>, is_known: bool) -> Result<Judged, Outcome> {
         let is_valid = request.amount > 0
             && (0..=TTL_MS_MAX).contains(&request.ttl_ms)
-            && self.is_well_formed(Some(request.id), request.key, request.request, &request.path)
+            && self.is_well_formed(Some(request.id), request.key, request.request)
+            && (is_known || account::check(&request.path))
             && [&request.category, &request.payee].into_iter().flatten().all(|value| is_value(value));
         if !is_valid {
             return Err(Outcome::Invalid);
@@ -369,10 +370,9 @@ impl State {
         Ok(judged)
     }
 
-    fn is_well_formed(&self, id: Option<Digest>, key: Option<Digest>, request: Option<Digest>, path: &str) -> bool {
+    fn is_well_formed(&self, id: Option<Digest>, key: Option<Digest>, request: Option<Digest>) -> bool {
         let names = [id, key, request];
-        account::check(path)
-            && names.into_iter().flatten().all(|name| name != Digest::NONE)
+        names.into_iter().flatten().all(|name| name != Digest::NONE)
             && (key.is_none() || (id.is_some() && request.is_some()))
             && id.is_none_or(|id| self.records.by_id(id).is_none())
     }
@@ -392,9 +392,9 @@ impl State {
                     continue;
                 }
                 if limit.is_shadow && !Fault::SHADOW_ENFORCES.is_on() {
-                    self.notices.push(Notice::WouldRefuse { would_refuse: limit.id.clone() });
+                    self.notices.push(Notice::WouldRefuse { would_refuse: limit.about.id.clone() });
                 } else if refuses {
-                    judged.refused_by.push(limit.id.clone());
+                    judged.refused_by.push(limit.about.id.clone());
                 } else if let Some(wait) = wait {
                     let other = judged.wait.unwrap_or(wait);
                     let four_eyes = wait.four_eyes || other.four_eyes;
@@ -510,7 +510,7 @@ impl State {
                 let limit = &mut self.limits[index as usize];
                 limit.book(self.now, amount);
                 if let Some(percent) = limit.reached(node.held) {
-                    self.notices.push(Notice::Reached { reached: limit.id.clone(), percent });
+                    self.notices.push(Notice::Reached { reached: limit.about.id.clone(), percent });
                 }
             }
         }
@@ -523,7 +523,7 @@ impl State {
             for &index in &node.limits {
                 let limit = &mut self.limits[index as usize];
                 if let Some(percent) = limit.reached(node.held) {
-                    self.notices.push(Notice::Reached { reached: limit.id.clone(), percent });
+                    self.notices.push(Notice::Reached { reached: limit.about.id.clone(), percent });
                 }
             }
         }
@@ -659,7 +659,8 @@ impl State {
             return Applied::repeat(answer);
         }
         let is_valid = gone.amount > 0
-            && self.is_well_formed(gone.id, gone.key, gone.request, &gone.path)
+            && self.is_well_formed(gone.id, gone.key, gone.request)
+            && account::check(&gone.path)
             && [&gone.category, &gone.payee].into_iter().flatten().all(|value| is_value(value));
         if !is_valid {
             return Applied::repeat(Outcome::Invalid);
