@@ -146,5 +146,5 @@ pub(crate) struct PageRequest {
     /// How many, at most 1,000; absent: 100.
     pub(crate) limit: Option<usize>,
     /// From the answer before.
-    pub(crate) after: Option<usize>,
+    pub(crate) after: Option<u32>,
 }

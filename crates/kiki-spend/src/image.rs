@@ -1,7 +1,7 @@
 //! A state as plain data, for snapshots. What can be derived (sums of holds, indexes, the order of expiry) is left
 //! out and computed again, so that it cannot disagree.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use kiki_types::Purpose;
@@ -84,8 +84,9 @@ impl State {
             }
         }
         state.limits_free = image.limits_free;
+        let free: HashSet<u32> = state.limits_free.iter().copied().collect();
         for (index, limit) in (0_u32..).zip(&image.limits) {
-            if state.limits_free.contains(&index) {
+            if free.contains(&index) {
                 continue;
             }
             if !is_account(limit.account) {
@@ -93,7 +94,7 @@ impl State {
             }
             state.limits_by_id.insert(limit.about.id.clone(), index);
             state.accounts.get_mut(limit.account).limits.push(index);
-            state.tenant(limit.account).limits += 1;
+            state.tenant(limit.account).limits.insert(index);
         }
         state.limits = image.limits;
         state.records = image.records;

@@ -125,11 +125,8 @@ impl State {
 
     /// The limit `id`, as it was defined, and how it stands for somebody who asks for `amount`.
     pub fn standing_of(&mut self, id: &str, amount: i64) -> Option<(LimitView, Standing)> {
-        let index = *self.limits_by_id.get(id)? as usize;
-        let view = self.view(self.limits.get(index)?);
-        let limit = self.limits.get_mut(index)?;
-        let held = self.accounts.get(limit.account).held;
-        Some((view, limit.standing(self.now, &Ask::of(amount), held, &[])))
+        let place = *self.limits_by_id.get(id)?;
+        Some((self.view_at(place)?, self.stand_at(place, amount)?))
     }
 
     /// What is known of an authorization: open, or ended and not yet forgotten.
@@ -204,14 +201,33 @@ impl State {
         Some(self.view(limit))
     }
 
-    /// All limits of the tenant with the topmost account `root`, in an order that stays.
-    pub fn limits_under<'a>(&'a self, root: &'a str) -> impl Iterator<Item = LimitView> + 'a {
-        let root = self.accounts.find(root);
-        let is_below = move |account: u32| root.is_some_and(|root| self.accounts.get(account).root == root);
-        let is_there = move |(index, limit): &(u32, &Limit)| {
-            is_below(limit.account) && self.limits_by_id.get(&limit.about.id) == Some(index)
-        };
-        (0..).zip(&self.limits).filter(is_there).map(|(_, limit)| self.view(limit))
+    /// At most `most` limits of a tenant behind the place `after`, in the order of their places, each with its place and
+    /// how it stands for somebody who asks for `amount`. A limit keeps its place until it is removed.
+    pub fn limits_of(
+        &mut self,
+        tenant: &str,
+        after: Option<u32>,
+        most: usize,
+        amount: i64,
+    ) -> Vec<(u32, LimitView, Standing)> {
+        let tenant = self.accounts.find(tenant).and_then(|root| self.tenants.get(&root));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let places = tenant.map(|tenant| tenant.limits.range((from, Bound::Unbounded)).take(most).copied());
+        let places: Vec<u32> = places.into_iter().flatten().collect();
+        places
+            .into_iter()
+            .filter_map(|place| Some((place, self.view_at(place)?, self.stand_at(place, amount)?)))
+            .collect()
+    }
+
+    fn view_at(&self, place: u32) -> Option<LimitView> {
+        self.limits.get(place as usize).map(|limit| self.view(limit))
+    }
+
+    fn stand_at(&mut self, place: u32, amount: i64) -> Option<Standing> {
+        let limit = self.limits.get_mut(place as usize)?;
+        let held = self.accounts.get(limit.account).held;
+        Some(limit.standing(self.now, &Ask::of(amount), held, &[]))
     }
 
     fn view(&self, limit: &Limit) -> LimitView {

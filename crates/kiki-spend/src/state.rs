@@ -101,7 +101,8 @@ impl Applied {
 /// A tenant's limits and authorizations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tenant {
-    pub(crate) limits: u32,
+    /// Where its limits are.
+    pub(crate) limits: BTreeSet<u32>,
     pub(crate) holds: u32,
     pub(crate) authorizations: u32,
     /// Ended ones with a key, in the order of their ends.
@@ -254,8 +255,10 @@ impl State {
         }
         let on_account = there.map_or(0, |account| self.accounts.get(account).limits.len());
         let root = nearest.map(|nearest| self.accounts.get(nearest).root);
-        let of_tenant = root.and_then(|root| self.tenants.get(&root)).map_or(0, |tenant| tenant.limits);
-        if on_account >= LIMITS_PER_ACCOUNT_MAX || (known.is_none() && of_tenant >= self.bounds.limits_per_tenant) {
+        let of_tenant = root.and_then(|root| self.tenants.get(&root)).map_or(0, |tenant| tenant.limits.len());
+        if on_account >= LIMITS_PER_ACCOUNT_MAX
+            || (known.is_none() && of_tenant >= self.bounds.limits_per_tenant as usize)
+        {
             return Outcome::Exhausted { of: Bound::Limits };
         }
         if known.is_some() {
@@ -274,7 +277,7 @@ impl State {
         // In the order of their places, which a snapshot keeps: the order of notices must not depend on the past.
         let limits = &mut self.accounts.get_mut(account).limits;
         limits.insert(limits.partition_point(|&other| other < index), index);
-        self.tenant(account).limits += 1;
+        self.tenant(account).limits.insert(index);
         Outcome::Defined
     }
 
@@ -283,7 +286,7 @@ impl State {
         let account = self.limits[index as usize].account;
         self.accounts.get_mut(account).limits.retain(|other| *other != index);
         self.limits_free.push(index);
-        self.tenant(account).limits -= 1;
+        self.tenant(account).limits.remove(&index);
         Outcome::Removed
     }
 

@@ -35,10 +35,10 @@ async fn budgets(
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Problem::invalid("limit", format_args!("must be 1 to {PAGE_MAX}")));
     }
-    let skip = page.after.unwrap_or(0);
-    let found = shield.budgets(&caller(&allowed, network), skip, limit).await?;
-    let next = (found.len() == limit).then(|| skip.saturating_add(limit));
-    let budgets = found.iter().map(|budget| BudgetAnswer::new(budget, shield.0.currency)).collect();
+    let found = shield.budgets(&caller(&allowed, network), page.after, limit).await?;
+    let next = found.last().filter(|_| found.len() == limit).map(|(place, ..)| *place);
+    let currency = shield.0.currency;
+    let budgets = found.into_iter().map(|(_, view, standing)| BudgetAnswer::new(&(view, standing), currency)).collect();
     Ok(Json(BudgetsAnswer { budgets, next }))
 }
 

@@ -315,8 +315,8 @@ impl BudgetAnswer {
 /// A page of budgets.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BudgetsAnswer {
-    /// In the order of their definition.
+    /// In an order that stays.
     pub(crate) budgets: Vec<BudgetAnswer>,
     /// Send it as `after` for the next page; absent on the last one.
-    pub(crate) next: Option<usize>,
+    pub(crate) next: Option<u32>,
 }

@@ -102,19 +102,15 @@ impl Shield {
         found.await?.ok_or(ShieldError::NotFound("budget"))
     }
 
-    /// At most `limit` budgets of the tenant from the `skip`th on, in an order that stays.
+    /// At most `limit` budgets of the tenant behind the place `after`, each with its place.
     pub(crate) async fn budgets(
         &self,
         caller: &Caller,
-        skip: usize,
+        after: Option<u32>,
         limit: usize,
-    ) -> Result<Vec<(LimitView, Standing)>, ShieldError> {
+    ) -> Result<Vec<(u32, LimitView, Standing)>, ShieldError> {
         let tenant = caller.principal.tenant.clone();
-        let found = self.0.governor.read(move |state| {
-            let ids: Vec<_> = state.limits_under(tenant.as_str()).skip(skip).take(limit).map(|view| view.id).collect();
-            ids.iter().filter_map(|id| state.standing_of(id, 1)).collect()
-        });
-        Ok(found.await?)
+        Ok(self.0.governor.read(move |state| state.limits_of(tenant.as_str(), after, limit, 1)).await?)
     }
 
     /// Refuses everything new at an account and below, or takes that back. Repeating it changes nothing.
