@@ -2,6 +2,7 @@
 
 mod budgets;
 mod control;
+mod policy;
 mod rate_limit;
 mod seeds;
 mod v1;
@@ -24,7 +25,7 @@ use crate::service::{Caller, Shield};
 /// The paths of the service.
 #[must_use]
 pub fn routes(shield: Shield) -> OpenApiRouter {
-    let v1 = v1::routes().merge(budgets::routes()).merge(control::routes());
+    let v1 = v1::routes().merge(budgets::routes()).merge(control::routes()).merge(policy::routes());
     OpenApiRouter::new().merge(seeds::routes()).merge(v1).with_state(shield)
 }
 

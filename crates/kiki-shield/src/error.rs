@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use kiki_kit::problem::Problem;
-use kiki_spend::OwnerError;
 use kiki_spend::command::{Bound, Resolution};
+use kiki_spend::{Digest, OwnerError};
 use kiki_store::StoreError;
+use serde_json::json;
 use tonic::Status;
+
+use crate::policy::{MISTAKES_MAX, PolicyErrors};
 
 /// Why shield did not do what it was asked. A denial of money is not among these: it is an answer.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,15 @@ pub enum ShieldError {
     /// The policy changed again and again while the request was judged.
     #[error("the policy changes faster than requests are judged")]
     PolicyChanges,
+    /// The policy holds mistakes.
+    #[error("{0}")]
+    Policy(#[from] PolicyErrors),
+    /// The texts of the policy in force are not in the database.
+    #[error("the texts of policy {0} are not in the database")]
+    PolicyLost(Digest),
+    /// Reading a policy or a folder of it broke off.
+    #[error("the policy was not read to its end")]
+    Reading(#[source] tokio::task::JoinError),
     /// A bound of the governor is reached.
     #[error("no room for more {0:?}")]
     Exhausted(Bound),
@@ -86,6 +98,16 @@ impl From<ShieldError> for Problem {
                 "The policy changed again and again while the request was judged. Nobody decided.",
                 SOON,
             ),
+            ShieldError::Policy(mistakes) => refused_policy(&mistakes),
+            ShieldError::PolicyLost(version) => {
+                tracing::error!(%version, "the texts of the policy in force are not in the database; put it again");
+                Self::unavailable(
+                    "policy_unavailable",
+                    format!("The texts of the policy in force, {version}, are not in the database. Nobody decided."),
+                    SOON,
+                )
+            }
+            ShieldError::Reading(error) => Self::internal(&error),
             ShieldError::Exhausted(of) => Self::unavailable(
                 "authority_exhausted",
                 format!("The governor keeps as many {} as it may. Nobody decided.", plural(of)),
@@ -102,6 +124,17 @@ impl From<ShieldError> for Problem {
             ShieldError::Log(error) => Self::internal(&*error),
         }
     }
+}
+
+/// Every mistake with its place, as far as they are told.
+fn refused_policy(mistakes: &PolicyErrors) -> Problem {
+    let place = |number: usize| (number > 0).then_some(number);
+    let told = mistakes.0.iter().take(MISTAKES_MAX).map(|mistake| {
+        json!({"rule_set": mistake.rule_set, "line": place(mistake.line), "column": place(mistake.column),
+            "message": mistake.message, "help": mistake.help})
+    });
+    let detail = mistakes.to_string();
+    Problem::invalid("rule_sets", detail).with("mistakes", told.collect::<Vec<_>>())
 }
 
 fn plural(of: Bound) -> &'static str {

@@ -2,6 +2,7 @@
 
 mod limit;
 mod people;
+mod policy;
 mod v1;
 
 use std::fmt;
@@ -16,6 +17,10 @@ pub(crate) use limit::{LimitAnswer, LimitBody, Mode, moment, numbers, sorted, ti
 pub(crate) use people::{
     ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SubjectRequestAnswer, SubjectRequestBody,
     SubjectRequestType,
+};
+pub(crate) use policy::{
+    DegradedAnswer, IntentAnswer, IntentBody, PolicyAnswer, PolicyBody, PolicyVersionAnswer, PolicyVersionsAnswer,
+    RollbackBody, RulingAnswer, act,
 };
 pub(crate) use v1::{
     AmountBody, ApprovalsAnswer, ApprovalsRequest, AuthorizationAnswer, AuthorizeBody, BudgetAnswer, BudgetBody,

@@ -1,8 +1,11 @@
 //! The verbs of shield: they check what comes in, make ids, draft the audit entry and ask the governor.
 //!
-//! Here those about authorizations; [`control`] has those about budgets, stops and approvals.
+//! Here those about authorizations; [`control`] has those about budgets, stops and approvals, [`rules`] those about the
+//! policy, [`intents`] what somebody means to do.
 
 pub(crate) mod control;
+pub(crate) mod intents;
+pub(crate) mod rules;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +27,9 @@ use uuid::Uuid;
 
 use crate::error::ShieldError;
 use crate::names::{check_customer_id, path_of, public_name};
+use crate::policy::Policies;
 use crate::pseudonym::Pseudonyms;
+use rules::{Act, JUDGED_MAX, Ruling};
 
 /// How long money stays held when the caller does not say: 15 minutes.
 const TTL_MS_DEFAULT: i64 = 15 * 60 * 1000;
@@ -60,6 +65,8 @@ pub struct Seed {
     pub currency: Currency,
     /// `$KIKI_DATA/audit`: the log, for reports.
     pub audit: PathBuf,
+    /// The policies in force: none is known at first.
+    pub policies: Policies,
 }
 
 /// The service. Cheap to clone.
@@ -79,11 +86,15 @@ pub(crate) struct Ask {
     pub(crate) key: Option<String>,
     /// Capture in the same step.
     pub(crate) capture: bool,
+    /// What rules alone look at.
+    pub(crate) act: Act,
+    /// Whether the caller can make do with a smaller amount or a safer mode, and is told so.
+    pub(crate) takes_less: bool,
 }
 
 impl Ask {
     /// A request that says no more than it must.
-    pub(crate) const fn of(account: String, amount: Money) -> Self {
+    pub(crate) fn of(account: String, amount: Money) -> Self {
         Self {
             account,
             amount,
@@ -94,13 +105,25 @@ impl Ask {
             ttl_ms: None,
             key: None,
             capture: false,
+            act: Act::default(),
+            takes_less: false,
         }
     }
+}
+
+/// A decision about a request for money.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) decision: Decision,
+    pub(crate) id: AuthorizationId,
+    /// What the policy says, if one is in force. For a repeat it is not what decided.
+    pub(crate) ruling: Option<Ruling>,
 }
 
 /// What would be decided.
 #[derive(Debug)]
 pub(crate) struct Preview {
+    pub(crate) ruling: Option<Ruling>,
     pub(crate) outcome: Outcome,
     pub(crate) notices: Notices,
     pub(crate) standings: Vec<Standing>,
@@ -182,31 +205,50 @@ impl Shield {
         caller: &Caller,
         ask: Ask,
     ) -> Result<(Decision, AuthorizationId), ShieldError> {
-        let (request, draft) = self.request(caller, ask)?;
-        let id = Uuid::from(request.id).into();
-        let decision = self.decide(Command::Authorize(request), draft).await?;
-        // A repeat is about the authorization that the key made first.
-        let id = decision.authorization.as_ref().map_or(id, |(first, _)| Uuid::from(*first).into());
-        Ok((decision, id))
+        self.judge_and_authorize(caller, &ask).await.map(|decided| (decided.decision, decided.id))
+    }
+
+    /// As [`Shield::authorize`], with what the policy says.
+    pub(crate) async fn judge_and_authorize(&self, caller: &Caller, ask: &Ask) -> Result<Decided, ShieldError> {
+        for _ in 0..JUDGED_MAX {
+            let (request, draft) = self.request(caller, ask)?;
+            let ruling = self.rule(caller, ask, request.amount);
+            let id = request.id;
+            let command = Command::Authorize(ruled(request, ruling.as_ref(), ask.takes_less));
+            let decision = self.decide_any(command, draft).await?;
+            if decision.outcome == Outcome::Stale {
+                // Boxed: what nearly never happens must not make the future of every request larger.
+                Box::pin(self.see_policy(&caller.principal.tenant)).await?;
+                continue;
+            }
+            let decision = answered(decision)?;
+            // A repeat is about the authorization that the key made first.
+            let id = decision.authorization.as_ref().map_or(id, |(first, _)| *first);
+            return Ok(Decided { decision, id: Uuid::from(id).into(), ruling });
+        }
+        Err(ShieldError::PolicyChanges)
     }
 
     /// What would be decided now. Nothing is.
-    pub(crate) async fn preview(&self, caller: &Caller, ask: Ask) -> Result<Preview, ShieldError> {
-        let (request, _) = self.request(caller, ask)?;
-        let look = move |state: &mut kiki_spend::State| {
-            let (outcome, notices) = state.preview(&request);
-            Preview { outcome, notices, standings: state.explain(&request) }
-        };
-        let preview = self.0.governor.read(look).await?;
-        match &preview.outcome {
-            Outcome::Conflict => Err(ShieldError::KeyConflict),
-            Outcome::Invalid => Err(ShieldError::invalid("amount", "is out of range")),
-            _ => Ok(preview),
+    pub(crate) async fn preview(&self, caller: &Caller, ask: &Ask) -> Result<Preview, ShieldError> {
+        for _ in 0..JUDGED_MAX {
+            let (request, _) = self.request(caller, ask)?;
+            let ruling = self.rule(caller, ask, request.amount);
+            let request = ruled(request, ruling.as_ref(), ask.takes_less);
+            let look = move |state: &mut kiki_spend::State| (state.preview(&request), state.explain(&request));
+            let ((outcome, notices), standings) = self.0.governor.read(look).await?;
+            match outcome {
+                Outcome::Stale => self.see_policy(&caller.principal.tenant).await?,
+                Outcome::Conflict => return Err(ShieldError::KeyConflict),
+                Outcome::Invalid => return Err(ShieldError::invalid("amount", "is out of range")),
+                outcome => return Ok(Preview { ruling, outcome, notices, standings }),
+            }
         }
+        Err(ShieldError::PolicyChanges)
     }
 
-    /// The governor's request for what is asked, and the entry that it will be.
-    fn request(&self, caller: &Caller, ask: Ask) -> Result<(Authorize, AuditEvent), ShieldError> {
+    /// The governor's request for what is asked, before any rule looked at it, and the entry that it will be.
+    fn request(&self, caller: &Caller, ask: &Ask) -> Result<(Authorize, AuditEvent), ShieldError> {
         let tenant = &caller.principal.tenant;
         let path = path_of(tenant, &ask.account)?;
         let amount = self.amount(ask.amount)?;
@@ -214,27 +256,24 @@ impl Shield {
         if !(1..=TTL_MS_MAX).contains(&ttl_ms) {
             return Err(ShieldError::invalid("ttl_seconds", "must be positive and at most 31 days"));
         }
-        let (category, payee) = (named("category", ask.category)?, named("payee", ask.payee)?);
+        let (category, payee) = (named("category", ask.category.clone())?, named("payee", ask.payee.clone())?);
         let action = if ask.capture { "authorize_and_capture" } else { "authorize" };
         let mut draft = self.draft(caller, &format!("spend.{action}"), action, &path);
-        let consent = match (ask.customer_id, ask.purpose) {
+        let customer = ask.customer_id.as_deref().map(|customer| self.customer(tenant, customer)).transpose()?;
+        draft.customer = customer.map(|customer| customer.to_string()).unwrap_or_default();
+        let consent = match (customer, ask.purpose) {
             (Some(customer), Some(purpose)) => {
-                let subject = self.customer(tenant, &customer)?;
-                draft.customer = subject.to_string();
                 "consent".clone_into(&mut draft.data);
-                Some((subject, purpose))
+                Some((customer, purpose))
             }
-            (Some(customer), None) => {
-                draft.customer = self.customer(tenant, &customer)?.to_string();
-                None
-            }
+            (_, None) => None,
             (None, Some(_)) => return Err(ShieldError::invalid("customer_id", "must be given with a purpose")),
-            (None, None) => None,
         };
-        let key = ask.key.map(|key| self.0.pseudonyms.request_key(tenant, &key));
+        let key = ask.key.as_deref().map(|key| self.0.pseudonyms.request_key(tenant, key));
+        // Of what was asked for, not of what a policy makes of it: a repeat is the same request under another policy.
         let fingerprint = key.map(|_| {
-            let (customer, capture) = (&draft.customer, ask.capture);
-            let whole = (&path, amount, customer, ask.purpose, &category, &payee, ttl_ms, capture);
+            let money = (&path, amount, &category, &payee, ttl_ms, ask.capture);
+            let whole = (money, &draft.customer, ask.purpose, &ask.act);
             self.0.pseudonyms.request_key(tenant, &format!("{whole:?}"))
         });
         let by = Some(self.0.pseudonyms.actor(tenant, &caller.principal.name));
@@ -419,18 +458,7 @@ impl Shield {
         draft: AuditEvent,
     ) -> impl Future<Output = Result<Decision, ShieldError>> + Send + use<> {
         let decided = self.decide_any(command, draft);
-        async move {
-            let decision = decided.await?;
-            match decision.outcome {
-                Outcome::Conflict => Err(ShieldError::KeyConflict),
-                Outcome::Invalid => Err(ShieldError::invalid("amount", "is out of range")),
-                Outcome::Unknown => Err(ShieldError::NotFound("authorization")),
-                Outcome::Resolved { state } => Err(ShieldError::Resolved(state)),
-                Outcome::Waiting => Err(ShieldError::Waiting),
-                Outcome::Stale => Err(ShieldError::PolicyChanges),
-                _ => Ok(decision),
-            }
-        }
+        async move { answered(decided.await?) }
     }
 
     fn decide_any(
@@ -450,6 +478,26 @@ impl Shield {
             Ok(decision)
         }
     }
+}
+
+/// What is neither a decision nor a repeat is an error.
+fn answered(decision: Decision) -> Result<Decision, ShieldError> {
+    match decision.outcome {
+        Outcome::Conflict => Err(ShieldError::KeyConflict),
+        Outcome::Invalid => Err(ShieldError::invalid("amount", "is out of range")),
+        Outcome::Unknown => Err(ShieldError::NotFound("authorization")),
+        Outcome::Resolved { state } => Err(ShieldError::Resolved(state)),
+        Outcome::Waiting => Err(ShieldError::Waiting),
+        Outcome::Stale => Err(ShieldError::PolicyChanges),
+        _ => Ok(decision),
+    }
+}
+
+/// A request as the policy lets it be asked: for no more than it allows.
+fn ruled(request: Authorize, ruling: Option<&Ruling>, takes_less: bool) -> Authorize {
+    let Some(ruling) = ruling else { return request };
+    let most = ruling.judgement.amount.filter(|_| takes_less);
+    Authorize { amount: most.unwrap_or(request.amount), policy: Some(ruling.ruled(takes_less)), ..request }
 }
 
 fn known(decision: &Decision, id: AuthorizationId) -> Option<Known> {

@@ -58,6 +58,10 @@ permissions! {
     StopsWrite = "stops:write",
     /// Approve or reject requests that wait.
     ApprovalsWrite = "approvals:write",
+    /// See the policy and its versions.
+    PolicyRead = "policy:read",
+    /// Put a policy in force.
+    PolicyWrite = "policy:write",
     /// See what a customer agreed to.
     ConsentRead = "consent:read",
     /// Record consent and its revocation.

@@ -28,6 +28,8 @@ can! {
     BudgetsWrite
     StopsWrite
     ApprovalsWrite
+    PolicyRead
+    PolicyWrite
     ConsentRead
     ConsentWrite
     SubjectRequestsWrite

@@ -125,6 +125,9 @@ settings! {
     retention_days: u32, whole_days, Shown, "audit.retention_days", "RETENTION_DAYS", "2555",
         "whole days from 1 to 36525",
         "How long entries of the log are kept.";
+    policy_dir: Option<PathBuf>, optional(path), Shown, "policy.dir", "POLICY_DIR", "",
+        "a path",
+        "A folder of rule sets in Cedar that is put in force at the start and whenever it changes; without it, the policy is what was put in force by HTTP.";
     egress_reach: Option<Reach>, optional(spelled), Shown, "egress.reach", "KIKI_EGRESS_REACH", "",
         "public, loopback or private",
         "What requests to others, such as webhooks, may reach: public addresses, this machine too, private networks too; without it, loopback in development and public in production.";

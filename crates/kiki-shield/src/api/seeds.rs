@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::rate_limit::{RateLimit, rate_limit};
+use super::v1::with_ruling;
 use super::{caller, denial, limits, refused_by};
 use crate::error::ShieldError;
 use crate::model::{
@@ -85,10 +86,12 @@ async fn spent(shield: &Shield, caller: &Caller, request: SpendRequest, key: Opt
     let currency = shield.0.currency;
     let amount = Money::new(request.amount.micros("amount")?, currency);
     let ask = Ask { key, capture: true, ..Ask::of(request.account, amount) };
-    let (decision, id) = shield.authorize(caller, ask).await?;
+    let decided = shield.judge_and_authorize(caller, &ask).await?;
+    let (decision, id) = (&decided.decision, decided.id);
     if let Outcome::Denied { .. } = decision.outcome {
-        let by = refused_by(&decision).join(", ");
-        return Err(denial("budget_exceeded", format!("{amount} is refused by: {by}."), &decision));
+        let by = refused_by(decision).join(", ");
+        let problem = denial("budget_exceeded", format!("{amount} is refused by: {by}."), decision);
+        return Err(with_ruling(problem, &decided));
     }
     let is_pending = decision.outcome == Outcome::Pending;
     let least = tightest(&decision.standings);
@@ -103,7 +106,7 @@ async fn spent(shield: &Shield, caller: &Caller, request: SpendRequest, key: Opt
         entry: decision.index,
     };
     let status = if is_pending { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, rate_limit(&decision), [(CACHE_CONTROL, "no-store")], Json(answer)))
+    Ok((status, rate_limit(decision), [(CACHE_CONTROL, "no-store")], Json(answer)))
 }
 
 /// May a customer of this value be acted for?

@@ -8,7 +8,7 @@ use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Path};
 use kiki_kit::problem::Problem;
 use kiki_spend::{Decision, Outcome, Status};
 use kiki_types::id::AuthorizationId;
-use kiki_types::{Purpose, UnixMillis};
+use kiki_types::{Money, Purpose, UnixMillis};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -16,11 +16,13 @@ use super::rate_limit::{RateLimit, rate_limit};
 use super::{caller, denial, limits, names_of, passes_at, refused_by};
 use crate::error::ShieldError;
 use crate::model::{
-    AmountBody, AuthorizationAnswer, AuthorizeBody, CaptureBody, DryRunAnswer, RecordAnswer, RecordBody,
+    AmountBody, AuthorizationAnswer, AuthorizeBody, CaptureBody, DegradedAnswer, DryRunAnswer, RecordAnswer,
+    RecordBody, RulingAnswer, act,
 };
 use crate::names::public_account;
 use crate::service::control::would_refuse;
-use crate::service::{Ask, Booked, Caller, Known, Shield};
+use crate::service::rules::Ruling;
+use crate::service::{Ask, Booked, Caller, Decided, Known, Shield};
 
 /// Seconds that `ttl_seconds` may name at the most, so that it can be counted in milliseconds.
 const TTL_SECONDS_MAX: i64 = i64::MAX / 1000;
@@ -38,8 +40,9 @@ pub(super) fn routes() -> OpenApiRouter<Shield> {
 
 /// Reserve money before it moves.
 ///
-/// Takes every limit on the account's path, and consent where a purpose is given, or nothing. With the header
-/// `Idempotency-Key` a repeat gets the same answer.
+/// Takes every limit on the account's path, and consent where a purpose is given, or nothing. Where the policy in force
+/// allows less than was asked for, less is held, and `degraded` says so. With the header `Idempotency-Key` a repeat gets
+/// the same answer.
 #[utoipa::path(post, path = "/v1/authorizations", tag = "authorizations", request_body = AuthorizeBody,
     params(("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     responses((status = 201, body = AuthorizationAnswer),
@@ -63,19 +66,37 @@ async fn authorize(
         payee: body.payee,
         ttl_ms: body.ttl_seconds.map(|seconds| seconds.clamp(0, TTL_SECONDS_MAX) * 1000),
         key,
+        act: act(None, body.action.as_deref(), body.target, body.risk)?,
+        takes_less: true,
         ..Ask::of(body.account, body.amount)
     };
     if body.dry_run {
         return Ok(Json(dry_run(&shield, &caller, ask).await?).into_response());
     }
-    let (decision, id) = shield.authorize(&caller, ask).await?;
+    let decided = shield.judge_and_authorize(&caller, &ask).await?;
+    let decision = &decided.decision;
     let is_waiting = decision.authorization.as_ref().is_some_and(|(_, view)| view.status == Status::Pending);
     let status = match decision.outcome {
         Outcome::Pending if is_waiting => StatusCode::ACCEPTED,
         Outcome::Held | Outcome::Pending => StatusCode::CREATED,
-        _ => return Err(refused(&body.amount.to_string(), &decision)),
+        _ => return Err(with_ruling(refused(&body.amount.to_string(), decision), &decided)),
     };
-    Ok((status, rate_limit(&decision), authorized(&shield, &decision, id)?).into_response())
+    let Json(mut answer) = authorized(&shield, decision, decided.id)?;
+    answer.policy = ruling_of(&decided).map(RulingAnswer::new);
+    let less = Some(answer.amount).filter(|held| held.micros < ask.amount.micros);
+    answer.degraded = DegradedAnswer::new(decided.ruling.as_ref(), Some(ask.amount), less);
+    Ok((status, rate_limit(decision), Json(answer)).into_response())
+}
+
+/// What the policy said, if it is what decided: a repeat was decided before.
+fn ruling_of(decided: &Decided) -> Option<&Ruling> {
+    decided.ruling.as_ref().filter(|_| decided.decision.index.is_some())
+}
+
+/// A denial with what the policy says.
+pub(super) fn with_ruling(problem: Problem, decided: &Decided) -> Problem {
+    let Some(ruling) = ruling_of(decided) else { return problem };
+    problem.with("policy", serde_json::to_value(RulingAnswer::new(ruling)).unwrap_or_default())
 }
 
 /// What a decision made of an authorization.
@@ -93,8 +114,13 @@ fn refused(what: &str, decision: &Decision) -> Problem {
 }
 
 async fn dry_run(shield: &Shield, caller: &Caller, ask: Ask) -> Result<DryRunAnswer, Problem> {
-    let preview = shield.preview(caller, ask).await?;
+    let preview = shield.preview(caller, &ask).await?;
+    let ruling = preview.ruling.as_ref();
+    let less = ruling.and_then(|ruling| ruling.judgement.amount);
+    let less = less.map(|micros| Money::new(micros, ask.amount.currency));
     Ok(DryRunAnswer {
+        policy: ruling.map(RulingAnswer::new),
+        degraded: DegradedAnswer::new(ruling, Some(ask.amount), less),
         would_be: preview.outcome.as_str(),
         refused_by: names_of(&preview.outcome).into_iter().map(str::to_owned).collect(),
         would_refuse: would_refuse(&preview.notices).into_iter().map(str::to_owned).collect(),

@@ -6,7 +6,7 @@ use kiki_types::{Currency, Money, UnixMillis};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{LimitAnswer, LimitBody, Mode, numbers};
+use super::{DegradedAnswer, LimitAnswer, LimitBody, Mode, RulingAnswer, numbers};
 use crate::names::{public_account, public_name};
 use crate::service::Known;
 
@@ -32,6 +32,14 @@ pub(crate) struct AuthorizeBody {
     /// Whom it goes to, by an id that is no personal address.
     #[schema(example = "meta-ads")]
     pub(crate) payee: Option<String>,
+    /// What it is spent to do: `read`, `write`, `execute` or `mutate`; absent: `execute`. For the policy.
+    #[schema(example = "execute")]
+    pub(crate) action: Option<String>,
+    /// To what. For the policy.
+    #[schema(example = "campaign/winback")]
+    pub(crate) target: Option<String>,
+    /// How risky it is, 0 to 100. For the policy.
+    pub(crate) risk: Option<u8>,
     /// How long the money stays held; absent: 900.
     pub(crate) ttl_seconds: Option<i64>,
     /// Answer what would be decided now, and decide nothing.
@@ -98,6 +106,12 @@ pub(crate) struct DryRunAnswer {
     /// When the same request would pass, if nothing else happens; absent if it passes, or if waiting does not help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) passes_at: Option<String>,
+    /// What the policy says; absent: none is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<RulingAnswer>,
+    /// What would be held, if the policy makes it less than was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) degraded: Option<DegradedAnswer>,
 }
 
 /// `POST /v1/stops` and `DELETE /v1/stops`.
@@ -221,7 +235,7 @@ pub(crate) struct AuthorizationAnswer {
     pub(crate) state: &'static str,
     /// The account that pays, below the tenant.
     pub(crate) account: String,
-    /// What was asked for.
+    /// What is or was held: what was asked for, or less where the policy says so.
     #[schema(value_type = MoneySchema)]
     pub(crate) amount: Money,
     /// What was captured.
@@ -234,6 +248,12 @@ pub(crate) struct AuthorizationAnswer {
     pub(crate) refused_by: Vec<String>,
     /// When the hold, or the wait for approval, ends by itself.
     pub(crate) expires_at: String,
+    /// What the policy said; told with the decision alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<RulingAnswer>,
+    /// What the policy made of it, if less than was asked for; told with the decision and its repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) degraded: Option<DegradedAnswer>,
 }
 
 impl AuthorizationAnswer {
@@ -248,6 +268,8 @@ impl AuthorizationAnswer {
             refunded: Money::new(view.refunded, currency),
             refused_by: view.refused_by.iter().map(|limit| public_name(limit).to_owned()).collect(),
             expires_at: UnixMillis(view.until).rfc3339(),
+            policy: None,
+            degraded: None,
         }
     }
 }

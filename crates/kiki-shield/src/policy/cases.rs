@@ -228,7 +228,7 @@ impl Expected {
                 lines.push(format!("{what}: expected {expected}, got {got}"));
             }
         };
-        differ("verdict", self.verdict.name(), got.verdict.name());
+        differ("verdict", self.verdict.as_str(), got.verdict.as_str());
         if let Some(expected) = &self.rules {
             let (mut expected, mut came) = (expected.clone(), got.deciding_rules().collect::<Vec<_>>());
             expected.sort();

@@ -2,34 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-/// The answer to a request, from the freest to the most restrictive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// As asked.
-    Allow,
-    /// With a smaller amount, in a safer mode, or both.
-    Degrade,
-    /// Someone else is to approve first.
-    Ask,
-    /// Not at all.
-    Deny,
-}
-
-impl Verdict {
-    /// Its word, such as `degrade`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Degrade => "degrade",
-            Self::Ask => "ask",
-            Self::Deny => "deny",
-        }
-    }
-}
+use kiki_spend::Verdict;
 
 /// What one rule set says about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

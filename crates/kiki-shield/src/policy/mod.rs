@@ -8,13 +8,18 @@
 //! - Rules that cannot apply are left out by scope and by guard, never counted differently than the engine counts:
 //!   `what_is_left_out_changes_no_judgement`.
 //!
+//! Which policy is in force, and since when, is not said here: `service/rules.rs`.
+//!
 //! Start with [`Policy::decide`]. `docs/policy.md` is for those who write rules.
 
 pub mod cases;
 mod error;
+mod folder;
 mod guard;
+mod in_force;
 mod index;
 mod judgement;
+pub(crate) mod repo;
 mod request;
 mod rule;
 mod shape;
@@ -31,7 +36,10 @@ use kiki_types::tenant::is_name;
 use sha2::{Digest as _, Sha256};
 
 pub use error::{MISTAKES_MAX, PolicyError, PolicyErrors};
-pub use judgement::{Judgement, NO_RULE_ALLOWS, Verdict, Vote};
+pub use folder::PolicyFolder;
+pub use in_force::Policies;
+pub use judgement::{Judgement, NO_RULE_ALLOWS, Vote};
+pub use kiki_spend::Verdict;
 pub use request::{Action, PolicyRequest};
 pub use rule::REASON_BYTES_MAX;
 pub use shape::{RULE_BYTES_MAX, RULE_NESTING_MAX, RULE_OPERATORS_MAX};
@@ -49,6 +57,9 @@ pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Rules of a policy at the most.
 pub const RULES_MAX: usize = 10_000;
+
+/// Names that no rule set may have: limits and consent vote beside the rule sets.
+const RESERVED: [&str; 2] = ["limits", "consent"];
 
 /// The schema that rules are checked against, in Cedar's own notation.
 pub const SCHEMA: &str = include_str!("schema.cedarschema");
@@ -214,9 +225,17 @@ fn check_texts(texts: &[RuleSetText]) -> Result<(), PolicyErrors> {
         let help = "use 1 to 64 letters, digits, '.', '_' or '-'";
         return mistake("", format!("{name:?} cannot name a rule set"), help);
     }
+    if let Some((name, _)) = texts.iter().find(|(name, _)| RESERVED.contains(&name.as_str())) {
+        return mistake(name, "this name is another vote's, beside those of the rule sets".to_owned(), "rename it");
+    }
     let mut rules = 0;
     for (name, text) in texts {
-        rules += shape::check(name, text)?;
+        let of_set = shape::check(name, text)?;
+        if of_set == 0 {
+            // A file that lost its rules must not take its prohibitions along without a word.
+            return mistake(name, "the rule set holds no rule".to_owned(), "write one, or remove the rule set");
+        }
+        rules += of_set;
     }
     if rules > RULES_MAX {
         let message = format!("a policy has at most {RULES_MAX} rules, this one has {rules}");

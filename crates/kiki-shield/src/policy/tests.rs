@@ -53,7 +53,7 @@ fn without_a_policy_all_is_allowed() {
 #[test]
 fn what_no_rule_allows_is_denied() {
     let silent = r#"@id("other") permit(principal is Human, action, resource);"#;
-    let judgement = policy(&[("a", silent), ("b", "")]).decide(&asked(5));
+    let judgement = policy(&[("a", silent), ("b", silent)]).decide(&asked(5));
     assert_eq!(judgement.verdict, Verdict::Deny);
     assert_eq!(judgement.reasons().collect::<Vec<_>>(), [NO_RULE_ALLOWS]);
     assert!(judgement.votes.iter().all(|vote| vote.verdict.is_none()));
@@ -259,11 +259,14 @@ fn every_mistake_of_every_set_is_told_at_once() {
 #[test]
 fn a_version_tells_names_and_texts_and_not_their_order() {
     let version = |sets: &[(&str, &str)]| policy(sets).version();
-    let one = version(&[("a", ALLOW), ("b", "")]);
-    assert_eq!(one, version(&[("b", ""), ("a", ALLOW)]));
     let commented = format!("{ALLOW} ");
-    let others =
-        [version(&[("a", ALLOW)]), version(&[("b", ALLOW), ("a", "")]), version(&[("a", &commented), ("b", "")])];
+    let one = version(&[("a", ALLOW), ("b", &commented)]);
+    assert_eq!(one, version(&[("b", &commented), ("a", ALLOW)]));
+    let others = [
+        version(&[("a", ALLOW)]),
+        version(&[("b", ALLOW), ("a", &commented)]),
+        version(&[("a", &commented), ("b", &commented)]),
+    ];
     assert!(others.iter().all(|other| *other != one));
     assert_eq!(
         version(&[("a", ALLOW)]).to_string(),
@@ -274,7 +277,7 @@ fn a_version_tells_names_and_texts_and_not_their_order() {
 
 #[test]
 fn texts_come_back_as_they_went_in() {
-    let sets = [("b", ""), ("a", ALLOW)];
+    let sets = [("b", ALLOW), ("a", ALLOW)];
     let policy = policy(&sets);
     let again = Policy::from_texts(policy.texts().to_vec()).unwrap();
     assert_eq!(again.version(), policy.version());
@@ -284,13 +287,17 @@ fn texts_come_back_as_they_went_in() {
 #[test]
 fn the_bounds_hold() {
     let names: Vec<String> = (0..=RULE_SETS_MAX).map(|at| format!("s{at}")).collect();
-    let sets: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let sets: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), ALLOW)).collect();
     assert!(tried(&sets[1..]).is_ok());
     assert!(tried(&sets).unwrap_err().to_string().contains("64 rule sets"));
     let long = format!("//{}", "x".repeat(TEXT_BYTES_MAX));
     assert!(tried(&[("a", &long)]).unwrap_err().to_string().contains("1048576 bytes"));
-    assert!(tried(&[("a b", "")]).unwrap_err().to_string().contains("cannot name"));
-    assert!(tried(&[("a", ""), ("a", "")]).unwrap_err().to_string().contains("two rule sets"));
+    assert!(tried(&[("a b", ALLOW)]).unwrap_err().to_string().contains("cannot name"));
+    assert!(tried(&[("a", ALLOW), ("a", ALLOW)]).unwrap_err().to_string().contains("two rule sets"));
+    assert!(
+        tried(&[("a", ALLOW), ("b", "// none")]).unwrap_err().to_string().contains("b: the rule set holds no rule")
+    );
+    assert!(tried(&[("limits", ALLOW)]).unwrap_err().to_string().contains("another vote's"));
     let many: String =
         (0..=RULES_MAX).map(|at| format!("@id(\"r{at}\")permit(principal,action,resource);\n")).collect();
     assert!(tried(&[("a", &many)]).unwrap_err().to_string().contains("10000 rules"));

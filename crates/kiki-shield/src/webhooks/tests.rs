@@ -65,6 +65,7 @@ impl World {
             ids: Arc::new(RandomIds),
             currency: "USD".parse().unwrap(),
             audit,
+            policies: crate::policy::Policies::default(),
         });
         let webhooks = Webhooks::new(shield, Egress::new(Reach::Loopback, Limits::default()), random);
         Self { webhooks, clock, log, deriver, entries: 0, _owner: owner, _folder: folder }

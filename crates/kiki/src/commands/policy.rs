@@ -110,7 +110,7 @@ fn told(suite: &Suite, case: &Case, failure: &Failure) -> String {
 }
 
 fn told_vote(vote: &Vote) -> String {
-    let verdict = vote.verdict.map_or("abstains", |verdict| verdict.name());
+    let verdict = vote.verdict.map_or("abstains", |verdict| verdict.as_str());
     let rules = if vote.rules.is_empty() { String::new() } else { format!(" by {}", vote.rules.join(", ")) };
     let reasons = if vote.reasons.is_empty() { String::new() } else { format!(": {}", vote.reasons.join(" ")) };
     format!("{} {verdict}{rules}{reasons}", vote.rule_set)

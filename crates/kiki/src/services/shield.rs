@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use kiki_kit::config::{Config, Environment};
 use kiki_kit::egress::{Egress, Reach};
 use kiki_kit::service::{Dependency, HttpService};
+use kiki_shield::policy::{Policies, PolicyFolder};
 use kiki_shield::webhooks::{self, Webhooks};
 use kiki_shield::{Seed, Shield};
 use kiki_spend::{Owner, Settings};
@@ -55,8 +56,10 @@ impl RunningShield {
             ids: platform.ids.clone(),
             currency: config.currency,
             audit: config.data.join("audit"),
+            policies: Policies::default(),
         });
         shield.define_burst(config.max_burst_budget_micros, config.window_seconds).await?;
+        let folder = followed(config, &shield).await?;
         let egress = Egress::new(reach(config), kiki_kit::egress::Limits::default());
         let hooks = Webhooks::new(shield.clone(), egress, secret_bytes);
         let (governor, handle) = (shield.clone(), owner.handle());
@@ -71,12 +74,19 @@ impl RunningShield {
                 let is_deriving = handle.is_deriving();
                 async move { if is_deriving { Ok(()) } else { Err("tiles and views stay behind the log") } }
             }))
-            .depends_on(database(process))
-            .build();
+            .depends_on(database(process));
+        let http = match folder.clone() {
+            Some(folder) => http.depends_on(Dependency::optional("policy", move || std::future::ready(folder.check()))),
+            None => http,
+        };
+        if let Some(folder) = folder {
+            process.tasks.spawn("policy folder", folder.follow(platform.shutdown.clone()));
+        }
+
         process.tasks.spawn("shield outbox", kiki_shield::jobs::run(shield, platform.shutdown.clone()));
         process.tasks.spawn("webhook events", webhooks::jobs::follow(hooks.clone(), platform.shutdown.clone()));
         process.tasks.spawn("webhook deliveries", webhooks::jobs::deliver(hooks, process.tasks.clone()));
-        Ok(Self { http, owner })
+        Ok(Self { http: http.build(), owner })
     }
 
     /// Answers what waits, writes a snapshot, brings tiles and views up to the log.
@@ -86,6 +96,13 @@ impl RunningShield {
     pub async fn stop(self) -> anyhow::Result<()> {
         Ok(tokio::task::spawn_blocking(|| self.owner.stop()).await?)
     }
+}
+
+/// The folder of the policy, if one is configured, with its policy in force.
+async fn followed(config: &Config, shield: &Shield) -> anyhow::Result<Option<PolicyFolder>> {
+    let Some(path) = &config.policy_dir else { return Ok(None) };
+    let opened = PolicyFolder::open(shield.clone(), path.clone()).await;
+    Ok(Some(opened.with_context(|| format!("the policy in {} (POLICY_DIR)", path.display()))?))
 }
 
 /// How far requests to others may go.

@@ -1,4 +1,6 @@
-//! `kiki policy test`, as whoever writes rules meets it.
+//! `kiki policy test`, as whoever writes rules meets it; [`in_force`] is what follows from rules.
+
+mod in_force;
 
 use std::fs;
 use std::path::Path;

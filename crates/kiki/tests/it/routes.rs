@@ -61,6 +61,12 @@ const CASES: &[(&str, &str, &str, Permission)] = &[
     ("shield", "POST", "/v1/webhooks/{id}/deliveries/{delivery_id}/retry", Permission::WebhooksWrite),
     ("shield", "DELETE", "/v1/budgets/{id}", Permission::BudgetsWrite),
     ("shield", "PUT", "/v1/mandates/{id}", Permission::BudgetsWrite),
+    ("shield", "GET", "/v1/policy", Permission::PolicyRead),
+    ("shield", "PUT", "/v1/policy", Permission::PolicyWrite),
+    ("shield", "DELETE", "/v1/policy", Permission::PolicyWrite),
+    ("shield", "GET", "/v1/policy/versions", Permission::PolicyRead),
+    ("shield", "POST", "/v1/policy/rollback", Permission::PolicyWrite),
+    ("shield", "POST", "/v1/intents", Permission::SpendRead),
     ("engage", "GET", "/campaigns", Permission::CampaignsRead),
     ("engage", "POST", "/campaigns", Permission::CampaignsWrite),
     ("engage", "GET", "/campaigns/{id}", Permission::CampaignsRead),
@@ -266,6 +272,8 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
     let authorization = format!("/v1/authorizations/{}", held["id"].as_str().unwrap());
     let limit = json!({"limit": {"kind": "total", "amount": "5"}});
     assert_eq!(call("shield", "PUT", "/v1/budgets/b", "one", limit.clone()).await.0, StatusCode::OK);
+    let policy = json!({"rule_sets": {"a": "@id(\"a\") permit(principal, action, resource);"}});
+    let (_, policy) = call("shield", "PUT", "/v1/policy", "one", policy).await;
     let (_, made) = call("shield", "POST", "/v1/webhooks", "one", json!({"url": "http://127.0.0.1:1/"})).await;
     let webhook = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
     let campaign = json!({
@@ -294,11 +302,15 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
     ] {
         assert_eq!(call(service, method, &path, "other", json!({})).await.0, StatusCode::NOT_FOUND, "{method} {path}");
     }
+    let version = json!({"version": policy["version"].as_str().unwrap()});
+    assert_eq!(call("shield", "POST", "/v1/policy/rollback", "other", version).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(call("shield", "GET", "/v1/policy", "other", Value::Null).await.1["version"], Value::Null);
     let (_, consents) = call("shield", "GET", "/consent/status?customer_id=c", "other", Value::Null).await;
     assert_eq!(consents["consents"]["marketing"], false);
     for (service, path, list) in [
         ("shield", "/v1/budgets", "budgets"),
         ("shield", "/v1/webhooks", "webhooks"),
+        ("shield", "/v1/policy/versions", "versions"),
         ("engage", "/campaigns", "campaigns"),
     ] {
         let (_, page) = call(service, "GET", path, "other", Value::Null).await;
