@@ -28,16 +28,18 @@ Usage: cargo xtask COMMAND
 
 Commands:
   test             Everything a change must pass: installs what tests need, then lint, then every test of the
-                   workspace, then a look for snapshots that no test uses. A first run takes tens of minutes on two
-                   cores, a repeated one a few.
+                   workspace, then a look for snapshots that no test uses, then every fault of the governor. A first
+                   run takes tens of minutes on two cores, a repeated one a few.
   lint             Formatting, clippy, licences and sources of dependencies, documentation, links. No test is run.
   bench [NAME]...  Runs every benchmark and writes docs/benchmarks.md. With names of bench targets: runs only those,
                    prints their rows, and leaves the page alone, for its figures belong to one run.
   simulate [--operations N] [--seed S]
                    Random histories, answered by the governor and by a reference side by side, on all cores. Ends with
                    the seed of the first difference, or with how many were alike and how long it took.
-  faults           Turns on each fault that a spend governor can have, by itself, and requires a test to notice; writes
-                   the table of docs/spend.md.
+  faults [--quick]
+                   Turns on each fault that a spend governor can have, by itself, and requires a test to notice; writes
+                   the table of docs/spend.md. With --quick as `test` does it: the first test that notices will do, and
+                   the table is left alone.
 
 What each needs:
   test, lint       rustfmt and clippy (added by rustup if missing), cargo-deny (installed below the target folder).
@@ -59,7 +61,7 @@ enum Command {
     Lint,
     Bench(Vec<String>),
     Simulate(simulate::Options),
-    Faults,
+    Faults(faults::Gate),
     Help,
 }
 
@@ -91,7 +93,7 @@ fn run(command: &Command) -> ExitCode {
         Command::Lint => lint::run(&workspace),
         Command::Bench(names) => bench::run(&workspace, names),
         Command::Simulate(options) => simulate::run(&workspace, *options),
-        Command::Faults => faults::run(&workspace),
+        Command::Faults(gate) => faults::run(&workspace, *gate),
         Command::Help => ExitCode::SUCCESS,
     }
 }
@@ -110,8 +112,10 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
             None => Ok(Command::Bench(names.to_vec())),
         },
         ("simulate", options) => simulate::Options::parse(options).map(Command::Simulate),
-        ("faults", []) => Ok(Command::Faults),
-        ("test" | "lint" | "faults", [extra, ..]) => Err(format!("{name} takes no argument, but was given {extra}")),
+        ("faults", []) => Ok(Command::Faults(faults::Gate::Full)),
+        ("faults", [option]) if option == "--quick" => Ok(Command::Faults(faults::Gate::Quick)),
+        ("faults", [extra, ..]) => Err(format!("faults takes --quick or nothing, but was given {extra}")),
+        ("test" | "lint", [extra, ..]) => Err(format!("{name} takes no argument, but was given {extra}")),
         _ => Err(format!("there is no command {name}")),
     }
 }
@@ -119,6 +123,7 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
 #[cfg(test)]
 mod tests {
     use super::{Command, parse};
+    use crate::faults::Gate;
 
     fn parsed(line: &str) -> Result<Command, String> {
         parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
@@ -145,6 +150,13 @@ mod tests {
         assert_eq!(parsed("simulate --operations many").err().unwrap(), "--operations wants a number, not many");
         assert_eq!(parsed("simulate --seed").err().unwrap(), "--seed wants a number");
         assert_eq!(parsed("simulate 7").err().unwrap(), "simulate has no option 7");
+    }
+
+    #[test]
+    fn faults_are_tried_quickly_only_on_demand() {
+        let is_quick = |line| matches!(parsed(line), Ok(Command::Faults(Gate::Quick)));
+        assert!(is_quick("faults --quick") && !is_quick("faults"));
+        assert_eq!(parsed("faults quick").err().unwrap(), "faults takes --quick or nothing, but was given quick");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::fs;
 use std::process::ExitCode;
 
+use crate::faults::Gate;
 use crate::steps::{Line, Steps};
 use crate::workspace::Workspace;
-use crate::{lint, snapshots, tools};
+use crate::{faults, lint, snapshots, tools};
 
 pub(crate) fn run(workspace: &Workspace) -> ExitCode {
     let mut steps = Steps::new(&workspace.root);
@@ -16,6 +17,7 @@ pub(crate) fn run(workspace: &Workspace) -> ExitCode {
         let references = references(workspace);
         steps
             .check("snapshots", "snapshots that no test uses", mend, || snapshots::check(&workspace.root, &references));
+        faults::add(&mut steps, workspace, Gate::Quick);
     }
     steps.finish()
 }

@@ -224,3 +224,26 @@ fn entries_are_the_lines_of_the_wanted_sections() {
     let manifest = "[a]\nx = 1\n[dev-dependencies]\n# why\ny.workspace = true\n\n[b]\nz = 1\n";
     assert_eq!(entries(manifest, |s| s.ends_with("dependencies")).collect::<Vec<_>>(), ["y.workspace = true"]);
 }
+
+/// Features that only tests may turn on: with one, the governor can be made wrong, or its disk is none.
+const FOR_TESTS: [&str; 2] = ["faults", "simulation"];
+
+#[test]
+fn what_is_for_tests_is_never_in_the_program() {
+    let workspace = workspace();
+    for package in &workspace.packages {
+        for dependency in package.dependencies.iter().filter(|d| d.kind != cargo_metadata::DependencyKind::Development)
+        {
+            let on = dependency.features.iter().find(|feature| FOR_TESTS.contains(&feature.as_str()));
+            assert_eq!(on, None, "{} turns it on in {}, and not only for tests", package.name, dependency.name);
+        }
+        for (feature, turns_on) in &package.features {
+            let on = turns_on.iter().find(|on| FOR_TESTS.contains(&on.rsplit('/').next().unwrap_or(on)));
+            assert_eq!(on, None, "the feature {feature} of {} turns it on", package.name);
+        }
+    }
+    for feature in FOR_TESTS {
+        let is_there = workspace.packages.iter().any(|package| package.features.contains_key(feature));
+        assert!(is_there, "no crate has a feature {feature}: is it called otherwise?");
+    }
+}
