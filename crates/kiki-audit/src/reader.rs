@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use kiki_types::event::AuditEvent;
 
+use crate::checkpoint::Checkpoint;
 use crate::disk::{self, Disk};
 use crate::entry::Entry;
 use crate::error::{Error, Place};
+use crate::recover;
 use crate::segments::{self, Cursor, Segment, Step, Walk};
 
 /// Reads the entries of a range in their order. It may run beside the process that appends, as long as the range ends
@@ -122,6 +124,32 @@ impl Reader {
             Step::Tail(fault) => Err(walk.fault(&fault)),
         }
     }
+}
+
+/// How many entries the log at `dir` has now. Only its last segment is read. It may run beside the process that appends;
+/// an incomplete record at the end does not count.
+///
+/// # Errors
+/// The last segment cannot be read or does not check, or the log ends before its checkpoint does.
+pub fn entries(dir: &Path) -> Result<u64, Error> {
+    let disk = disk::real();
+    let covered = Checkpoint::load(dir, None)?.map_or(0, |checkpoint| checkpoint.size);
+    let first = || Place { file: Segment::new(dir, 0).path, offset: 0, entry: Some(0) };
+    let Some(mut walk) = Walk::start(&disk, segments::list(disk.as_ref(), dir)?, u64::MAX)? else {
+        return if covered == 0 { Ok(0) } else { Err(ended(first(), covered)) };
+    };
+    loop {
+        match walk.step()? {
+            Step::Entry { .. } => {}
+            Step::End => break,
+            Step::Tail(fault) => {
+                recover::torn(disk.as_ref(), &walk, &fault, covered)?;
+                break;
+            }
+        }
+    }
+    let entries = walk.cursor().index;
+    if entries < covered { Err(ended(walk.place(), covered)) } else { Ok(entries) }
 }
 
 /// The log ends at `place`, before entry `to`.

@@ -12,6 +12,7 @@ mod api;
 mod error;
 pub mod grpc;
 pub mod jobs;
+pub mod limits;
 mod mandate;
 mod model;
 mod names;

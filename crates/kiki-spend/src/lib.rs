@@ -26,6 +26,7 @@ pub mod replay;
 pub mod shard;
 pub mod snapshot;
 pub mod state;
+pub mod whatif;
 
 pub use calendar::{Unit, Zone};
 pub use command::{Authorize, Command, Notice, Outcome, Policy, Resolution, Verdict};

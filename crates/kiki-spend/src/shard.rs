@@ -90,13 +90,19 @@ const _: () = assert!(
 
 /// The engine's part of an entry.
 #[derive(Serialize, Deserialize)]
-struct Body<C, O, N> {
+pub(crate) struct Body<C, O, N> {
     /// The governor's time, which never runs backwards.
-    at: i64,
-    cmd: C,
-    out: O,
+    pub(crate) at: i64,
+    pub(crate) cmd: C,
+    pub(crate) out: O,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    notices: Option<N>,
+    pub(crate) notices: Option<N>,
+}
+
+/// The engine's part of `entry`.
+pub(crate) fn body(entry: &Entry) -> Result<Body<Command, Outcome, Notices>, String> {
+    let raw = entry.body.as_deref().ok_or("expected a body with a command and its outcome, found none")?;
+    serde_json::from_str(raw.get()).map_err(|error| format!("its body is no command with its outcome: {error}"))
 }
 
 /// Applies an entry of the log to `state` and compares the outcome with the one that the log has.
@@ -104,9 +110,7 @@ struct Body<C, O, N> {
 /// # Errors
 /// What the entry should have held, and what it holds.
 pub fn fold(state: &mut State, entry: &Entry) -> Result<(), String> {
-    let raw = entry.body.as_deref().ok_or("expected a body with a command and its outcome, found none")?;
-    let body: Body<Command, Outcome, Notices> =
-        serde_json::from_str(raw.get()).map_err(|error| format!("its body is no command with its outcome: {error}"))?;
+    let body = body(entry)?;
     let applied = state.apply(&body.cmd, body.at);
     if applied.outcome != body.out || !applied.is_new {
         return Err(format!("the rules give {:?}, the log has {:?}", applied.outcome, body.out));
@@ -135,7 +139,7 @@ pub(crate) fn fold_all(
 }
 
 /// The hash of the last of the first `entries` entries of the log in `audit`.
-fn last_hash(audit: &Path, entries: u64) -> Result<[u8; 32], kiki_audit::Error> {
+pub(crate) fn last_hash(audit: &Path, entries: u64) -> Result<[u8; 32], kiki_audit::Error> {
     let mut reader = Reader::open(audit, entries.saturating_sub(1), entries)?;
     Ok(reader.next_record()?.map_or([0; 32], |record| Sha256::digest(record.bytes).into()))
 }

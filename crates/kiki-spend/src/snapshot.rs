@@ -72,6 +72,33 @@ impl<T: Write> Write for Summed<T> {
     }
 }
 
+/// After how many entries there are snapshots in `dir`, the newest first. Whether they check is not looked at.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn kept(dir: &Path) -> io::Result<Vec<u64>> {
+    Ok(list(dir)?.into_iter().map(|(entries, _)| entries).collect())
+}
+
+/// As [`newest`], of the snapshots after at most `most` entries.
+///
+/// # Errors
+/// As [`newest`].
+pub fn newest_within(
+    dir: &Path,
+    bounds: Bounds,
+    most: u64,
+    fits: impl Fn(u64, [u8; 32]) -> bool,
+) -> io::Result<Option<(u64, State)>> {
+    for (entries, path) in list(dir)?.into_iter().filter(|(entries, _)| *entries <= most) {
+        match read(&path, bounds)? {
+            Some((last, state)) if fits(entries, last) => return Ok(Some((entries, state))),
+            _ => tracing::warn!(path = %path.display(), "snapshot does not check and is passed over"),
+        }
+    }
+    Ok(None)
+}
+
 /// The newest snapshot in `dir` that checks: after how many entries, and the state. `fits` is told the number of
 /// entries and the hash of the last one. Those that do not check or fit are named in the log of the process and
 /// passed over.
@@ -79,13 +106,7 @@ impl<T: Write> Write for Summed<T> {
 /// # Errors
 /// The folder cannot be read.
 pub fn newest(dir: &Path, bounds: Bounds, fits: impl Fn(u64, [u8; 32]) -> bool) -> io::Result<Option<(u64, State)>> {
-    for (entries, path) in list(dir)? {
-        match read(&path, bounds)? {
-            Some((last, state)) if fits(entries, last) => return Ok(Some((entries, state))),
-            _ => tracing::warn!(path = %path.display(), "snapshot does not check and is passed over"),
-        }
-    }
-    Ok(None)
+    newest_within(dir, bounds, u64::MAX, fits)
 }
 
 /// Reads a snapshot: once to check it, once to decode it.

@@ -2,6 +2,7 @@
 
 mod live;
 mod top;
+mod whatif;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter};
@@ -26,6 +27,12 @@ pub enum Command {
         /// The file; - is stdin.
         commands: PathBuf,
     },
+    /// Decides what the log has once more, under other limits, and prints what would change.
+    ///
+    /// Needs no service and may run beside one: it reads the log below --data and writes nothing. Only decisions are
+    /// known, so what would have followed other ones is assumed: what is newly denied has no follow-up, what is newly
+    /// allowed is captured in full at once, what newly waits for approval is approved at once.
+    Whatif(whatif::Options),
     /// What is asked of a running service.
     #[command(flatten)]
     Live(live::Command),
@@ -38,6 +45,7 @@ pub enum Command {
 pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
         Command::Replay { commands } => replayed(&commands),
+        Command::Whatif(options) => whatif::run(&options, config),
         Command::Live(command) => live::run(command, config),
     }
 }

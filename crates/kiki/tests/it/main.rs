@@ -25,3 +25,5 @@ mod routes;
 mod shield;
 #[cfg(test)]
 mod webhooks;
+#[cfg(test)]
+mod whatif;

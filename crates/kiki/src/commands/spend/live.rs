@@ -296,7 +296,8 @@ impl BudgetOptions {
     }
 }
 
-fn table(header: &[&str]) -> Table {
+/// An empty table.
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
     table
