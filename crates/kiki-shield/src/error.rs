@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use kiki_kit::problem::Problem;
 use kiki_spend::command::{Bound, Resolution};
 use kiki_spend::{Digest, OwnerError};
 use kiki_store::StoreError;
+use kiki_types::money::format_micros;
 use serde_json::json;
 use tonic::Status;
 
@@ -37,6 +39,12 @@ pub enum ShieldError {
     /// The authorization does not wait for approval, and never did.
     #[error("the authorization needs no approval")]
     NoApproval,
+    /// More was to be refunded than is left to refund: millionths.
+    #[error("only {0} millionths are left to refund")]
+    RefundTooLarge(i64),
+    /// The constraint at this place of a mandate is of a type that is not known.
+    #[error("constraint {0} is of a type that is not known")]
+    UnknownConstraint(usize),
     /// The policy changed again and again while the request was judged.
     #[error("the policy changes faster than requests are judged")]
     PolicyChanges,
@@ -93,6 +101,19 @@ impl From<ShieldError> for Problem {
             ShieldError::NoApproval => {
                 Self::conflict("no_approval_needed", "The authorization does not wait for approval, and never did.")
             }
+            ShieldError::RefundTooLarge(left) => {
+                let left = format_micros(left.into());
+                let detail = format!("amount: only {left} of what was captured is left to refund.");
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refund_too_large", detail)
+                    .with_field("amount")
+                    .with("refundable", left)
+            }
+            ShieldError::UnknownConstraint(place) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unknown_constraint",
+                "The mandate has a constraint of a type that no budget keeps, so none of it is in force.",
+            )
+            .with_field(format!("constraints[{place}].type")),
             ShieldError::PolicyChanges => Self::unavailable(
                 "policy_changes",
                 "The policy changed again and again while the request was judged. Nobody decided.",

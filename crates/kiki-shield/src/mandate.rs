@@ -29,6 +29,9 @@ pub(crate) fn budgets(
     if !(1..=CONSTRAINTS_MAX).contains(&constraints.len()) {
         return Err(ShieldError::invalid("constraints", format!("must be 1 to {CONSTRAINTS_MAX}, each type once")));
     }
+    if let Some(place) = constraints.iter().position(|constraint| matches!(constraint, Constraint::Unknown)) {
+        return Err(ShieldError::UnknownConstraint(place));
+    }
     let mut budgets: Vec<(&'static str, LimitKind)> = Vec::new();
     for constraint in constraints {
         for budget in of(constraint, currency)? {
@@ -96,6 +99,7 @@ fn of(constraint: &Constraint, own: Currency) -> Result<Vec<(&'static str, Limit
             }
             vec![("dates", LimitKind::Between { from, until })]
         }
+        Constraint::Unknown => Vec::new(),
     })
 }
 
@@ -152,7 +156,7 @@ mod tests {
     #[test]
     fn what_cannot_be_kept_is_refused() {
         for (json, told) in [
-            (r#"[{"type": "payment.allowed_pisps", "allowed": []}]"#, "unknown variant"),
+            (r#"[{"type": "payment.allowed_pisps", "allowed": []}]"#, "not known"),
             (r#"[{"type": "payment.budget", "currency": "USD", "max": 1, "soft": true}]"#, "unknown field"),
             (r#"[{"type": "payment.agent_recurrence", "frequency": "BIWEEKLY"}]"#, "frequency"),
             (r#"[{"type": "payment.budget", "currency": "EUR", "max": 1}]"#, "kept in USD"),

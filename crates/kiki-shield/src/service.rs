@@ -127,6 +127,8 @@ pub(crate) struct Preview {
     pub(crate) outcome: Outcome,
     pub(crate) notices: Notices,
     pub(crate) standings: Vec<Standing>,
+    /// Whether its key was used before: it gets its first answer again, however long it waits.
+    pub(crate) is_repeat: bool,
 }
 
 /// Money that was booked after it had gone.
@@ -235,13 +237,16 @@ impl Shield {
             let (request, _) = self.request(caller, ask)?;
             let ruling = self.rule(caller, ask, request.amount);
             let request = ruled(request, ruling.as_ref(), ask.takes_less);
-            let look = move |state: &mut kiki_spend::State| (state.preview(&request), state.explain(&request));
-            let ((outcome, notices), standings) = self.0.governor.read(look).await?;
+            let look = move |state: &mut kiki_spend::State| {
+                let is_repeat = request.key.is_some_and(|key| state.authorization_of(key).is_some());
+                (state.preview(&request), state.explain(&request), is_repeat)
+            };
+            let ((outcome, notices), standings, is_repeat) = self.0.governor.read(look).await?;
             match outcome {
                 Outcome::Stale => self.see_policy(&caller.principal.tenant).await?,
                 Outcome::Conflict => return Err(ShieldError::KeyConflict),
                 Outcome::Invalid => return Err(ShieldError::invalid("amount", "is out of range")),
-                outcome => return Ok(Preview { ruling, outcome, notices, standings }),
+                outcome => return Ok(Preview { ruling, outcome, notices, standings, is_repeat }),
             }
         }
         Err(ShieldError::PolicyChanges)
@@ -306,8 +311,8 @@ impl Shield {
         let decision = self.decide_any(command, draft).await?;
         match (decision.outcome.clone(), known(&decision, id)) {
             (Outcome::Refunded, Some(known)) => Ok(known),
-            (Outcome::Invalid, Some(_)) => {
-                Err(ShieldError::invalid("amount", "must be at most what was captured and not refunded before"))
+            (Outcome::Invalid, Some(Known { view, .. })) => {
+                Err(ShieldError::RefundTooLarge(view.captured - view.refunded))
             }
             _ => Err(ShieldError::NotFound("authorization")),
         }

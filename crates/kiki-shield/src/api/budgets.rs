@@ -94,7 +94,8 @@ async fn remove_budget(
 /// `{id}.amount`, `{id}.budget`, `{id}.payees`, `{id}.frequency`, `{id}.occurrences`, `{id}.dates`. Budgets of a former version
 /// that it no longer wants are removed. A constraint that no budget can keep is refused.
 #[utoipa::path(put, path = "/v1/mandates/{id}", tag = "budgets", params(("id" = String, Path)),
-    request_body = MandateBody, responses((status = 200, body = BudgetsAnswer)))]
+    request_body = MandateBody, responses((status = 200, body = BudgetsAnswer),
+        (status = 422, description = "A constraint of a type that is not known; nothing was defined")))]
 async fn put_mandate(
     State(shield): State<Shield>,
     allowed: Allowed<can::BudgetsWrite>,

@@ -118,6 +118,7 @@ async fn dry_run(shield: &Shield, caller: &Caller, ask: Ask) -> Result<DryRunAns
     let ruling = preview.ruling.as_ref();
     let less = ruling.and_then(|ruling| ruling.judgement.amount);
     let less = less.map(|micros| Money::new(micros, ask.amount.currency));
+    let passes_at = passes_at(&preview.outcome, &preview.standings).filter(|_| !preview.is_repeat);
     Ok(DryRunAnswer {
         policy: ruling.map(RulingAnswer::new),
         degraded: DegradedAnswer::new(ruling, Some(ask.amount), less),
@@ -125,7 +126,7 @@ async fn dry_run(shield: &Shield, caller: &Caller, ask: Ask) -> Result<DryRunAns
         refused_by: names_of(&preview.outcome).into_iter().map(str::to_owned).collect(),
         would_refuse: would_refuse(&preview.notices).into_iter().map(str::to_owned).collect(),
         limits: limits(&preview.standings),
-        passes_at: passes_at(&preview.outcome, &preview.standings).map(|at| UnixMillis(at).rfc3339()),
+        passes_at: passes_at.map(|at| UnixMillis(at).rfc3339()),
     })
 }
 

@@ -1,5 +1,7 @@
 //! The shapes of limits: how a budget defines one, and how one stands.
 
+mod reading;
+
 use kiki_spend::{Field, LimitKind, Measure, Room, Standing, Unit};
 use kiki_types::UnixMillis;
 use kiki_types::money::{format_micros, parse_micros};
@@ -14,7 +16,7 @@ use crate::zones;
 const APPROVAL_SECONDS: u32 = 86_400;
 
 /// A budget's limit. Amounts are decimals in the currency of the installation.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum LimitBody {
     /// At most `amount` within any `seconds`.

@@ -206,6 +206,9 @@ pub(crate) enum Constraint {
         /// The last moment or day.
         not_after: Option<String>,
     },
+    /// One that is not known, and so refused.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
 /// A merchant, as mandates name one.
