@@ -14,6 +14,8 @@ mod control;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod governor;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod path;

@@ -254,18 +254,30 @@ fn tenant_key(tenant: &str) -> ApiKey {
     ApiKey::new(tenant, Principal { kind: ActorKind::Agent, ..principal })
 }
 
+/// Calls with a key, and reads the answer.
+async fn call(
+    services: &Services,
+    service: &str,
+    method: &str,
+    path: &str,
+    key: &str,
+    body: Value,
+) -> (StatusCode, Value) {
+    let router = services.http().into_iter().find(|http| http.name() == service).unwrap().router();
+    let request = Request::builder().method(method).uri(path).header("x-internal-api-key", key);
+    let request = request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
 #[tokio::test]
 async fn another_tenants_ids_are_as_good_as_unknown() {
     let folder = folder();
     let (process, services) = services(folder.path(), vec![tenant_key("one"), tenant_key("other")]).await;
     let call = async |service: &str, method: &str, path: &str, key: &str, body: Value| {
-        let router = services.http().into_iter().find(|http| http.name() == service).unwrap().router();
-        let request = Request::builder().method(method).uri(path).header("x-internal-api-key", key);
-        let request = request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
-        let response = router.oneshot(request).await.unwrap();
-        let status = response.status();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice::<Value>(&bytes).unwrap_or_default())
+        call(&services, service, method, path, key, body).await
     };
     let usd = |amount: &str| json!({"amount": amount, "currency": "USD"});
     let (_, held) = call("shield", "POST", "/v1/authorizations", "one", json!({"amount": usd("5")})).await;
@@ -317,5 +329,53 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
         assert_eq!(page[list], json!([]), "{path}");
     }
     assert_eq!(call("shield", "GET", "/v1/budgets/b", "one", Value::Null).await.1["held"], "5.00", "it still stands");
+    stop(process, services).await;
+}
+
+#[tokio::test]
+async fn another_tenant_neither_approves_nor_moves_nor_stops_anything() {
+    let folder = folder();
+    let (process, services) = services(folder.path(), vec![tenant_key("one"), tenant_key("other")]).await;
+    let call = async |method: &str, path: &str, key: &str, body: Value| {
+        call(&services, "shield", method, path, key, body).await
+    };
+    let two = json!({"account": "big", "amount": {"amount": "2", "currency": "USD"}});
+    for (id, limit) in
+        [("b", json!({"kind": "total", "amount": "9"})), ("big", json!({"kind": "approval", "above": "1"}))]
+    {
+        let body = json!({"account": "big", "limit": limit});
+        assert_eq!(call("PUT", &format!("/v1/budgets/{id}"), "one", body).await.0, StatusCode::OK);
+    }
+    let (_, waits) = call("POST", "/v1/authorizations", "one", two.clone()).await;
+    assert_eq!(waits["state"], "pending");
+    let (_, gone) = call("POST", "/v1/records", "one", two.clone()).await;
+    let path = |answer: &Value| format!("/v1/authorizations/{}", answer["id"].as_str().unwrap());
+    let (waiting, record) = (path(&waits), path(&gone));
+    assert_eq!(call("POST", "/v1/stops", "one", json!({"account": "off"})).await.0, StatusCode::OK);
+
+    let amount = json!({"amount": two["amount"]});
+    for (method, path, body) in [
+        ("POST", format!("{waiting}/approve"), Value::Null),
+        ("POST", format!("{waiting}/reject"), Value::Null),
+        ("POST", format!("{waiting}/increase"), amount.clone()),
+        ("POST", format!("{record}/refund"), amount),
+        ("GET", record, Value::Null),
+        ("DELETE", "/v1/budgets/b".to_owned(), Value::Null),
+    ] {
+        let body = if body.is_null() { json!({}) } else { body };
+        assert_eq!(call(method, &path, "other", body).await.0, StatusCode::NOT_FOUND, "{method} {path}");
+    }
+    for (path, list) in [("/v1/approvals", "approvals"), ("/v1/stops", "stopped"), ("/v1/budgets", "budgets")] {
+        assert_eq!(call("GET", path, "other", Value::Null).await.1[list], json!([]), "{path}");
+    }
+    let resumed = call("DELETE", "/v1/stops?account=off", "other", Value::Null).await;
+    assert_eq!((resumed.0, &resumed.1["stopped"]), (StatusCode::OK, &json!([])));
+    let mandate = json!({"account": "", "constraints": [{"type": "payment.budget", "currency": "USD", "max": 1}]});
+    assert_eq!(call("PUT", "/v1/mandates/b", "other", mandate).await.0, StatusCode::OK);
+
+    assert_eq!(call("GET", "/v1/stops", "one", Value::Null).await.1["stopped"], json!(["off"]));
+    assert_eq!(call("GET", &waiting, "one", Value::Null).await.1["state"], "pending");
+    let (_, budget) = call("GET", "/v1/budgets/b", "one", Value::Null).await;
+    assert_eq!((&budget["used"], &budget["held"]), (&json!("2.00"), &json!("2.00")), "it still stands");
     stop(process, services).await;
 }
