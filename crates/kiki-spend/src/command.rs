@@ -37,7 +37,8 @@ pub enum Command {
     },
     /// Asks for money.
     Authorize(Authorize),
-    /// Grows a hold, if every limit still allows the larger sum.
+    /// Grows a hold, if every limit still allows the larger sum. Where a policy is in force it is refused: rules judge
+    /// whole requests.
     Increase {
         /// The authorization.
         id: Digest,

@@ -587,6 +587,10 @@ impl State {
             judged.refused_by.push(STOPPED.into());
         } else {
             self.judge(account, &Ask { total, is_new: false, ..Ask::of(by) }, &mut judged);
+            // Rules judge whole requests; what was judged must not grow into what would have been refused.
+            if account.is_some_and(|account| self.tenant(account).policy.is_some()) {
+                judged.refused_by.push(POLICY.into());
+            }
         }
         if !judged.refused_by.is_empty() {
             judged.refused_by.sort_unstable();

@@ -131,6 +131,8 @@ async fn dry_run(shield: &Shield, caller: &Caller, ask: Ask) -> Result<DryRunAns
 }
 
 /// Grow a hold, if every limit on the account's path allows the larger sum.
+///
+/// Where a policy is in force it is refused: rules judge whole requests, so what is missing is another authorization.
 #[utoipa::path(post, path = "/v1/authorizations/{id}/increase", tag = "authorizations", params(("id" = String, Path)),
     request_body = AmountBody, responses((status = 200, body = AuthorizationAnswer),
         (status = 403, description = "Denied; the hold stands as it was"),

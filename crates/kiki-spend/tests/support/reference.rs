@@ -613,6 +613,9 @@ impl Reference {
         }
         let ask = Ask { amount: by, total, is_new: false, category: None, payee: None };
         let (mut refused_by, _) = self.judge(authorization.path, &ask);
+        if self.policies.contains_key(authorization.path.split('/').next().unwrap()) {
+            refused_by.push("policy");
+        }
         if !refused_by.is_empty() {
             refused_by.sort_unstable();
             return Outcome::Denied { refused_by };

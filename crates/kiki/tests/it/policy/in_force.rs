@@ -125,6 +125,13 @@ async fn a_policy_allows_degrades_asks_and_denies_and_the_log_says_which_rules_d
     let id = waits["id"].as_str().unwrap();
     let approved = shield.call(Method::POST, &format!("/v1/authorizations/{id}/approve"), json!({})).await;
     assert_eq!(approved.json()["state"], "held");
+    let more =
+        shield.call(Method::POST, &format!("/v1/authorizations/{id}/increase"), json!({"amount": usd("1")})).await;
+    assert_eq!(
+        (more.status.as_u16(), &more.json()["refused_by"]),
+        (403, &json!(["policy"])),
+        "it was judged as it was"
+    );
 
     for (act, reasons) in
         [(json!({"risk": 51}), json!(["Too risky."])), (json!({"action": "mutate", "target": "limits"}), json!([]))]
