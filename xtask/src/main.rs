@@ -14,6 +14,7 @@ mod links;
 mod lint;
 mod simulate;
 mod snapshots;
+mod soak;
 mod steps;
 mod test;
 mod tools;
@@ -28,8 +29,8 @@ Usage: cargo xtask COMMAND
 
 Commands:
   test             Everything a change must pass: installs what tests need, then lint, then every test of the
-                   workspace, then a look for snapshots that no test uses, then every fault of the governor. A first
-                   run takes tens of minutes on two cores, a repeated one a few.
+                   workspace, then a look for snapshots that no test uses, then a minute of soak and every fault of the
+                   governor. A first run takes tens of minutes on two cores, a repeated one a few.
   lint             Formatting, clippy, licences and sources of dependencies, documentation, links. No test is run.
   bench [NAME]...  Runs every benchmark and writes docs/benchmarks.md. With names of bench targets: runs only those,
                    prints their rows, and leaves the page alone, for its figures belong to one run.
@@ -40,6 +41,9 @@ Commands:
                    Turns on each fault that a spend governor can have, by itself, and requires a test to notice; writes
                    the table of docs/spend.md. With --quick as `test` does it: the first test that notices will do, and
                    the table is left alone.
+  soak [--minutes N] [--seed S]
+                   Real processes under load that are killed, paused and given a bad disk: a minute unless told
+                   otherwise. A violation keeps its evidence and says where.
 
 What each needs:
   test, lint       rustfmt and clippy (added by rustup if missing), cargo-deny (installed below the target folder).
@@ -62,6 +66,7 @@ enum Command {
     Bench(Vec<String>),
     Simulate(simulate::Options),
     Faults(faults::Gate),
+    Soak(soak::Options),
     Help,
 }
 
@@ -94,6 +99,7 @@ fn run(command: &Command) -> ExitCode {
         Command::Bench(names) => bench::run(&workspace, names),
         Command::Simulate(options) => simulate::run(&workspace, *options),
         Command::Faults(gate) => faults::run(&workspace, *gate),
+        Command::Soak(options) => soak::run(&workspace, *options),
         Command::Help => ExitCode::SUCCESS,
     }
 }
@@ -112,6 +118,7 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
             None => Ok(Command::Bench(names.to_vec())),
         },
         ("simulate", options) => simulate::Options::parse(options).map(Command::Simulate),
+        ("soak", options) => soak::Options::parse(options).map(Command::Soak),
         ("faults", []) => Ok(Command::Faults(faults::Gate::Full)),
         ("faults", [option]) if option == "--quick" => Ok(Command::Faults(faults::Gate::Quick)),
         ("faults", [extra, ..]) => Err(format!("faults takes --quick or nothing, but was given {extra}")),

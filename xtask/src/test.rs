@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::faults::Gate;
 use crate::steps::{Line, Steps};
 use crate::workspace::Workspace;
-use crate::{faults, lint, snapshots, tools};
+use crate::{faults, lint, snapshots, soak, tools};
 
 pub(crate) fn run(workspace: &Workspace) -> ExitCode {
     let mut steps = Steps::new(&workspace.root);
@@ -17,6 +17,7 @@ pub(crate) fn run(workspace: &Workspace) -> ExitCode {
         let references = references(workspace);
         steps
             .check("snapshots", "snapshots that no test uses", mend, || snapshots::check(&workspace.root, &references));
+        soak::add(&mut steps, soak::Options::short());
         faults::add(&mut steps, workspace, Gate::Quick);
     }
     steps.finish()

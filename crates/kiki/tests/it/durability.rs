@@ -86,23 +86,40 @@ async fn what_was_answered_as_accepted_still_counts_after_a_kill() {
     }
 }
 
-/// Shield on a disk that waits while the first file exists and fails while the second does.
-fn on_a_bad_disk(folder: &Path) -> (Serving, PathBuf, PathBuf) {
-    let library = folder.join("slow_disk.so");
-    let source = here("tests/it/slow_disk.c");
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
-    assert!(compiled.expect("a C compiler, as linking needs one").success());
-    let (held, broken) = (folder.join("held"), folder.join("broken"));
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let variables = [("LD_PRELOAD", text(&library)), ("DISK_HELD", text(&held)), ("DISK_BROKEN", text(&broken))];
-    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    (Serving::shield(folder, &[HOUR, &variables].concat()), held, broken)
+/// A disk that waits, fails or is full while a file exists.
+pub(crate) struct BadDisk {
+    /// Gives the disk to a process.
+    pub(crate) variables: Vec<(&'static str, String)>,
+    held: PathBuf,
+    pub(crate) broken: PathBuf,
+    pub(crate) full: PathBuf,
+}
+
+impl BadDisk {
+    pub(crate) fn new(folder: &Path) -> Self {
+        let library = folder.join("slow_disk.so");
+        let source = here("tests/it/slow_disk.c");
+        let compiled =
+            Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
+        assert!(compiled.expect("a C compiler, as linking needs one").success());
+        let [held, broken, full] = ["held", "broken", "full"].map(|name| folder.join(name));
+        let files = [("LD_PRELOAD", &library), ("DISK_HELD", &held), ("DISK_BROKEN", &broken), ("DISK_FULL", &full)];
+        let variables = files.map(|(name, path)| (name, path.to_str().unwrap().to_owned())).to_vec();
+        Self { variables, held, broken, full }
+    }
+}
+
+/// Shield on such a disk.
+fn on_a_bad_disk(folder: &Path) -> (Serving, BadDisk) {
+    let disk = BadDisk::new(folder);
+    let variables: Vec<_> = disk.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    (Serving::shield(folder, &[HOUR, &variables].concat()), disk)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_spend_is_answered_before_the_disk_has_it() {
     let folder = folder();
-    let (serving, held, _) = on_a_bad_disk(folder.path());
+    let (serving, BadDisk { held, .. }) = on_a_bad_disk(folder.path());
     let url = serving.url("shield", "/spend?amount=1");
     let http = Http::new();
     assert_eq!(http.get(&url).await.status, StatusCode::OK);
@@ -146,8 +163,16 @@ async fn tiles_and_views_catch_up_after_they_could_not_be_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_broken_disk_nobody_decides_and_afterwards_the_log_is_whole() {
+    // Failing to sync leaves whole entries that may count; a full disk leaves half of one.
+    for file in [|disk: BadDisk| disk.broken, |disk: BadDisk| disk.full] {
+        nobody_decides_while(file).await;
+    }
+}
+
+async fn nobody_decides_while(file: fn(BadDisk) -> PathBuf) {
     let folder = folder();
-    let (serving, _, broken) = on_a_bad_disk(folder.path());
+    let (serving, disk) = on_a_bad_disk(folder.path());
+    let broken = file(disk);
     let url = serving.url("shield", "/spend?amount=100");
     let http = Http::new();
     assert_eq!(http.get(&url).await.status, StatusCode::OK);

@@ -26,6 +26,8 @@ mod routes;
 #[cfg(test)]
 mod shield;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod webhooks;
 #[cfg(test)]
 mod whatif;
