@@ -49,6 +49,8 @@ pub(crate) struct Accounts {
     nodes: Vec<Account>,
     by_path: HashTable<Entry>,
     hasher: RandomState,
+    /// Accounts with a stop of their own.
+    stopped: u32,
 }
 
 /// A place of the table of paths. A short path lies in it, so that finding one touches nothing else.
@@ -151,7 +153,13 @@ impl Accounts {
     /// Whether nothing new is authorized at `account`.
     #[inline]
     pub(crate) fn is_stopped(&self, account: Option<u32>) -> bool {
-        self.upwards(account).any(|node| node.is_stopped)
+        self.stopped > 0 && self.upwards(account).any(|node| node.is_stopped)
+    }
+
+    /// Stops `account`, or takes that back.
+    pub(crate) fn put_stop(&mut self, account: u32, is_stopped: bool) {
+        let was_stopped = std::mem::replace(&mut self.get_mut(account).is_stopped, is_stopped);
+        self.stopped = self.stopped + u32::from(is_stopped) - u32::from(was_stopped);
     }
 
     /// What is held at `account` changes by `amount` and `count` holds.

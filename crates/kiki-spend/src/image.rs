@@ -136,7 +136,7 @@ fn accounts(paths: &[(Arc<str>, bool)]) -> Option<Accounts> {
         if !crate::account::check(path) || accounts.intern(path) != index {
             return None;
         }
-        accounts.get_mut(index).is_stopped = *is_stopped;
+        accounts.put_stop(index, *is_stopped);
     }
     Some(accounts)
 }

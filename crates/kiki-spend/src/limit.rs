@@ -194,12 +194,12 @@ impl Limit {
 
     /// What the limit wants before the money is free to move.
     #[inline]
-    pub(crate) fn wants(&self, amount: i64) -> Option<Wait> {
-        if !self.approves {
+    pub(crate) fn wants(&self, ask: &Ask<'_>) -> Option<Wait> {
+        if !self.approves || !ask.is_new {
             return None;
         }
         match self.about.kind {
-            LimitKind::Approval { above, seconds, four_eyes } if amount > above => {
+            LimitKind::Approval { above, seconds, four_eyes } if ask.total > above => {
                 Some(Wait { ms: i64::from(seconds) * 1000, four_eyes })
             }
             _ => None,

@@ -149,13 +149,6 @@ impl Tenant {
     }
 }
 
-/// What the limits on a path say.
-#[derive(Default)]
-struct Judged {
-    refused_by: Names,
-    wait: Option<Wait>,
-}
-
 /// The state of all accounts of a shard.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -174,7 +167,8 @@ pub struct State {
     pub(crate) sources: BTreeMap<Digest, i64>,
     /// The number of the latest booking.
     pub(crate) booking: u64,
-    /// Of the command that is being applied.
+    /// Of the command that is being applied: what refuses it, and what is told besides.
+    refused_by: Names,
     notices: Notices,
     #[cfg(feature = "faults")]
     faulty: crate::fault::Faulty,
@@ -196,7 +190,7 @@ impl State {
     /// Decides one command at `at`.
     pub fn apply(&mut self, command: &Command, at: i64) -> Applied {
         self.advance(at);
-        self.notices.clear();
+        self.begin();
         let outcome = match command {
             Command::Authorize(request) => return self.authorize(request),
             Command::Record(record) => return self.record(record),
@@ -218,9 +212,28 @@ impl State {
         self.decided(outcome)
     }
 
+    #[inline]
+    fn begin(&mut self) {
+        if !self.notices.is_empty() {
+            self.notices.clear();
+        }
+        if !self.refused_by.is_empty() {
+            self.refused_by.clear();
+        }
+    }
+
+    #[inline]
     fn decided(&mut self, outcome: Outcome) -> Applied {
         let is_new = outcome.is_decision();
-        Applied { outcome, notices: std::mem::take(&mut self.notices), is_new }
+        let notices = if self.notices.is_empty() { Notices::new_const() } else { std::mem::take(&mut self.notices) };
+        Applied { outcome, notices, is_new }
+    }
+
+    /// What refuses the command that is being applied, in order.
+    #[cold]
+    fn refusals(&mut self) -> Names {
+        self.refused_by.sort_unstable();
+        std::mem::take(&mut self.refused_by)
     }
 
     /// Lets time pass: holds whose time has come end.
@@ -301,11 +314,11 @@ impl State {
             return Applied::repeat(answer);
         }
         let (nearest, missing) = self.accounts.deepest(&request.path);
-        let first = match self.judge_request(request, nearest, missing == 0) {
-            Ok(first) => first,
+        let wait = match self.judge_request(request, nearest, missing == 0) {
+            Ok(wait) => wait,
             Err(outcome) => return Applied::repeat(outcome),
         };
-        match self.admit(request, (nearest, missing), first) {
+        match self.admit(request, (nearest, missing), wait) {
             Ok(outcome) => self.decided(outcome),
             Err(of) => Applied::repeat(Outcome::Exhausted { of }),
         }
@@ -313,16 +326,16 @@ impl State {
 
     /// What would be answered to `request` now, and what else would be told. Nothing changes.
     pub fn preview(&mut self, request: &Authorize) -> (Outcome, Notices) {
-        self.notices.clear();
+        self.begin();
         let (nearest, missing) = self.accounts.deepest(&request.path);
         let outcome = match self.repeated(request.key, request.request) {
             Some(answer) => answer,
             None => match self.judge_request(request, nearest, missing == 0) {
                 Err(outcome) => outcome,
-                Ok(judged) if !judged.refused_by.is_empty() => Outcome::Denied { refused_by: judged.refused_by },
-                Ok(judged) if judged.wait.is_some() => Outcome::Pending,
-                Ok(_) if request.capture => Outcome::Captured,
-                Ok(_) => Outcome::Held,
+                Ok(_) if !self.refused_by.is_empty() => Outcome::Denied { refused_by: self.refusals() },
+                Ok(Some(_)) => Outcome::Pending,
+                Ok(None) if request.capture => Outcome::Captured,
+                Ok(None) => Outcome::Held,
             },
         };
         (outcome, std::mem::take(&mut self.notices))
@@ -335,13 +348,19 @@ impl State {
         Some(if is_same { record.first_answer() } else { Outcome::Conflict })
     }
 
-    /// What is said to a request that is no repeat, or why nothing can be said.
-    fn judge_request(&mut self, request: &Authorize, nearest: Option<u32>, is_known: bool) -> Result<Judged, Outcome> {
+    /// What is to be waited for before a request that is no repeat has its money, or why nothing is decided. What
+    /// refuses it is noted.
+    fn judge_request(
+        &mut self,
+        request: &Authorize,
+        nearest: Option<u32>,
+        is_known: bool,
+    ) -> Result<Option<Wait>, Outcome> {
         let is_valid = request.amount > 0
             && (0..=TTL_MS_MAX).contains(&request.ttl_ms)
             && self.is_well_formed(Some(request.id), request.key, request.request)
             && (is_known || account::check(&request.path))
-            && [&request.category, &request.payee].into_iter().flatten().all(|value| is_value(value));
+            && are_values(request.category.as_deref(), request.payee.as_deref());
         if !is_valid {
             return Err(Outcome::Invalid);
         }
@@ -349,47 +368,47 @@ impl State {
         if tenant.and_then(|tenant| tenant.policy) != request.policy.as_ref().map(|policy| policy.version) {
             return Err(Outcome::Stale);
         }
-        let mut judged = Judged::default();
         if self.accounts.is_stopped(nearest) {
-            judged.refused_by.push(STOPPED.into());
-            return Ok(judged);
+            self.refused_by.push(STOPPED.into());
+            return Ok(None);
         }
         let ask =
             Ask { category: request.category.as_deref(), payee: request.payee.as_deref(), ..Ask::of(request.amount) };
-        self.judge(nearest, &ask, &mut judged);
+        let wait = self.judge(nearest, &ask);
         if let Some(consent) = request.consent
             && !self.consents.contains(&consent)
         {
-            judged.refused_by.push(CONSENT.into());
+            self.refused_by.push(CONSENT.into());
         }
-        match request.policy {
-            Some(Policy { verdict: Verdict::Deny, .. }) => judged.refused_by.push(POLICY.into()),
-            Some(Policy { verdict: Verdict::Ask, .. }) if judged.wait.is_none() => {
-                judged.wait = Some(Wait { ms: POLICY_WAIT_MS, four_eyes: false });
+        match &request.policy {
+            Some(Policy { verdict: Verdict::Deny, .. }) => self.refused_by.push(POLICY.into()),
+            Some(Policy { verdict: Verdict::Ask, .. }) if wait.is_none() => {
+                return Ok(Some(Wait { ms: POLICY_WAIT_MS, four_eyes: false }));
             }
             _ => {}
         }
-        judged.refused_by.sort_unstable();
-        Ok(judged)
+        Ok(wait)
     }
 
+    #[inline]
     fn is_well_formed(&self, id: Option<Digest>, key: Option<Digest>, request: Option<Digest>) -> bool {
-        let names = [id, key, request];
-        names.into_iter().flatten().all(|name| name != Digest::NONE)
-            && (key.is_none() || (id.is_some() && request.is_some()))
-            && id.is_none_or(|id| self.records.by_id(id).is_none())
+        let is_name = |name: Digest| name != Digest::NONE;
+        id.is_none_or(|id| is_name(id) && self.records.by_id(id).is_none())
+            && key.is_none_or(|key| is_name(key) && id.is_some() && request.is_some_and(is_name))
     }
 
-    /// What the limits from `nearest` upwards say to `ask`.
-    fn judge(&mut self, nearest: Option<u32>, ask: &Ask<'_>, judged: &mut Judged) {
+    /// What the limits from `nearest` upwards want waited for; those that refuse `ask` are noted.
+    #[inline]
+    fn judge(&mut self, nearest: Option<u32>, ask: &Ask<'_>) -> Option<Wait> {
+        let mut waits: Option<Wait> = None;
         for node in self.accounts.upwards(nearest) {
+            #[cfg(feature = "faults")]
+            let held = self.faulty.seen(node, &self.records, &self.accounts);
+            #[cfg(not(feature = "faults"))]
+            let held = node.held;
             for &index in &node.limits {
                 let limit = &mut self.limits[index as usize];
-                let wait = limit.wants(ask.total).filter(|_| ask.is_new);
-                #[cfg(feature = "faults")]
-                let held = self.faulty.seen(node, &self.records, &self.accounts);
-                #[cfg(not(feature = "faults"))]
-                let held = node.held;
+                let wait = limit.wants(ask);
                 let refuses = limit.refuses(self.now, ask, held);
                 if !refuses && wait.is_none() {
                     continue;
@@ -397,14 +416,15 @@ impl State {
                 if limit.is_shadow && !Fault::SHADOW_ENFORCES.is_on() {
                     self.notices.push(Notice::WouldRefuse { would_refuse: limit.about.id.clone() });
                 } else if refuses {
-                    judged.refused_by.push(limit.about.id.clone());
+                    self.refused_by.push(limit.about.id.clone());
                 } else if let Some(wait) = wait {
-                    let other = judged.wait.unwrap_or(wait);
+                    let other = waits.unwrap_or(wait);
                     let four_eyes = wait.four_eyes || other.four_eyes;
-                    judged.wait = Some(Wait { ms: wait.ms.min(other.ms), four_eyes });
+                    waits = Some(Wait { ms: wait.ms.min(other.ms), four_eyes });
                 }
             }
         }
+        waits
     }
 
     /// Whether one more authorization and `missing` accounts below `nearest` fit; forgets the longest ended
@@ -426,9 +446,8 @@ impl State {
     }
 
     /// Takes the money if nothing refuses, and keeps what a later command may ask for.
-    fn admit(&mut self, request: &Authorize, at: (Option<u32>, u32), judged: Judged) -> Result<Outcome, Bound> {
-        let Judged { refused_by, wait } = judged;
-        let first = match (refused_by.is_empty(), wait, request.capture) {
+    fn admit(&mut self, request: &Authorize, at: (Option<u32>, u32), wait: Option<Wait>) -> Result<Outcome, Bound> {
+        let first = match (self.refused_by.is_empty(), wait, request.capture) {
             (false, ..) => First::Denied,
             (true, Some(_), _) => First::Pending,
             (true, None, true) => First::Captured,
@@ -453,8 +472,8 @@ impl State {
             _ => {}
         }
         let (true, Some(account)) = (is_kept, account) else {
-            let denied = || Outcome::Denied { refused_by };
-            return Ok(if first == First::Denied { denied() } else { Outcome::Captured });
+            let is_denied = first == First::Denied;
+            return Ok(if is_denied { Outcome::Denied { refused_by: self.refusals() } } else { Outcome::Captured });
         };
         let mut record = Record::new(request.id, account, request.amount, first);
         record.key = request.key.unwrap_or(Digest::NONE);
@@ -465,8 +484,8 @@ impl State {
         if let Some(Wait { four_eyes, .. }) = wait.filter(|_| is_open) {
             let (consent, by) = (request.consent, request.by);
             record.more = Some(Box::new(More { consent, by, four_eyes, ..More::default() }));
-        } else if !refused_by.is_empty() {
-            record.more = Some(Box::new(More { names: refused_by.into_vec().into(), ..More::default() }));
+        } else if first == First::Denied {
+            record.more = Some(Box::new(More { names: self.refusals().into_vec().into(), ..More::default() }));
         }
         Ok(self.keep(record))
     }
@@ -582,20 +601,18 @@ impl State {
         let Some(record) = self.records.get(slot) else { return Outcome::Unknown };
         let account = Some(record.account);
         let Some(total) = record.amount.checked_add(by).filter(|_| by > 0) else { return Outcome::Invalid };
-        let mut judged = Judged::default();
         if self.accounts.is_stopped(account) && !Fault::STOP_MISSES_INCREASE.is_on() {
-            judged.refused_by.push(STOPPED.into());
+            self.refused_by.push(STOPPED.into());
         } else {
-            self.judge(account, &Ask { total, is_new: false, ..Ask::of(by) }, &mut judged);
+            self.judge(account, &Ask { total, is_new: false, ..Ask::of(by) });
             // Rules judge whole requests; what was judged must not grow into what would have been refused.
             if account.is_some_and(|account| self.tenant(account).policy.is_some()) {
-                judged.refused_by.push(POLICY.into());
+                self.refused_by.push(POLICY.into());
             }
         }
-        if !judged.refused_by.is_empty() {
-            judged.refused_by.sort_unstable();
+        if !self.refused_by.is_empty() {
             self.count_denial(account);
-            return Outcome::Denied { refused_by: judged.refused_by };
+            return Outcome::Denied { refused_by: self.refusals() };
         }
         if let (Some(record), Some(account)) = (self.records.get_mut(slot), account) {
             record.amount = total;
@@ -668,7 +685,7 @@ impl State {
         let is_valid = gone.amount > 0
             && self.is_well_formed(gone.id, gone.key, gone.request)
             && account::check(&gone.path)
-            && [&gone.category, &gone.payee].into_iter().flatten().all(|value| is_value(value));
+            && are_values(gone.category.as_deref(), gone.payee.as_deref());
         if !is_valid {
             return Applied::repeat(Outcome::Invalid);
         }
@@ -679,10 +696,8 @@ impl State {
             return Applied::repeat(Outcome::Exhausted { of });
         }
         let ask = Ask { category: gone.category.as_deref(), payee: gone.payee.as_deref(), ..Ask::of(gone.amount) };
-        let mut judged = Judged::default();
-        self.judge(nearest, &ask, &mut judged);
-        let mut over = judged.refused_by;
-        over.sort_unstable();
+        self.judge(nearest, &ask);
+        let over = self.refusals();
         self.book(nearest, gone.amount);
         let Some(id) = gone.id else { return self.decided(Outcome::Recorded { over }) };
         let account = self.accounts.intern(&gone.path);
@@ -706,16 +721,15 @@ impl State {
             return Outcome::Exhausted { of: Bound::Accounts };
         }
         let account = self.accounts.intern(path);
-        let node = self.accounts.get_mut(account);
-        node.is_stopped = true;
-        let path = node.path.clone();
+        self.accounts.put_stop(account, true);
+        let path = self.accounts.get(account).path.clone();
         self.tenant(account).stops.insert(path);
         Outcome::Stopped
     }
 
     fn resume(&mut self, path: &str) -> Outcome {
         if let Some(account) = self.accounts.find(path) {
-            self.accounts.get_mut(account).is_stopped = false;
+            self.accounts.put_stop(account, false);
             self.tenant(account).stops.remove(path);
         }
         Outcome::Resumed
@@ -836,4 +850,10 @@ impl State {
         }
         Applied { is_new, ..Applied::repeat(Outcome::Noted) }
     }
+}
+
+/// Whether a category and a payee can be such.
+#[inline]
+fn are_values(category: Option<&str>, payee: Option<&str>) -> bool {
+    category.is_none_or(is_value) && payee.is_none_or(is_value)
 }
