@@ -42,7 +42,7 @@ fn refused_by(decision: &Decision) -> Vec<&str> {
 }
 
 /// What refused, towards the caller.
-fn names_of(outcome: &Outcome) -> Vec<&str> {
+pub(crate) fn names_of(outcome: &Outcome) -> Vec<&str> {
     let Outcome::Denied { refused_by } = outcome else { return Vec::new() };
     let mut names: Vec<_> = refused_by.iter().map(|limit| public_name(limit)).collect();
     names.sort_unstable();
@@ -82,7 +82,7 @@ fn denial(code: &'static str, detail: String, decision: &Decision) -> Problem {
 
 /// When the same request passes: when the last of those that refuse lets it. `None` where waiting does not help, as
 /// without consent or beyond a total; a repeat, too, gets its first answer again.
-fn passes_at(outcome: &Outcome, standings: &[Standing]) -> Option<i64> {
+pub(crate) fn passes_at(outcome: &Outcome, standings: &[Standing]) -> Option<i64> {
     let Outcome::Denied { refused_by } = outcome else { return None };
     let standing_of = |limit: &Arc<str>| standings.iter().find(|standing| standing.limit == *limit);
     let times = refused_by.iter().map(|limit| standing_of(limit)?.passes_at).collect::<Option<Vec<i64>>>()?;

@@ -114,6 +114,7 @@ impl Gate {
             account: account.to_owned(),
             kind: proto::BudgetKind::Total.into(),
             amount: Some(money(amount)),
+            ..proto::DefineBudgetRequest::default()
         };
         call(self.budgets.clone().define(request)).await.map(|_| ())
     }

@@ -13,7 +13,7 @@ use crate::names::public_name;
 use crate::zones;
 
 /// How long a request waits for approval if its limit does not say: a day.
-const APPROVAL_SECONDS: u32 = 86_400;
+pub(crate) const APPROVAL_SECONDS: u32 = 86_400;
 
 /// A budget's limit. Amounts are decimals in the currency of the installation.
 #[derive(Clone, Debug, Serialize, ToSchema)]

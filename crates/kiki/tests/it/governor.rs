@@ -4,6 +4,7 @@
 
 mod approvals;
 mod explanations;
+mod grpc;
 mod limits;
 mod mandates;
 mod money;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
+use kiki_proto::shield::v1 as proto;
 use kiki_proto::shield::v1::audit_service_server::{AuditService, AuditServiceServer};
 use kiki_proto::shield::v1::authorization_service_server::{AuthorizationService, AuthorizationServiceServer};
 use kiki_proto::shield::v1::budget_service_server::{BudgetService, BudgetServiceServer};
@@ -12,6 +13,11 @@ use kiki_proto::shield::v1::{
 };
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+
+/// The answer to what engage never asks.
+fn not_asked() -> Status {
+    Status::unimplemented("engage does not ask this")
+}
 
 /// What the stand-in knows. Tests read and change it.
 #[derive(Default)]
@@ -149,6 +155,36 @@ impl AuthorizationService for FakeShield {
             found.cloned().ok_or_else(|| Status::not_found("no such authorization"))
         })
     }
+
+    async fn increase(&self, _: Request<proto::IncreaseRequest>) -> Result<Response<Authorization>, Status> {
+        Err(not_asked())
+    }
+
+    async fn refund(&self, _: Request<proto::RefundRequest>) -> Result<Response<Authorization>, Status> {
+        Err(not_asked())
+    }
+
+    async fn approve(&self, _: Request<proto::ApproveRequest>) -> Result<Response<Authorization>, Status> {
+        Err(not_asked())
+    }
+
+    async fn reject(&self, _: Request<proto::RejectRequest>) -> Result<Response<Authorization>, Status> {
+        Err(not_asked())
+    }
+
+    async fn list_pending(
+        &self,
+        _: Request<proto::ListPendingRequest>,
+    ) -> Result<Response<proto::ListPendingResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn record(
+        &self,
+        _: Request<proto::RecordSpendRequest>,
+    ) -> Result<Response<proto::RecordSpendResponse>, Status> {
+        Err(not_asked())
+    }
 }
 
 #[tonic::async_trait]
@@ -160,8 +196,27 @@ impl BudgetService for FakeShield {
             if *defined != request {
                 return Err(Status::already_exists("another budget has this id"));
             }
-            Ok(Budget { id: request.id, account: request.account, kind: request.kind, amount: request.amount })
+            let DefineBudgetRequest { id, account, kind, amount, .. } = request;
+            Ok(Budget { id, account, kind, amount, ..Budget::default() })
         })
+    }
+
+    async fn get(&self, _: Request<proto::GetBudgetRequest>) -> Result<Response<Budget>, Status> {
+        Err(not_asked())
+    }
+
+    async fn list(
+        &self,
+        _: Request<proto::ListBudgetsRequest>,
+    ) -> Result<Response<proto::ListBudgetsResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn remove(
+        &self,
+        _: Request<proto::RemoveBudgetRequest>,
+    ) -> Result<Response<proto::RemoveBudgetResponse>, Status> {
+        Err(not_asked())
     }
 }
 
