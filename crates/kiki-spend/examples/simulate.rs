@@ -14,6 +14,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use support::compare::Checks;
+
 /// Short, so that the reference, which counts everything anew, stays fast.
 const HISTORY: u64 = 100;
 /// Of so many histories one is also checked sum by sum after each command.
@@ -60,7 +62,8 @@ fn work(tells: bool, first: u64, histories: u64, next: &AtomicU64, problem: &Mut
         }
         let seed = first + number;
         let operations = usize::try_from(HISTORY).unwrap();
-        if let Err(found) = support::compare::run(seed, operations, seed.is_multiple_of(CHECKED)) {
+        let checks = if seed.is_multiple_of(CHECKED) { Checks::Sums } else { Checks::Answers };
+        if let Err(found) = support::compare::run(seed, operations, &checks) {
             problem.lock().unwrap().get_or_insert(found);
         }
         if tells && told.elapsed() >= REPORT_EVERY {

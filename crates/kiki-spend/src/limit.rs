@@ -215,6 +215,10 @@ impl Limit {
             return None;
         }
         let level = (1..=PERCENTS.len()).rev().find(|&level| counted >= threshold(counter.most, level).into())?;
+        // A sum beyond a number of 64 bits is above every share, and reaches none again.
+        if counter.most == 0 || level <= usize::from(self.level) {
+            return None;
+        }
         self.set_level(u8::try_from(level).unwrap_or(0));
         PERCENTS.get(level - 1).copied()
     }
@@ -387,6 +391,18 @@ mod tests {
         };
         assert_eq!([spend(0, 499), spend(1, 1), spend(2, 299), spend(3, 1)], [None, Some(50), None, Some(80)]);
         assert_eq!([spend(4, 200), spend(61_000, 100), spend(61_001, 900)], [Some(100), None, Some(100)]);
+    }
+
+    #[test]
+    fn a_share_is_told_once_even_of_sums_beyond_a_number_of_64_bits() {
+        for (most, told) in [(1000, Some(100)), (i64::MAX, Some(100)), (0, None)] {
+            let mut limit = limit(LimitKind::Total { amount: most });
+            let mut spend = |amount: i64| {
+                limit.book(START, amount);
+                limit.reached(Held::default())
+            };
+            assert_eq!([spend(i64::MAX), spend(1), spend(i64::MAX)], [told, None, None], "{most}");
+        }
     }
 
     #[test]

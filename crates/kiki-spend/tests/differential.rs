@@ -3,17 +3,21 @@
 
 mod support;
 
-use support::compare;
+use support::compare::{self, Checks};
 use support::reference::Reference;
 
 const HISTORIES: u64 = 400;
 const OPERATIONS: usize = 250;
+/// Of so many histories one goes on from a snapshot.
+const RESTORED: u64 = 8;
 
 #[test]
 fn random_histories_are_answered_as_the_reference_answers_them() {
     let first = compare::given("KIKI_SEED", 1);
+    let folder = tempfile::tempdir().unwrap();
     for seed in first..first + compare::given("KIKI_HISTORIES", HISTORIES) {
-        compare::run(seed, OPERATIONS, true).unwrap_or_else(|problem| panic!("{problem}"));
+        let checks = if seed % RESTORED == 0 { Checks::Snapshot(folder.path()) } else { Checks::Sums };
+        compare::run(seed, OPERATIONS, &checks).unwrap_or_else(|problem| panic!("{problem}"));
     }
 }
 
@@ -30,6 +34,8 @@ fn histories_reach_every_outcome_often() {
             let word = |text: String| text.split([' ', '(', '{']).next().unwrap().to_owned();
             let pair = [word(format!("{command:?}")), word(format!("{outcome:?}"))];
             *counts.entry(pair.join(" ")).or_insert(0) += 1;
+            *counts.entry("share reached".to_owned()).or_insert(0) += reference.reached.len();
+            *counts.entry("burst of denials".to_owned()).or_insert(0) += usize::from(reference.is_burst);
         }
     }
     for wanted in [
@@ -67,6 +73,8 @@ fn histories_reach_every_outcome_often() {
         "Stop Stopped",
         "Void Resolved",
         "Void Voided",
+        "burst of denials",
+        "share reached",
     ] {
         let count = counts.get(wanted).copied().unwrap_or(0);
         assert!(count >= 20, "{wanted}: {count} in 50,000 commands; {counts:?}");

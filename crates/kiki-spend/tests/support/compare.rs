@@ -1,10 +1,12 @@
 //! The governor beside the reference: the same commands, and what must hold after each.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use kiki_spend::command::{Notice, Record};
-use kiki_spend::{Authorize, Bounds, Digest, LimitKind, Policy, Resolution, State};
+use kiki_spend::state::Applied;
+use kiki_spend::{Authorize, Bounds, Digest, LimitKind, Policy, Resolution, State, snapshot};
 use kiki_types::Purpose;
 
 use super::generator::{Generator, PATHS};
@@ -188,6 +190,52 @@ pub fn agrees(ours: &kiki_spend::Outcome, expected: &Outcome) -> bool {
     }
 }
 
+/// The governor answers and tells what the reference does.
+pub fn check_answer(applied: &Applied, expected: &Outcome, reference: &Reference) -> Result<(), String> {
+    if !agrees(&applied.outcome, expected) {
+        return Err(format!("answered {:?}, expected {expected:?}", applied.outcome));
+    }
+    let (mut would_refuse, mut reached, mut is_burst) = (Vec::new(), Vec::new(), false);
+    for notice in &applied.notices {
+        match notice {
+            Notice::WouldRefuse { would_refuse: limit } => would_refuse.push(&**limit),
+            Notice::Reached { reached: limit, percent } => reached.push((&**limit, *percent)),
+            Notice::Denials { .. } => is_burst = true,
+        }
+    }
+    would_refuse.sort_unstable();
+    reached.sort_unstable();
+    let mut others = reference.reached.clone();
+    others.sort_unstable();
+    if !applied.is_new {
+        let is_silent = applied.notices.is_empty();
+        return if is_silent { Ok(()) } else { Err(format!("a repeat tells {:?}", applied.notices)) };
+    }
+    if would_refuse != reference.would_refuse {
+        return Err(format!("in shadow {would_refuse:?} refuse, expected {:?}", reference.would_refuse));
+    }
+    if (&reached, is_burst) != (&others, reference.is_burst) {
+        return Err(format!("told {:?}, expected {others:?} and {}", applied.notices, reference.is_burst));
+    }
+    Ok(())
+}
+
+/// What counts under every limit is what the reference counts; an accepted authorization overspends nothing.
+pub fn check_sums(state: &mut State, reference: &Reference, accepted: Option<&str>) -> Result<(), String> {
+    for (limit, path, most, counted) in reference.standings() {
+        let standing = state.standing_of(limit, 1).ok_or_else(|| format!("{limit} is gone"))?.1;
+        let room = standing.room.ok_or_else(|| format!("{limit} counts nothing"))?;
+        if (room.most.into(), room.used + room.held) != (most, counted) {
+            return Err(format!("{limit} counts {} + {}, expected {counted}", room.used, room.held));
+        }
+        let is_governed = accepted.is_some_and(|account| reference::is_under(account, path));
+        if is_governed && !standing.is_shadow && counted > most {
+            return Err(format!("{limit} is overspent: {counted} of {most}"));
+        }
+    }
+    Ok(())
+}
+
 /// Both, side by side.
 pub struct Pair {
     pub state: State,
@@ -220,36 +268,20 @@ impl Pair {
         self.at = self.at.max(at);
         let expected = self.reference.apply(at, command);
         let applied = self.state.apply(&told(command), at);
-        if !agrees(&applied.outcome, &expected) {
-            return Err(format!("answered {:?}, expected {expected:?}", applied.outcome));
-        }
-        let mut would_refuse: Vec<&str> = Vec::new();
-        for notice in &applied.notices {
-            if let Notice::WouldRefuse { would_refuse: limit } = notice {
-                would_refuse.push(limit);
-            }
-        }
-        would_refuse.sort_unstable();
-        if would_refuse != self.reference.would_refuse && applied.is_new {
-            return Err(format!("in shadow {would_refuse:?} refuse, expected {:?}", self.reference.would_refuse));
-        }
+        check_answer(&applied, &expected, &self.reference)?;
         Ok(expected)
     }
 
-    /// What counts under every limit is what the reference counts; an accepted authorization overspends nothing.
+    /// As [`check_sums`].
     pub fn check_sums(&mut self, accepted: Option<&str>) -> Result<(), String> {
-        for (limit, path, most, counted) in self.reference.standings() {
-            let standing = self.state.standing_of(limit, 1).ok_or_else(|| format!("{limit} is gone"))?.1;
-            let room = standing.room.ok_or_else(|| format!("{limit} counts nothing"))?;
-            if (room.most.into(), room.used + room.held) != (most, counted) {
-                return Err(format!("{limit} counts {} + {}, expected {counted}", room.used, room.held));
-            }
-            let is_governed = accepted.is_some_and(|account| reference::is_under(account, path));
-            if is_governed && !standing.is_shadow && counted > most {
-                return Err(format!("{limit} is overspent: {counted} of {most}"));
-            }
-        }
-        Ok(())
+        check_sums(&mut self.state, &self.reference, accepted)
+    }
+
+    /// The state goes on from a snapshot of it.
+    fn restore(&mut self, folder: &Path) {
+        snapshot::write(folder, 1, [0; 32], &self.state).unwrap();
+        let (_, restored) = snapshot::newest(folder, Bounds::default(), |_, _| true).unwrap().unwrap();
+        self.state = restored;
     }
 
     /// After the longest hold nothing is held.
@@ -274,20 +306,35 @@ pub fn accepted(command: &Command, outcome: &Outcome) -> Option<&'static str> {
     }
 }
 
+/// How much of a history is looked at.
+pub enum Checks<'a> {
+    /// Answers.
+    Answers,
+    /// After each command what counts, too.
+    Sums,
+    /// As `Sums`, and once the state goes on from a snapshot in this folder.
+    Snapshot(&'a Path),
+}
+
 /// Runs one history; says which command went wrong, and how.
-pub fn run(seed: u64, operations: usize, checks_sums: bool) -> Result<(), String> {
+pub fn run(seed: u64, operations: usize, checks: &Checks<'_>) -> Result<(), String> {
     let mut pair = Pair::default();
     let mut generator = Generator::new(seed);
+    let restored_at = usize::try_from(seed).unwrap_or(0) % operations.max(1);
     for number in 0..operations {
         let (at, command) = generator.next();
         let place = |problem| format!("seed {seed}, command {number} at {at}, {command:?}: {problem}");
         let before = pair.reference.seen();
         let outcome = pair.apply(at, &command).map_err(place)?;
         generator.heard(&command, &outcome);
-        if checks_sums {
-            // A repeat is answered as before and takes nothing now.
-            let taken = accepted(&command, &outcome).filter(|_| pair.reference.seen() > before);
-            pair.check_sums(taken).map_err(place)?;
+        if let Checks::Answers = checks {
+            continue;
+        }
+        // A repeat is answered as before and takes nothing now.
+        let taken = accepted(&command, &outcome).filter(|_| pair.reference.seen() > before);
+        pair.check_sums(taken).map_err(place)?;
+        if let (Checks::Snapshot(folder), true) = (checks, number == restored_at) {
+            pair.restore(folder);
         }
     }
     pair.check_leaks().map_err(|problem| format!("seed {seed}, at the end: {problem}"))

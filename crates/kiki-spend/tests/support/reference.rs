@@ -236,6 +236,7 @@ pub fn period_start(unit: Unit, zone: Zone, at: i64) -> i64 {
     midnight - offset_ms(zone, midnight - offset_ms(zone, midnight))
 }
 
+#[derive(Clone, Debug)]
 struct Spent {
     at: i64,
     amount: i64,
@@ -243,12 +244,18 @@ struct Spent {
     of: Option<Number>,
 }
 
+/// Shares of a limit that are told when they are reached, in percent.
+const SHARES: [u8; 3] = [50, 80, 100];
+
+#[derive(Clone, Debug)]
 struct Limit {
     id: Text,
     path: Text,
     kind: Kind,
     shadow: bool,
     spent: Vec<Spent>,
+    /// How many of the shares were reached and told.
+    told: usize,
 }
 
 /// Open holds: their amounts and their number.
@@ -310,6 +317,12 @@ impl Limit {
         }
     }
 
+    /// How many of the shares are reached.
+    fn reached(&self, now: i64, held: Held) -> usize {
+        let Some((most, counted)) = self.standing(now, held).filter(|(most, _)| *most > 0) else { return 0 };
+        SHARES.iter().filter(|&&share| counted * 100 >= most * i128::from(share)).count()
+    }
+
     fn refuses(&self, now: i64, ask: &Ask, held: Held) -> bool {
         let value = |field| if field == Field::Category { ask.category } else { ask.payee };
         let is_listed = |field, values: &[Text]| value(field).is_some_and(|value| values.contains(&value));
@@ -329,7 +342,7 @@ impl Limit {
     }
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Authorization {
     /// `None` for a record.
     request: Option<Request>,
@@ -357,7 +370,7 @@ pub fn fingerprint_of(gone: &Gone) -> Fingerprint {
     (true, gone.path, gone.amount, None, gone.category, gone.payee, false)
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reference {
     now: i64,
     limits: Vec<Limit>,
@@ -370,8 +383,21 @@ pub struct Reference {
     policies: BTreeMap<Text, Number>,
     /// The limits in shadow that would have refused the last command.
     pub would_refuse: Vec<Text>,
+    /// The shares of limits that the last command reached.
+    pub reached: Vec<(Text, u8)>,
+    /// Whether the last command was denied as the one that makes a burst.
+    pub is_burst: bool,
+    /// The tenants that are known, when their denials began to be counted together, and how many there were.
+    denials: BTreeMap<Text, (i64, u32)>,
     /// Authorizations that were decided, repeats not among them.
     decided: u64,
+}
+
+const BURST_DENIALS: u32 = 20;
+const BURST_MS: i64 = 60_000;
+
+fn tenant_of(path: Text) -> Text {
+    path.split('/').next().unwrap()
 }
 
 const TTL_MS_MAX: i64 = 31 * DAY_MS;
@@ -381,6 +407,8 @@ impl Reference {
     pub fn apply(&mut self, at: i64, command: &Command) -> Outcome {
         self.now = self.now.max(at);
         self.would_refuse.clear();
+        self.reached.clear();
+        self.is_burst = false;
         self.expire();
         match command {
             Command::Limit { id, path, kind, shadow } => self.define(id, path, kind, *shadow),
@@ -392,6 +420,7 @@ impl Reference {
             Command::Refund { id, amount } => self.refund(*id, *amount),
             Command::Record(gone) => self.record(gone),
             Command::Stop { path } => {
+                self.know(path);
                 self.stopped.insert(path);
                 Outcome::Stopped
             }
@@ -411,6 +440,7 @@ impl Reference {
             }
             Command::Check { path } => self.check(path),
             Command::Policy { path, version } => {
+                self.know(path);
                 match version {
                     Some(version) => drop(self.policies.insert(path, *version)),
                     None => drop(self.policies.remove(path)),
@@ -434,7 +464,8 @@ impl Reference {
     }
 
     fn define(&mut self, id: Text, path: Text, kind: &Kind, shadow: bool) -> Outcome {
-        let mut limit = Limit { id, path, kind: kind.clone(), shadow, spent: Vec::new() };
+        self.know(path);
+        let mut limit = Limit { id, path, kind: kind.clone(), shadow, spent: Vec::new(), told: 0 };
         if let Some(at) = self.limits.iter().position(|limit| limit.id == id) {
             let old = self.limits.swap_remove(at);
             if old.path == path {
@@ -449,6 +480,35 @@ impl Reference {
         let Some(at) = self.limits.iter().position(|limit| limit.id == id) else { return Outcome::Unknown };
         self.limits.swap_remove(at);
         Outcome::Removed
+    }
+
+    /// A tenant is known from the first of its accounts that is kept.
+    fn know(&mut self, path: Text) {
+        self.denials.entry(tenant_of(path)).or_default();
+    }
+
+    fn count_denial(&mut self, path: Text) {
+        let Some((since, count)) = self.denials.get_mut(tenant_of(path)) else { return };
+        if self.now - *since >= BURST_MS {
+            (*since, *count) = (self.now, 0);
+        }
+        *count += 1;
+        self.is_burst = *count == BURST_DENIALS;
+    }
+
+    /// Tells the shares that are reached newly.
+    fn tell_reached(&mut self, path: Text) {
+        for at in 0..self.limits.len() {
+            let limit = &self.limits[at];
+            if !is_under(path, limit.path) {
+                continue;
+            }
+            let reached = limit.reached(self.now, self.held_under(limit.path));
+            if reached > limit.told {
+                self.reached.push((limit.id, SHARES[reached - 1]));
+                self.limits[at].told = reached;
+            }
+        }
     }
 
     fn held_under(&self, path: &str) -> Held {
@@ -468,17 +528,26 @@ impl Reference {
     }
 
     /// Who refuses, and what wants an approval: for how long, and whether by somebody else.
+    /// Shares that are reached no longer may be told again.
     fn judge(&mut self, path: Text, ask: &Ask) -> (Vec<Text>, Option<(i64, bool)>) {
         let (mut refused_by, mut wait) = (Vec::new(), None);
         let mut would_refuse = Vec::new();
-        for limit in self.limits.iter().filter(|limit| is_under(path, limit.path)) {
+        for at in 0..self.limits.len() {
+            if !is_under(path, self.limits[at].path) {
+                continue;
+            }
+            let held = self.held_under(self.limits[at].path);
+            let limit = &mut self.limits[at];
+            if limit.told > 0 {
+                limit.told = limit.told.min(limit.reached(self.now, held));
+            }
             let wants = match limit.kind {
                 Kind::Approval { above, seconds, four_eyes } if ask.is_new && ask.total > above => {
                     Some((i64::from(seconds) * 1000, four_eyes))
                 }
                 _ => None,
             };
-            let refuses = limit.refuses(self.now, ask, self.held_under(limit.path));
+            let refuses = limit.refuses(self.now, ask, held);
             if limit.shadow {
                 if refuses || wants.is_some() {
                     would_refuse.push(limit.id);
@@ -519,12 +588,19 @@ impl Reference {
         };
         self.decided += 1;
         let is_captured = stage == Stage::Captured;
+        let is_open = matches!(stage, Stage::Held | Stage::Pending);
+        let is_kept = is_open || request.key.is_some();
+        if is_kept {
+            self.know(request.path);
+        }
+        if stage == Stage::Denied {
+            self.count_denial(request.path);
+        }
         if is_captured {
             // What is captured at once and has no key is forgotten: its id may come again.
             self.book(request.path, request.amount, request.key.map(|_| request.id));
         }
-        let is_open = matches!(stage, Stage::Held | Stage::Pending);
-        if is_open || request.key.is_some() {
+        if is_kept {
             let until = self.now + wait.map_or(request.ttl_ms, |(ms, _)| ms);
             self.keep(
                 request.id,
@@ -543,6 +619,9 @@ impl Reference {
         }
         if let Some(key) = request.key {
             self.keys.insert(key, (same, outcome.clone()));
+        }
+        if is_open {
+            self.tell_reached(request.path);
         }
         outcome
     }
@@ -577,6 +656,7 @@ impl Reference {
         for limit in self.limits.iter_mut().filter(|limit| is_under(path, limit.path)) {
             limit.spent.push(Spent { at: self.now, amount, of });
         }
+        self.tell_reached(path);
     }
 
     fn end(&mut self, id: Number, stage: Stage) {
@@ -609,6 +689,7 @@ impl Reference {
         };
         let Some(total) = authorization.amount.checked_add(by).filter(|_| by > 0) else { return Outcome::Invalid };
         if self.is_stopped(authorization.path) {
+            self.count_denial(authorization.path);
             return Outcome::Denied { refused_by: vec!["stopped"] };
         }
         let ask = Ask { amount: by, total, is_new: false, category: None, payee: None };
@@ -618,9 +699,11 @@ impl Reference {
         }
         if !refused_by.is_empty() {
             refused_by.sort_unstable();
+            self.count_denial(authorization.path);
             return Outcome::Denied { refused_by };
         }
         self.authorizations.get_mut(&id).unwrap().amount = total;
+        self.tell_reached(authorization.path);
         Outcome::Held
     }
 
@@ -689,6 +772,7 @@ impl Reference {
         self.book(gone.path, amount, gone.id);
         let outcome = Outcome::Recorded { over };
         if let Some(id) = gone.id {
+            self.know(gone.path);
             self.keep(
                 id,
                 Authorization {
