@@ -1,9 +1,10 @@
 //! The thread that keeps tiles, checkpoint and views up to the log.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kiki_audit::{DeriveOptions, Deriver, Durable};
+use kiki_audit::{DeriveOptions, Deriver, Disk, Durable};
 
 use crate::owner::REOPEN;
 use crate::shard::{OpenError, Settings};
@@ -13,18 +14,24 @@ const DERIVE_PACE: Duration = Duration::from_millis(500);
 /// Entries that are derived between two looks at whether to stop.
 const DERIVE_ENTRIES: u64 = 50_000;
 
-pub(crate) fn open_deriver(settings: &Settings) -> Result<Deriver, OpenError> {
+pub(crate) fn open_deriver(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<Deriver, OpenError> {
     let options = DeriveOptions { retention_days: settings.retention_days, entries_per_step: DERIVE_ENTRIES };
-    Ok(Deriver::open(&settings.audit(), settings.key()?, options)?)
+    Ok(Deriver::open_on(disk.clone(), &settings.audit(), settings.key()?, options)?)
 }
 
 /// Keeps tiles and views up to the log until the end. What it cannot write now it tries again: the log has it all.
-pub(crate) fn derive(deriver: Deriver, settings: &Settings, durable: &Durable, is_deriving: &AtomicBool) {
+pub(crate) fn derive(
+    deriver: Deriver,
+    disk: &Arc<dyn Disk>,
+    settings: &Settings,
+    durable: &Durable,
+    is_deriving: &AtomicBool,
+) {
     let mut open = Some(deriver);
     loop {
         let derived = match open.take() {
             Some(mut deriver) => deriver.run(durable, DERIVE_PACE).map_err(OpenError::from),
-            None => open_deriver(settings).map(|deriver| open = Some(deriver)),
+            None => open_deriver(disk, settings).map(|deriver| open = Some(deriver)),
         };
         is_deriving.store(derived.is_ok(), Ordering::Relaxed);
         match derived {

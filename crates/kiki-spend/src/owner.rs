@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kiki_audit::Durable;
+use kiki_audit::{Disk, Durable};
 use kiki_types::event::AuditEvent;
 use tokio::sync::{mpsc, oneshot};
 
@@ -159,17 +159,31 @@ impl Owner {
     /// # Errors
     /// [`OpenError`]: the log does not check, or another process owns it.
     pub fn start(settings: Settings) -> Result<Self, OpenError> {
-        let shard = Shard::open(&settings)?;
-        let deriver = open_deriver(&settings)?;
+        Self::start_on(kiki_audit::disk::real(), settings)
+    }
+
+    /// As [`Owner::start`], with the log on `disk`, at the paths of `settings`; keys and snapshots are on the real one.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn start_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Self, OpenError> {
+        let shard = Shard::open_on(&disk, &settings)?;
+        let deriver = open_deriver(&disk, &settings)?;
         let durable = Arc::new(Durable::new(shard.entries()));
         let (sender, queue) = mpsc::channel(QUEUE);
         let handle = Handle { queue: sender, is_deriving: Arc::new(AtomicBool::new(true)) };
         let is_deriving = handle.is_deriving.clone();
-        let running = Running { settings: settings.clone(), queue, durable: durable.clone(), snapshots: None };
+        let running = Running {
+            disk: disk.clone(),
+            settings: settings.clone(),
+            queue,
+            durable: durable.clone(),
+            snapshots: None,
+        };
         let thread = std::thread::spawn(move || {
             let derived = std::thread::spawn({
                 let durable = durable.clone();
-                move || derive(deriver, &settings, &durable, &is_deriving)
+                move || derive(deriver, &disk, &settings, &durable, &is_deriving)
             });
             running.run(shard);
             durable.stop();
@@ -213,6 +227,7 @@ impl Waiting {
 }
 
 struct Running {
+    disk: Arc<dyn Disk>,
     settings: Settings,
     queue: mpsc::Receiver<Request>,
     durable: Arc<Durable>,
@@ -281,7 +296,7 @@ impl Running {
         let mut tried: Option<Instant> = None;
         loop {
             if tried.is_none_or(|tried| tried.elapsed() >= REOPEN) {
-                match Shard::open(&self.settings) {
+                match Shard::open_on(&self.disk, &self.settings) {
                     Ok(shard) => {
                         self.durable.set(shard.entries());
                         return Some(shard);
@@ -308,19 +323,19 @@ impl Running {
             return;
         }
         shard.snapshot_at = to;
-        let settings = self.settings.clone();
+        let (disk, settings) = (self.disk.clone(), self.settings.clone());
         self.snapshots = Some(std::thread::spawn(move || {
-            if let Err(error) = fold_and_snapshot(&settings, to) {
+            if let Err(error) = fold_and_snapshot(&disk, &settings, to) {
                 tracing::warn!(%error, "no snapshot written; the next start replays more of the log");
             }
         }));
     }
 }
 
-fn fold_and_snapshot(settings: &Settings, to: u64) -> Result<(), OpenError> {
-    let (from, mut state) = base(settings)?;
-    fold_all(&kiki_audit::disk::real(), &settings.audit(), &mut state, from, to)?;
-    write_snapshot(settings, to, &state)
+fn fold_and_snapshot(disk: &Arc<dyn Disk>, settings: &Settings, to: u64) -> Result<(), OpenError> {
+    let (from, mut state) = base(disk, settings)?;
+    fold_all(disk, &settings.audit(), &mut state, from, to)?;
+    write_snapshot(disk, settings, to, &state)
 }
 
 fn read(shard: &mut Shard, look: Box<dyn FnOnce(&mut State) -> Reply + Send>) -> Waiting {

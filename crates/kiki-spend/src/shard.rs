@@ -139,23 +139,28 @@ pub(crate) fn fold_all(
 }
 
 /// The hash of the last of the first `entries` entries of the log in `audit`.
-pub(crate) fn last_hash(audit: &Path, entries: u64) -> Result<[u8; 32], kiki_audit::Error> {
-    let mut reader = Reader::open(audit, entries.saturating_sub(1), entries)?;
+pub(crate) fn last_hash(disk: &Arc<dyn Disk>, audit: &Path, entries: u64) -> Result<[u8; 32], kiki_audit::Error> {
+    let mut reader = Reader::open_on(disk, audit, entries.saturating_sub(1), entries)?;
     Ok(reader.next_record()?.map_or([0; 32], |record| Sha256::digest(record.bytes).into()))
 }
 
 /// Writes a snapshot of the state after `entries` entries of the log.
-pub(crate) fn write_snapshot(settings: &Settings, entries: u64, state: &State) -> Result<(), OpenError> {
-    let last = last_hash(&settings.audit(), entries)?;
+pub(crate) fn write_snapshot(
+    disk: &Arc<dyn Disk>,
+    settings: &Settings,
+    entries: u64,
+    state: &State,
+) -> Result<(), OpenError> {
+    let last = last_hash(disk, &settings.audit(), entries)?;
     let path = settings.snapshots();
     snapshot::write(&path, entries, last, state).map_err(|source| OpenError::Snapshot { path, source })
 }
 
 /// The newest snapshot of this log, or the beginning.
-pub(crate) fn base(settings: &Settings) -> Result<(u64, State), OpenError> {
+pub(crate) fn base(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<(u64, State), OpenError> {
     let (path, audit) = (settings.snapshots(), settings.audit());
     // A log that cannot be read as far is not to be hidden by passing the snapshot over: opening it says what is wrong.
-    let fits = |entries, last| last_hash(&audit, entries).map_or(true, |hash| hash == last);
+    let fits = |entries, last| last_hash(disk, &audit, entries).map_or(true, |hash| hash == last);
     let newest = snapshot::newest(&path, Bounds::default(), fits);
     let newest = newest.map_err(|source| OpenError::Snapshot { path, source })?;
     Ok(newest.unwrap_or_else(|| (0, State::new(Bounds::default()))))
@@ -167,6 +172,7 @@ pub struct Shard {
     pub state: State,
     log: Log,
     batch: Batch,
+    disk: Arc<dyn Disk>,
     settings: Settings,
     /// The state holds something that the batch does not.
     is_poisoned: bool,
@@ -175,17 +181,13 @@ pub struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn open(settings: &Settings) -> Result<Self, OpenError> {
-        Self::open_on(&kiki_audit::disk::real(), settings)
-    }
-
     /// Opens the log on `disk`, at the paths of `settings`; keys and snapshots are on the real one.
     ///
     /// # Errors
     /// [`OpenError`]
     pub fn open_on(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<Self, OpenError> {
         let key = settings.key()?.verifier().clone();
-        let (snapshot_at, mut state) = base(settings)?;
+        let (snapshot_at, mut state) = base(disk, settings)?;
         let options = Options { check_from: snapshot_at, key: Some(key), ..Options::default() };
         let (log, opened) = Log::open_on(disk.clone(), &settings.audit(), &options)?;
         if let Some(torn) = &opened.torn {
@@ -193,7 +195,8 @@ impl Shard {
         }
         fold_all(disk, &settings.audit(), &mut state, snapshot_at, opened.len)?;
         tracing::info!(entries = opened.len, replayed = opened.len - snapshot_at, "the log is open");
-        Ok(Self { state, log, batch: Batch::new(), settings: settings.clone(), is_poisoned: false, snapshot_at })
+        let (batch, disk, settings) = (Batch::new(), disk.clone(), settings.clone());
+        Ok(Self { state, log, batch, disk, settings, is_poisoned: false, snapshot_at })
     }
 
     /// Entries in the log.
@@ -256,7 +259,7 @@ impl Shard {
         if entries == self.snapshot_at {
             return;
         }
-        match write_snapshot(&self.settings, entries, &self.state) {
+        match write_snapshot(&self.disk, &self.settings, entries, &self.state) {
             Ok(()) => self.snapshot_at = entries,
             Err(error) => tracing::warn!(%error, "no snapshot written; the next start replays more of the log"),
         }

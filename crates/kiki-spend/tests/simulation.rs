@@ -10,51 +10,21 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use kiki_audit::simulation::{Crash, SimDisk};
 use kiki_audit::{DeriveOptions, Deriver, Disk, LogKey, Reader};
 use kiki_spend::Settings;
 use kiki_spend::shard::Shard;
-use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
-use kiki_types::{IdSource, TenantId, UnixMillis};
 use support::compare::{self, Pair, agrees, told};
 use support::dice::Dice;
 use support::generator::Generator;
 use support::reference::{Command, Outcome, Reference};
-use uuid::Uuid;
+use support::shard::{draft, settings};
 
 const STORIES: u64 = 5;
 const ROUNDS: usize = 16;
 const BATCHES: usize = 10;
-
-#[derive(Default)]
-struct Ids(AtomicU64);
-
-impl IdSource for Ids {
-    fn uuid(&self) -> Uuid {
-        Uuid::from_u128(u128::from(self.0.fetch_add(1, Ordering::Relaxed)) + 1)
-    }
-}
-
-fn draft() -> AuditEvent {
-    AuditEvent {
-        id: Uuid::nil(),
-        at: UnixMillis(0),
-        tenant: TenantId::default_tenant(),
-        level: Level::Info,
-        event_type: "spend".to_owned(),
-        actor: "client".to_owned(),
-        customer: String::new(),
-        action: "decide".to_owned(),
-        resource: String::new(),
-        outcome: EventOutcome::Allowed,
-        reason: String::new(),
-        ip: String::new(),
-        data: String::new(),
-        request: String::new(),
-    }
-}
 
 /// A decision that is to be an entry.
 #[derive(Clone)]
@@ -83,15 +53,7 @@ struct World {
 impl World {
     fn new(seed: u64, data: &Path) -> Self {
         let clock = Arc::new(AtomicI64::new(0));
-        let time = clock.clone();
-        let settings = Settings {
-            data: data.to_owned(),
-            origin: "simulation".to_owned(),
-            retention_days: 1,
-            clock: Arc::new(move || UnixMillis(time.load(Ordering::Relaxed))),
-            ids: Arc::new(Ids::default()),
-            key_seed: || [7; 32].into(),
-        };
+        let settings = settings(data, &clock);
         Self {
             seed,
             dice: Dice(seed ^ 0xd15c),
@@ -116,7 +78,8 @@ impl World {
         let shard = Shard::open_on(&self.disk(), &self.settings);
         let shard = shard.map_err(|error| self.allow(&format!("{error:?}"))).ok()?;
         let key =
-            LogKey::open_or_create(&self.settings.data.join("keys"), "simulation", self.settings.key_seed).unwrap();
+            LogKey::open_or_create(&self.settings.data.join("keys"), &self.settings.origin, self.settings.key_seed)
+                .unwrap();
         let options = DeriveOptions { retention_days: 1, entries_per_step: 100 };
         let deriver = Deriver::open_on(self.disk(), &audit, key, options);
         let deriver = deriver.map_err(|error| self.allow(&format!("{error:?}"))).ok()?;

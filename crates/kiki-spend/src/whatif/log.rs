@@ -80,7 +80,8 @@ fn state_before(data: &Path, audit: &Path, from: i64, entries: u64) -> (u64, Sta
         let last = count.checked_sub(1).filter(|_| count <= entries);
         last.is_some_and(|last| time_of(audit, last).is_ok_and(|time| time < from))
     };
-    let fits = |count, hash| last_hash(audit, count).is_ok_and(|last| last == hash);
+    let disk = kiki_audit::disk::real();
+    let fits = |count, hash| last_hash(&disk, audit, count).is_ok_and(|last| last == hash);
     let most = snapshot::kept(&path).unwrap_or_default().into_iter().find(|&count| is_before(count));
     let found = most.and_then(|most| snapshot::newest_within(&path, Bounds::default(), most, fits).ok().flatten());
     found.unwrap_or_else(|| (0, State::new(Bounds::default())))

@@ -6,3 +6,4 @@ pub mod compare;
 pub mod dice;
 pub mod generator;
 pub mod reference;
+pub mod shard;
