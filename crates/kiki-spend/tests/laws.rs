@@ -1,7 +1,8 @@
 //! Laws that hold after every command of any history.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
-use kiki_spend::command::Record;
+use kiki_spend::command::{Notice, Record};
+use kiki_spend::state::FOUR_EYES;
 use kiki_spend::{Authorize, Bounds, Command, Digest, Field, LimitKind, Outcome, State, Unit, Zone, snapshot};
 use kiki_types::Purpose;
 use proptest::prelude::*;
@@ -155,6 +156,139 @@ proptest! {
             prop_assert_eq!(looked_at.apply(&command, at), alone.apply(&command, at));
         }
     }
+}
+
+/// The names that refuse in an outcome, or that a record broke.
+fn refusing(outcome: &Outcome) -> Vec<&str> {
+    match outcome {
+        Outcome::Denied { refused_by: names } | Outcome::Recorded { over: names } => {
+            names.iter().map(|name| &**name).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The limits in shadow that tell a refusal.
+fn telling(notices: &[Notice]) -> Vec<&str> {
+    let limits = notices.iter().filter_map(|notice| match notice {
+        Notice::WouldRefuse { would_refuse } => Some(&**would_refuse),
+        _ => None,
+    });
+    limits.collect()
+}
+
+proptest! {
+    #[test]
+    fn a_limit_in_shadow_tells_what_it_would_refuse_and_changes_nothing_else(
+        history in history(),
+        command in command(),
+        which in 0_usize..9,
+        rest in history(),
+    ) {
+        let mut before = state();
+        let mut at = START;
+        for (later, command) in history {
+            at += later;
+            before.apply(&command, at);
+        }
+        let limit = |is_shadow: bool| match limits().swap_remove(which) {
+            Command::Limit { id, path, kind, .. } => Command::Limit { id, path, kind, shadow: is_shadow },
+            other => other,
+        };
+        let Command::Limit { id, kind, .. } = limit(true) else { unreachable!() };
+        let [(mut enforcing, enforced), (mut shadowing, shadowed)] = [false, true].map(|is_shadow| {
+            let mut state = before.clone();
+            state.apply(&limit(is_shadow), at);
+            let applied = state.apply(&command, at);
+            (state, applied)
+        });
+        // A check reads what remains, and what waits is not told of in the same place.
+        let is_judged = matches!(command, Command::Authorize(_) | Command::Increase { .. } | Command::Record(_));
+        let waits = matches!(kind, LimitKind::Approval { .. });
+        let is_new = enforced.is_new && shadowed.is_new;
+        if is_new && is_judged && !waits {
+            let (mut refuses, mut tells) = (refusing(&enforced.outcome), telling(&shadowed.notices));
+            prop_assert_eq!(refuses.contains(&&*id), tells.contains(&&*id), "{:?} {:?}", enforced, shadowed);
+            refuses.retain(|name| *name != &*id);
+            tells.retain(|name| *name != &*id);
+            prop_assert_eq!(refuses, refusing(&shadowed.outcome));
+            prop_assert_eq!(tells, telling(&enforced.notices));
+        }
+        if is_new && waits && matches!(command, Command::Authorize(_)) {
+            let has_told = telling(&shadowed.notices).contains(&&*id);
+            let is_denied = matches!(enforced.outcome, Outcome::Denied { .. });
+            prop_assert!(is_denied || (enforced.outcome == Outcome::Pending) == has_told, "{enforced:?} {shadowed:?}");
+        }
+        // Where it says nothing, both are the same and stay so.
+        if enforced == shadowed && !matches!(command, Command::Limit { .. } | Command::RemoveLimit { .. }) {
+            enforcing.apply(&limit(true), at);
+            shadowing.apply(&limit(true), at);
+            for (later, command) in rest {
+                at += later;
+                prop_assert_eq!(enforcing.apply(&command, at), shadowing.apply(&command, at));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_refused_passes_at_the_time_that_is_told_and_not_before(
+        history in history(),
+        path in 0_usize..4,
+        amount in 1_i64..400,
+    ) {
+        const YEARS_MS: i64 = 1000 * 86_400_000;
+        let mut state = state();
+        let mut at = START;
+        for (later, command) in history {
+            at += later;
+            state.apply(&command, at);
+        }
+        let request = Authorize::of(Digest([9; 16]), PATHS[path], amount, 1000);
+        let standings = state.explain(&request);
+        for standing in &standings {
+            let refuses_at = |time| {
+                let mut later = state.clone();
+                later.advance(time);
+                later.explain(&request).iter().any(|other| other.limit == standing.limit && other.refused)
+            };
+            match standing.passes_at {
+                Some(time) if standing.refused => {
+                    prop_assert!(time > state.now() && refuses_at(time - 1) && !refuses_at(time), "{standing:?}");
+                }
+                Some(time) => prop_assert!(time == state.now() && !refuses_at(time), "{standing:?}"),
+                None => prop_assert!(refuses_at(state.now() + YEARS_MS), "{standing:?}"),
+            }
+        }
+        // A dry run of the whole: denied until the last of those that refuse lets it pass.
+        let is_stopped = !state.stops("t").is_empty();
+        let refusing = standings.iter().filter(|standing| standing.refused && !standing.is_shadow);
+        let last = refusing.map(|standing| standing.passes_at).try_fold(0, |last, time| Some(time?.max(last)));
+        if let Some(last) = last.filter(|last| *last > 0 && !is_stopped) {
+            let is_denied_at = |time| {
+                let mut later = state.clone();
+                later.advance(time);
+                matches!(later.preview(&request).0, Outcome::Denied { .. })
+            };
+            prop_assert!(is_denied_at(last - 1) && !is_denied_at(last), "{standings:?}");
+        }
+    }
+}
+
+#[test]
+fn whoever_asked_does_not_approve_under_four_eyes() {
+    let mut state = state();
+    let (asked, other) = (Digest([3; 16]), Digest([4; 16]));
+    let mut ask = |n: u8, by| {
+        let request = Authorize { by, ..Authorize::of(Digest([n; 16]), "t/b", 200, 60_000) };
+        assert_eq!(state.apply(&Command::Authorize(request), START).outcome, Outcome::Pending);
+    };
+    ask(1, Some(asked));
+    ask(2, None);
+    let refused = || Outcome::Denied { refused_by: [FOUR_EYES.into()].into_iter().collect() };
+    let mut approve = |n: u8, by| state.apply(&Command::Approve { id: Digest([n; 16]), by }, START).outcome;
+    assert_eq!(approve(1, asked), refused());
+    assert_eq!(approve(1, other), Outcome::Held);
+    assert_eq!(approve(2, other), refused(), "nobody is known to be somebody else than whoever asked");
 }
 
 fn authorize(n: u8, amount: i64) -> Command {
