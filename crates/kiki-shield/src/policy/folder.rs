@@ -59,8 +59,9 @@ impl PolicyFolder {
 
     /// Follows the folder until shutdown.
     pub async fn follow(self, shutdown: Shutdown) {
-        let mut done: Seen = Ok(self.opened.clone());
-        let mut before = done.clone();
+        let mut before: Seen = Ok(self.opened.clone());
+        // What nothing is left to do about; `None` while what was seen could not be put in force.
+        let mut done = Some(before.clone());
         while !shutdown.is_draining() {
             tokio::select! {
                 () = shutdown.draining() => return,
@@ -68,8 +69,8 @@ impl PolicyFolder {
             }
             let Ok(seen) = self.look().await else { continue };
             let is_settled = before == seen;
-            if is_settled && done != seen && self.take(seen.clone()).await {
-                done = seen.clone();
+            if is_settled && done.as_ref() != Some(&seen) {
+                done = self.take(seen.clone()).await.then(|| seen.clone());
             }
             before = seen;
         }
