@@ -34,11 +34,10 @@ pub fn write(dir: &Path, entries: u64, last: [u8; 32], state: &State) -> io::Res
     let temporary = path.with_extension("tmp");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(&[0; HEADER_BYTES])?;
-    let mut body = Summed { inner: BufWriter::with_capacity(BUFFER, &mut file), crc: 0, bytes: 0 };
+    // Summed up behind the buffer: most values that are written are a byte or two.
+    let mut body = BufWriter::with_capacity(BUFFER, Summed { inner: &mut file, crc: 0, bytes: 0 });
     postcard::to_io(&(last, state.to_image()), &mut body).map_err(io::Error::other)?;
-    let (crc, bytes) = (body.crc, body.bytes);
-    body.inner.flush()?;
-    drop(body);
+    let Summed { crc, bytes, .. } = body.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.seek(SeekFrom::Start(0))?;
     file.write_all(MAGIC)?;
     file.write_all(&crc.to_le_bytes())?;
