@@ -5,7 +5,7 @@ use kiki_types::{TenantId, UnixMillis};
 use serde::Deserialize;
 
 use crate::error::ShieldError;
-use crate::model::{LimitBody, Mode};
+use crate::model::{LimitBody, Mode, check_limit};
 use crate::names::{budget_id, path_of};
 
 /// Budgets that a file lists at the most.
@@ -59,9 +59,7 @@ impl Budget {
         let id = budget_id(tenant, &self.id)?;
         let path = path_of(tenant, &self.account)?.into();
         let kind = self.limit.kind(now)?;
-        if !kind.is_valid() {
-            return Err(ShieldError::invalid("limit", "is out of range"));
-        }
+        check_limit(&kind)?;
         Ok(Command::Limit { id: id.as_str().into(), path, kind, shadow: self.mode == Mode::Shadow })
     }
 }

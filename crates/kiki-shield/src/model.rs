@@ -13,7 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::ShieldError;
-pub(crate) use limit::{APPROVAL_SECONDS, LimitAnswer, LimitBody, Mode, moment, numbers, sorted, tightest};
+pub(crate) use limit::{
+    APPROVAL_SECONDS, LimitAnswer, LimitBody, Mode, check_limit, moment, numbers, sorted, tightest,
+};
 pub(crate) use people::{
     ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SubjectRequestAnswer, SubjectRequestBody,
     SubjectRequestType,

@@ -156,6 +156,17 @@ impl LimitBody {
     }
 }
 
+/// Whether the numbers of a limit make sense.
+pub(crate) fn check_limit(kind: &LimitKind) -> Result<(), ShieldError> {
+    if kind.is_valid() {
+        return Ok(());
+    }
+    let detail = "amounts must not be negative, least not above most, from before until, a window 1 second to 366 days long, a \
+                  wait for approval at most 31 days, a list 1 to 1,000 values of 1 to 128 visible ASCII characters \
+                  without '@'";
+    Err(ShieldError::invalid("limit", detail))
+}
+
 /// A moment as RFC 3339 writes it, in milliseconds since 1970.
 pub(crate) fn moment(field: &'static str, text: &str) -> Result<i64, ShieldError> {
     let moment: Result<jiff::Timestamp, _> = text.parse();

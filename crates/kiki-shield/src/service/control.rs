@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Caller, Known, Shield, known};
 use crate::error::ShieldError;
 use crate::mandate;
-use crate::model::Constraint;
+use crate::model::{Constraint, check_limit};
 use crate::names::{budget_id, path_of, public_account, public_name};
 
 impl Shield {
@@ -27,14 +27,7 @@ impl Shield {
         let tenant = &caller.principal.tenant;
         let path = path_of(tenant, account)?;
         let id = budget_id(tenant, id)?;
-        if !kind.is_valid() {
-            return Err(ShieldError::invalid(
-                "limit",
-                "amounts must not be negative, least not above most, from before until, a window 1 second to 366 days \
-                 long, a wait for approval at most 31 days, a list 1 to 1,000 values of 1 to 128 visible ASCII \
-                 characters without '@'",
-            ));
-        }
+        check_limit(&kind)?;
         let wanted = LimitView { id: id.as_str().into(), path: path.as_str().into(), kind, is_shadow };
         if self.0.governor.read(move |state| state.limit(&id)).await?.as_ref() != Some(&wanted) {
             let draft = self.draft(caller, "budget.define", "define", &wanted.id);

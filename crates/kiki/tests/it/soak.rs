@@ -98,7 +98,22 @@ async fn tell_while(world: &World, length: Duration) {
     }
 }
 
-/// The log verifies, and gives the same budgets from a snapshot and from the entries alone.
+/// The whole log decided again, under the limits it has: nothing changes.
+fn decide_again(world: &World, folder: &Path) {
+    let limits = folder.join("no-limits.toml");
+    std::fs::write(&limits, "").unwrap();
+    let again = ["spend", "whatif", "--from", "1970-01-01T00:00:00Z", "--json", "--limits", limits.to_str().unwrap()];
+    let again = run(folder, &again);
+    let told: Value = serde_json::from_slice(&again.stdout).unwrap_or_default();
+    let is_same = told["same"]["count"].as_u64().is_some_and(|same| same > 0 && told["decisions"]["count"] == same);
+    if !is_same
+        || [&told["not_compared"], &told["records_over_others"], &told["denied_by_others"]].iter().any(|n| **n != 0)
+    {
+        world.violation(format!("decided again: {told} {}", String::from_utf8_lossy(&again.stderr)));
+    }
+}
+
+/// The log verifies, is decided alike again, and gives the same budgets from a snapshot and from the entries alone.
 async fn check_log(world: &World, folder: &Path, serving: Serving, before: &[Value]) {
     serving.terminate();
     let verified = run(folder, &["audit", "verify"]);
@@ -107,6 +122,7 @@ async fn check_log(world: &World, folder: &Path, serving: Serving, before: &[Val
     } else {
         world.violation(format!("audit verify: {}", String::from_utf8_lossy(&verified.stderr)));
     }
+    decide_again(world, folder);
     for from in ["a snapshot", "the entries alone"] {
         let serving = faults::serve(folder, &[]).await;
         world.is_at(serving.address("shield"));

@@ -77,5 +77,7 @@ fn the_example_is_a_list_of_limits_and_mistakes_are_named() {
     );
     assert!(wrong("[[budgets]]\nid = 'a'\nlimit = { kind = 'totall', amount = '1' }").contains("totall"));
     assert!(wrong(r#"{"remove": ["stopped"]}"#).contains("budget stopped: id"));
+    let negative = "[[budgets]]\nid = 'a'\nlimit = { kind = 'total', amount = '-1' }";
+    assert!(wrong(negative).contains("budget a: limit: amounts must not be negative"));
     assert!(wrong("remove = ['a', 'a']").contains("twice"));
 }
