@@ -1,5 +1,7 @@
 //! What a limit limits, as it is defined: the words, without anything that was counted.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::{Unit, Zone};
@@ -10,7 +12,8 @@ pub const WINDOW_SECONDS_MAX: u32 = 366 * 86_400;
 pub const APPROVAL_SECONDS_MAX: u32 = 31 * 86_400;
 /// Values of a list at the most.
 pub const VALUES_MAX: usize = 1000;
-/// Bytes of all values of a list together at the most, so that a definition fits into an entry of the log.
+/// Bytes of all values of a list together at the most, as JSON has them: with quotes, commas and escapes. A definition must
+/// fit into an entry of the log.
 pub const VALUES_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of one value, and of a category or payee.
 pub const VALUE_BYTES_MAX: usize = 128;
@@ -72,14 +75,14 @@ pub enum LimitKind {
         /// Of what.
         field: Field,
         /// In ascending order.
-        values: Box<[Box<str>]>,
+        values: Arc<[Box<str>]>,
     },
     /// Nothing that names one of these.
     Deny {
         /// Of what.
         field: Field,
         /// In ascending order.
-        values: Box<[Box<str>]>,
+        values: Arc<[Box<str>]>,
     },
     /// Only from `from` to before `until`, in milliseconds since 1970.
     Between {
@@ -154,7 +157,8 @@ pub fn is_value(value: &str) -> bool {
 }
 
 fn are_values(values: &[Box<str>]) -> bool {
-    let bytes: usize = values.iter().map(|value| value.len()).sum();
+    let escaped = |value: &str| value.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    let bytes: usize = values.iter().map(|value| value.len() + escaped(value) + 3).sum();
     (1..=VALUES_MAX).contains(&values.len())
         && bytes <= VALUES_BYTES_MAX
         && values.iter().all(|value| is_value(value))
@@ -204,5 +208,16 @@ mod tests {
             assert!(!kind.is_valid(), "{kind:?}");
         }
         assert!(LimitKind::Allow { field: Field::Category, values: values(&["ads", "model:large"]) }.is_valid());
+    }
+
+    #[test]
+    fn the_longest_list_is_bounded_as_json_has_it() {
+        let list = |count: usize| {
+            let values = (0..count).map(|number| format!("{number:03}{}", "\\".repeat(125)).into());
+            LimitKind::Deny { field: Field::Payee, values: values.collect() }
+        };
+        let longest = (1..1000).take_while(|&count| list(count).is_valid()).last().unwrap();
+        let json = serde_json::to_string(&list(longest)).unwrap();
+        assert!((VALUES_BYTES_MAX - 300..VALUES_BYTES_MAX + 100).contains(&json.len()), "{}", json.len());
     }
 }

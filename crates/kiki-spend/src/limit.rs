@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_list_lets_pass_what_it_names_or_what_it_does_not() {
-        let values: Box<[Box<str>]> = ["ads".into(), "model".into()].into();
+        let values: Arc<[Box<str>]> = ["ads".into(), "model".into()].into();
         let ask = |category| Ask { category, ..Ask::of(1) };
         let mut allow = limit(LimitKind::Allow { field: Field::Category, values: values.clone() });
         let mut deny = limit(LimitKind::Deny { field: Field::Category, values });

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::account::DEPTH_MAX;
 use crate::command::{Command, Notices, Outcome};
 use crate::fault::Fault;
+use crate::kind::VALUES_BYTES_MAX;
 use crate::snapshot;
 use crate::state::{Applied, Bounds, LIMIT_ID_BYTES_MAX, LIMITS_PER_ACCOUNT_MAX, State};
 
@@ -87,6 +88,11 @@ const REASONS_MAX: usize = 16;
 const _: () = assert!(
     (DEPTH_MAX * LIMITS_PER_ACCOUNT_MAX + REASONS_MAX) * (LIMIT_ID_BYTES_MAX + 8) + 16 * 1024 <= ENTRY_BYTES_MAX
 );
+
+// Every limit of the path may be in shadow and refuse, and tell the share that is reached as well.
+const _: () = assert!(DEPTH_MAX * LIMITS_PER_ACCOUNT_MAX * 2 * (LIMIT_ID_BYTES_MAX + 32) + 6 * 1024 <= ENTRY_BYTES_MAX);
+// The longest definition.
+const _: () = assert!(VALUES_BYTES_MAX + LIMIT_ID_BYTES_MAX + 6 * 1024 <= ENTRY_BYTES_MAX);
 
 /// The engine's part of an entry.
 #[derive(Serialize, Deserialize)]

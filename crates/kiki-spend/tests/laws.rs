@@ -17,7 +17,7 @@ fn limits() -> Vec<Command> {
         let shadow = id.starts_with("shadow");
         Command::Limit { id: id.into(), path: path.into(), kind, shadow }
     };
-    let values: Box<[Box<str>]> = ["ads".into()].into();
+    let values: std::sync::Arc<[Box<str>]> = ["ads".into()].into();
     vec![
         limit("w", "t", LimitKind::Window { amount: 500, seconds: 60 }),
         limit("s", "t/a", LimitKind::Total { amount: 2_000 }),

@@ -2,6 +2,8 @@
 
 mod reading;
 
+use std::sync::Arc;
+
 use kiki_spend::{Field, LimitKind, Measure, Room, Standing, Unit};
 use kiki_types::UnixMillis;
 use kiki_types::money::{format_micros, parse_micros};
@@ -174,7 +176,7 @@ pub(crate) fn moment(field: &'static str, text: &str) -> Result<i64, ShieldError
 }
 
 /// The values in order, each once.
-pub(crate) fn sorted(values: &[String]) -> Box<[Box<str>]> {
+pub(crate) fn sorted(values: &[String]) -> Arc<[Box<str>]> {
     let mut values: Vec<Box<str>> = values.iter().map(|value| value.as_str().into()).collect();
     values.sort_unstable();
     values.dedup();
