@@ -81,8 +81,9 @@ impl Counter {
         Some(counter)
     }
 
-    /// Takes over what `old` counted, where both count the same: a window of another length what the old one remembers,
-    /// from the end of its tick; a period what the old window or period counts now.
+    /// Takes over what `old` counts now, where both count the same: a window what another one remembers, from the ends of
+    /// its ticks, and the sum of what is no window as if it had moved now; a period the sum, of which it gives back on
+    /// refund what moved since the old one's period began.
     pub(crate) fn take_over(&mut self, old: Self, now: i64) {
         if old.measure != self.measure {
             return;
@@ -97,7 +98,17 @@ impl Counter {
                     self.book_tick(end.saturating_sub(1).min(now), sum);
                 }
             }
-            (Past::Period { .. }, Past::Ticks { .. } | Past::Period { .. }) => self.used = old.used,
+            (Past::Ticks { .. }, Past::Period { .. } | Past::Ever) if old.used > 0 => {
+                // A window never allows more than fits into 64 bits: where more was spent, it refuses all as well.
+                let sum = i64::try_from(old.used).unwrap_or(i64::MAX);
+                self.used = sum.into();
+                self.book_tick(now, sum);
+            }
+            (Past::Period { .. }, &Past::Period { start }) => {
+                self.used = old.used;
+                *self.past = Past::Period { start };
+            }
+            (Past::Period { .. }, _) => self.used = old.used,
             _ => {}
         }
     }
@@ -168,10 +179,15 @@ impl Counter {
         }
     }
 
-    /// Books in a tick of its own; `now` is not before the latest tick.
+    /// Books in a tick of its own, unless it is the latest and has room; `now` is not before the latest tick.
     #[cold]
     fn book_tick(&mut self, now: i64, amount: i64) {
         let end = now.div_euclid(self.tick).saturating_add(1).saturating_mul(self.tick);
+        let is_latest = self.forgets_at != i64::MAX && end == self.latest.0;
+        if let Some(sum) = self.latest.1.checked_add(amount).filter(|_| is_latest) {
+            self.latest.1 = sum;
+            return;
+        }
         let before = std::mem::replace(&mut self.latest, (end, amount));
         if self.forgets_at == i64::MAX {
             self.forgets_at = self.leaves(end);

@@ -115,8 +115,9 @@ impl Limit {
     }
 
     /// Takes another kind; what was spent stays counted. A total counts all that was ever booked under the limit. A
-    /// window of another length and a calendar period take over what the old one counts now. What had left the old one,
-    /// and what was booked while the limit counted something else, they do not learn.
+    /// window and a calendar period take over what the old kind counts now, a total's sum among it: until that has left,
+    /// they may refuse more than they would have, and never less. What had left the old one, and what was booked while the
+    /// limit counted something else, they do not learn.
     pub(crate) fn replace(&mut self, kind: LimitKind, is_shadow: bool, booked: u64, now: i64) {
         self.leave(now);
         let mut counter = Counter::new(&kind, self.ever, self.events, now);
@@ -379,6 +380,67 @@ mod tests {
         limit.replace(LimitKind::Calendar { amount: 80, unit, zone: Default::default() }, false, 1, START + 1);
         assert!(refuses(&mut limit, START + 2, 21) && !refuses(&mut limit, START + 2, 20));
         assert!(!refuses(&mut limit, START + 86_400_000, 80));
+    }
+
+    #[test]
+    fn a_window_that_replaces_a_period_or_a_total_counts_what_they_counted() {
+        let unit = crate::calendar::Unit::Day;
+        for kind in
+            [LimitKind::Calendar { amount: 100, unit, zone: Default::default() }, LimitKind::Total { amount: 100 }]
+        {
+            let mut limit = limit(kind);
+            limit.book(START, 60);
+            limit.replace(LimitKind::Window { amount: 80, seconds: MINUTE }, false, 1, START + 1);
+            assert!(refuses(&mut limit, START + 59_999, 21) && !refuses(&mut limit, START + 59_999, 20));
+            assert!(!refuses(&mut limit, START + 61_000, 80));
+        }
+        let mut limit = limit(LimitKind::Total { amount: i64::MAX });
+        limit.book(START, i64::MAX);
+        limit.book(START, i64::MAX);
+        limit.replace(LimitKind::Window { amount: i64::MAX, seconds: MINUTE }, false, 2, START + 1);
+        assert!(refuses(&mut limit, START + 2, 1) && !refuses(&mut limit, START + 61_000, i64::MAX));
+    }
+
+    #[test]
+    fn a_period_that_replaces_a_total_counts_all_of_it() {
+        let mut limit = limit(LimitKind::Total { amount: 100 });
+        limit.book(START, 60);
+        let unit = crate::calendar::Unit::Day;
+        limit.replace(LimitKind::Calendar { amount: 80, unit, zone: Default::default() }, false, 1, START + 1);
+        assert!(refuses(&mut limit, START + 2, 21) && !refuses(&mut limit, START + 2, 20));
+        limit.refund(1, START, 60);
+        assert!(refuses(&mut limit, START + 2, 21), "what moved before it began is not given back twice");
+    }
+
+    #[test]
+    fn a_longer_period_gives_back_only_what_it_took_over() {
+        let unit = |unit| LimitKind::Calendar { amount: 100, unit, zone: Default::default() };
+        let (day, month) = (crate::calendar::Unit::Day, crate::calendar::Unit::Month);
+        let tomorrow = START + 86_400_000;
+        let mut limit = limit(unit(day));
+        limit.book(START, 90);
+        limit.book(tomorrow, 10);
+        limit.replace(unit(month), false, 2, tomorrow + 1);
+        limit.refund(1, START, 90);
+        assert!(refuses(&mut limit, tomorrow + 2, 91), "it never counted what moved on the day before");
+        limit.refund(2, tomorrow, 10);
+        assert!(!refuses(&mut limit, tomorrow + 2, 100) && refuses(&mut limit, tomorrow + 2, 101));
+    }
+
+    #[test]
+    fn a_window_that_changes_its_length_again_and_again_keeps_few_sums() {
+        let window = |seconds| LimitKind::Window { amount: i64::MAX, seconds };
+        let (mut limit, mut now) = (limit(window(1)), START);
+        for round in 0..20 {
+            for _ in 0..400 {
+                limit.book(now, 1);
+                now += 1;
+            }
+            limit.replace(window(if round % 2 == 0 { 366 * 86_400 } else { 1 }), false, 0, now);
+        }
+        let standing = limit.standing(now, &Ask::of(1), Held::default(), &[]);
+        assert_eq!(standing.room.unwrap().used, 20 * 400);
+        assert!(postcard::to_stdvec(&limit).unwrap().len() < 8 * 1024);
     }
 
     #[test]
