@@ -37,7 +37,8 @@ impl Shield {
         Ok(wanted)
     }
 
-    /// Defines the budgets that keep a mandate, in one write to the log; those of its id that it no longer wants go.
+    /// Defines the budgets that keep a mandate, in one write to the log; those of its id that it no longer wants go after
+    /// that, so that where there is no room for all of them, the agent may spend less and not more.
     pub(crate) async fn put_mandate(
         &self,
         caller: &Caller,
@@ -52,7 +53,7 @@ impl Shield {
         if wanted.iter().any(|(_, kind)| !kind.is_valid()) {
             return Err(ShieldError::invalid(
                 "constraints.allowed",
-                "must be 1 to 1,000 ids of visible ASCII without '@'",
+                "must be 1 to 1,000 ids of visible ASCII without '@', 32 KiB of JSON together",
             ));
         }
         let mut ids = Vec::new();
@@ -63,19 +64,21 @@ impl Shield {
             commands.push((Command::Limit { id: id.clone(), path: path.clone().into(), kind, shadow: false }, draft));
             ids.push(id);
         }
-        for ending in mandate::ENDINGS {
-            let id: Arc<str> = name(ending)?.into();
-            let stands = id.to_string();
-            if !ids.contains(&id) && self.0.governor.read(move |state| state.limit(&stands)).await?.is_some() {
-                let draft = self.draft(caller, "mandate.define", "remove", &id);
-                commands.push((Command::RemoveLimit { id }, draft));
-            }
-        }
         for outcome in self.0.governor.decide_all(commands).await? {
             if let Outcome::Exhausted { of } = outcome {
                 return Err(ShieldError::Exhausted(of));
             }
         }
+        let mut removals = Vec::new();
+        for ending in mandate::ENDINGS {
+            let id: Arc<str> = name(ending)?.into();
+            let stands = id.to_string();
+            if !ids.contains(&id) && self.0.governor.read(move |state| state.limit(&stands)).await?.is_some() {
+                let draft = self.draft(caller, "mandate.define", "remove", &id);
+                removals.push((Command::RemoveLimit { id }, draft));
+            }
+        }
+        self.0.governor.decide_all(removals).await?;
         let stand = move |state: &mut kiki_spend::State| ids.iter().filter_map(|id| state.standing_of(id, 1)).collect();
         Ok(self.0.governor.read(stand).await?)
     }
