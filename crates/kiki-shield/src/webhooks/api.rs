@@ -1,6 +1,7 @@
 //! HTTP of webhooks.
 
 use axum::extract::State;
+use axum::middleware::map_response;
 use http::StatusCode;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
 use kiki_kit::extract::{Json, Path, Query};
@@ -12,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::body::{DeliveriesAnswer, DeliveryAnswer, PageOfDeliveries, WebhookAnswer, WebhookBody, WebhooksAnswer};
 use super::service::{Wanted, Webhooks};
-use crate::api::caller;
+use crate::api::{caller, no_store};
 
 const PAGE: i64 = 50;
 const PAGE_MAX: i64 = 200;
@@ -30,6 +31,7 @@ pub fn routes(webhooks: Webhooks) -> OpenApiRouter {
         .routes(routes!(test))
         .routes(routes!(deliveries))
         .routes(routes!(retry))
+        .layer(map_response(no_store))
         .with_state(webhooks)
 }
 
