@@ -3,7 +3,7 @@
 use kiki_kit::problem::Problem;
 use kiki_store::StoreError;
 
-use super::model::ENDPOINTS_MAX;
+use super::model::{ENDPOINT_WAITING_MAX, ENDPOINTS_MAX};
 use crate::error::ShieldError;
 
 /// Why a verb of webhooks was not done.
@@ -15,6 +15,9 @@ pub enum WebhookError {
     /// The tenant has as many endpoints as it may.
     #[error("a tenant may have {ENDPOINTS_MAX} webhooks")]
     TooMany,
+    /// As many deliveries wait for the endpoint as may.
+    #[error("{ENDPOINT_WAITING_MAX} deliveries wait for the webhook")]
+    Full,
     /// Nothing is sent to the endpoint.
     #[error("the webhook is disabled")]
     Disabled,
@@ -33,6 +36,10 @@ impl From<WebhookError> for Problem {
             WebhookError::TooMany => {
                 Self::conflict("too_many_webhooks", format!("A tenant may have {ENDPOINTS_MAX} webhooks. Delete one."))
             }
+            WebhookError::Full => Self::conflict(
+                "webhook_full",
+                format!("{ENDPOINT_WAITING_MAX} deliveries wait for the webhook. Let it answer first."),
+            ),
             WebhookError::Disabled => {
                 Self::conflict("webhook_disabled", "Nothing is sent to a disabled webhook. Enable it first.")
             }

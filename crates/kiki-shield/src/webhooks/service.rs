@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 
 use super::error::WebhookError;
 use super::event::{EventKind, payload};
-use super::model::{Delivery, ENDPOINTS_MAX, Endpoint, Failures, OLD_SECRET_MS};
+use super::model::{
+    Delivery, ENDPOINT_WAITING_MAX, ENDPOINTS_MAX, Endpoint, Failures, OLD_SECRET_MS, TENANT_WAITING_MAX,
+};
 use super::repo;
 use super::secret::SigningSecret;
 use crate::error::ShieldError;
@@ -152,6 +154,7 @@ impl Webhooks {
         let delivery_id = DeliveryId::new(self.0.shield.0.ids.as_ref());
         let delivery = Delivery::new(delivery_id, endpoint.id, EventKind::Test, body, now);
         let mut tx = self.store().begin().await?;
+        self.has_room(&mut tx, caller, id).await?;
         repo::insert_delivery(&mut tx, &caller.principal.tenant, &delivery).await?;
         self.commit(tx, caller, "test", id).await?;
         Ok(delivery)
@@ -192,6 +195,16 @@ impl Webhooks {
         }
         self.commit(tx, caller, "retry", id).await?;
         Ok(repo::delivery(self.store(), tenant, id, delivery).await?.ok_or(UNKNOWN_DELIVERY)?)
+    }
+
+    /// What somebody asks for waits within the bounds of what happens.
+    async fn has_room(&self, tx: &mut Tx, caller: &Caller, id: WebhookId) -> Result<(), WebhookError> {
+        let waiting = repo::waiting(tx, &caller.principal.tenant).await?;
+        let here = waiting.get(&id).copied().unwrap_or(0);
+        if here >= ENDPOINT_WAITING_MAX || waiting.values().sum::<i64>() >= TENANT_WAITING_MAX {
+            return Err(WebhookError::Full);
+        }
+        Ok(())
     }
 
     async fn enabled(&self, caller: &Caller, id: WebhookId) -> Result<Endpoint, WebhookError> {

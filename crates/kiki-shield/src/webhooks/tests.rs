@@ -210,6 +210,8 @@ async fn beyond_what_may_wait_events_are_dropped_and_counted() {
         let dropped = async |id| world.webhooks.endpoint(&caller("default"), id).await.unwrap().dropped;
         assert_eq!((dropped(full).await, dropped(other).await), (2, 0));
         assert_eq!(world.deliveries("default", other).await.len(), 3);
+        let tested = async |id| world.webhooks.test(&caller("default"), id).await;
+        assert!(matches!(tested(full).await, Err(super::error::WebhookError::Full)) && tested(other).await.is_ok());
     })
     .await;
 }
