@@ -22,7 +22,8 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-const SIZES: [usize; 3] = [100, 1_000, 10_000];
+/// More rules of this length than the last have more bytes than a policy may.
+const SIZES: [usize; 3] = [100, 1_000, 4_000];
 const DECISIONS: usize = 20_000;
 const WARM_UP: usize = 2_000;
 const RULES_IN_A_SET: usize = 250;
