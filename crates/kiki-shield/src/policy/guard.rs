@@ -1,8 +1,8 @@
 //! What must hold for a rule to apply, so far as it can be seen without the engine.
 //!
 //! A guard is read from a rule's conditions: comparisons of the request's fields with constants, joined by and, or and not.
-//! All else is a part whose value is unknown here. A guard only ever rules out: when it is false, the engine would find
-//! the rule not satisfied, without an error; whatever it does not rule out, the engine decides. As in Cedar, what
+//! All else is a part whose value is unknown here. Where a guard is false or true, the engine would find the rule's conditions
+//! not satisfied or satisfied, without an error; what it leaves open, the engine decides. As in Cedar, what
 //! stands to the right of a part that may fail does not count until that part has been evaluated.
 
 use cedar_policy::Policy;
@@ -25,6 +25,8 @@ pub(crate) enum Guard {
     Compare(Field, Comparison, i64),
     Is(Field, Box<str>),
     Within(Box<str>),
+    /// A text begins with the first part, ends with the last, and has the others between them in order.
+    Like(Field, Box<[Box<str>]>),
     Not(Box<Guard>),
     And(Box<Guard>, Box<Guard>),
     Or(Box<Guard>, Box<Guard>),
@@ -88,9 +90,13 @@ impl Guard {
         })
     }
 
-    /// Whether the rule cannot apply to the request.
-    pub(crate) fn rules_out(&self, facts: &Facts<'_>) -> bool {
-        self.see(facts) == Seen::False
+    /// Whether the conditions hold; `None` leaves it to the engine.
+    pub(crate) fn holds(&self, facts: &Facts<'_>) -> Option<bool> {
+        match self.see(facts) {
+            Seen::False => Some(false),
+            Seen::True => Some(true),
+            Seen::Either | Seen::Nothing => None,
+        }
     }
 
     fn see(&self, facts: &Facts<'_>) -> Seen {
@@ -103,6 +109,7 @@ impl Guard {
             Self::Compare(field, by, value) => {
                 number(*field, facts).map_or(Seen::Nothing, |number| Seen::of(by.holds(number, *value)))
             }
+            Self::Like(field, parts) => text(*field, facts).map_or(Seen::Nothing, |is| Seen::of(is_like(is, parts))),
             Self::Within(account) => Seen::of(facts.within().any(|above| *above == **account)),
             Self::Not(inner) => match inner.see(facts) {
                 Seen::False => Seen::True,
@@ -199,6 +206,7 @@ fn read(expression: &Value, depth: usize) -> Guard {
             compare(operator, &operands[0], &operands[1])
         }
         "has" => has(operands),
+        "like" => like(operands),
         "contains" => contains(&operands["left"], &operands["right"]),
         _ => None,
     };
@@ -293,6 +301,33 @@ fn time_attribute(name: &str) -> Option<Field> {
 fn has(operands: &Value) -> Option<Guard> {
     let field = attribute(operands["attr"].as_str()?)?;
     is_context(&operands["left"]).then_some(Guard::Has(field))
+}
+
+/// `context.account like "growth/*"`: the texts between the wildcards.
+fn like(operands: &Value) -> Option<Guard> {
+    let field = field(&operands["left"])?;
+    let mut parts = vec![String::new()];
+    for element in operands["pattern"].as_array()? {
+        match (element.as_str(), element["Literal"].as_str()) {
+            (Some("Wildcard"), _) => parts.push(String::new()),
+            (None, Some(literal)) => parts.last_mut()?.push_str(literal),
+            _ => return None,
+        }
+    }
+    Some(Guard::Like(field, parts.into_iter().map(String::into_boxed_str).collect()))
+}
+
+/// Whether `text` is the parts with anything between them. The leftmost place of each part is as good as any.
+fn is_like(text: &str, parts: &[Box<str>]) -> bool {
+    let [first, between @ .., last] = parts else {
+        return parts.first().is_some_and(|only| **only == *text);
+    };
+    let Some(mut rest) = text.strip_prefix(&**first).and_then(|rest| rest.strip_suffix(&**last)) else { return false };
+    between.iter().all(|part| {
+        let found = rest.find(&**part);
+        rest = found.map_or("", |at| &rest[at + part.len()..]);
+        found.is_some()
+    })
 }
 
 /// `context.within.contains("growth")`, or `["ads", "email"].contains(context.category)`.

@@ -5,8 +5,8 @@
 //! - The most restrictive vote wins, and nothing is allowed that no rule allows. A rule that cannot be evaluated denies.
 //! - A policy is checked whole when it is loaded, strictly against the schema in `schema.cedarschema`, and never changes;
 //!   its [`Policy::version`] says which texts decided.
-//! - Rules that cannot apply are left out by scope and by guard, never counted differently than the engine counts:
-//!   `what_is_left_out_changes_no_judgement`.
+//! - The engine is asked about a rule only where scope and guard leave open whether it applies, and would count the others
+//!   as they are counted: `what_is_left_out_changes_no_judgement`.
 //!
 //! Which policy is in force, and since when, is not said here: `service/rules.rs`.
 //!
@@ -166,22 +166,24 @@ impl Policy {
     pub fn decide(&self, request: &PolicyRequest<'_>) -> Judgement {
         let Some(engine) = &self.engine else { return Judgement::unruled() };
         let Some(facts) = Facts::of(request) else { return self.undecidable("the time is out of range") };
-        let can_apply = |position: &u32| {
-            let rule = &self.rules[*position as usize];
-            let scope = &rule.scope;
-            scope.actor_name.as_ref().is_none_or(|name| **name == *request.actor_name) && !rule.guard.rules_out(&facts)
-        };
-        let mut candidates: Vec<u32> = self.index.candidates(request).filter(can_apply).collect();
+        let mut candidates: Vec<u32> = self.index.candidates(request).collect();
         candidates.sort_unstable();
-        let asked = if candidates.is_empty() { None } else { Some(engine.vocabulary.request(&facts)) };
-        let fired = match asked {
-            None => Vec::new(),
-            Some(Ok(asked)) => {
-                let rules = candidates.iter().map(|position| &self.rules[*position as usize]);
-                rules.filter_map(|rule| engine.fires(rule, &asked)).collect()
+        let mut asked = None;
+        let mut fired = Vec::new();
+        for rule in candidates.iter().map(|position| &self.rules[*position as usize]) {
+            if rule.scope.actor_name.as_ref().is_some_and(|name| **name != *request.actor_name) {
+                continue;
             }
-            Some(Err(error)) => return self.undecidable(&error),
-        };
+            match rule.guard.holds(&facts) {
+                Some(false) => {}
+                Some(true) if rule.scope.is_exact => fired.push(rule.fires(None)),
+                // The engine's form of the request is made for the first rule that needs it.
+                _ => match asked.get_or_insert_with(|| engine.vocabulary.request(&facts)) {
+                    Ok(asked) => fired.extend(engine.fires(rule, asked)),
+                    Err(error) => return self.undecidable(error),
+                },
+            }
+        }
         judgement::count(&self.names, &fired, request.amount_micros)
     }
 
@@ -205,8 +207,7 @@ impl Engine {
         let response = self.authorizer.is_authorized(asked, &rule.alone, &self.entities);
         let error = response.diagnostics().errors().next().map(ToString::to_string);
         let fires = error.is_some() || response.diagnostics().reason().next().is_some();
-        let Rule { set, id, effect, reason, .. } = rule;
-        fires.then_some(Fired { set: *set, id, effect, reason: reason.as_ref(), error })
+        fires.then(|| rule.fires(error))
     }
 }
 

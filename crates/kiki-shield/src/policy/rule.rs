@@ -12,7 +12,7 @@ use kiki_types::tenant::is_name;
 
 use super::error::PolicyError;
 use super::guard::Guard;
-use super::judgement::Effect;
+use super::judgement::{Effect, Fired};
 use super::request::{ACTORS, Action, type_name};
 
 /// Bytes of a rule's reason at the most.
@@ -35,6 +35,13 @@ pub(crate) struct Rule {
     pub(crate) alone: PolicySet,
 }
 
+impl Rule {
+    /// The rule as one that applies, or could not be evaluated.
+    pub(crate) fn fires(&self, error: Option<String>) -> Fired<'_> {
+        Fired { set: self.set, id: &self.id, effect: &self.effect, reason: self.reason.as_ref(), error }
+    }
+}
+
 /// To which requests a rule can apply at all. Wider than the rule where its scope says more than the index knows.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
@@ -44,6 +51,8 @@ pub(crate) struct Scope {
     /// `None` is any action.
     pub(crate) actions: Option<Vec<Action>>,
     pub(crate) target: Option<Box<str>>,
+    /// Whether the rule's scope says exactly this and no more.
+    pub(crate) is_exact: bool,
 }
 
 impl Scope {
@@ -69,6 +78,16 @@ impl Scope {
         if let ResourceConstraint::Eq(one) = policy.resource_constraint() {
             scope.target = Some(one.id().unescaped().into());
         }
+        let is_principal_exact = match policy.principal_constraint() {
+            PrincipalConstraint::Any => true,
+            PrincipalConstraint::Is(_) | PrincipalConstraint::Eq(_) => scope.actor.is_some(),
+            _ => false,
+        };
+        let is_action_exact = matches!(policy.action_constraint(), ActionConstraint::Any) || scope.actions.is_some();
+        // There is one type of resource.
+        let is_resource_exact =
+            !matches!(policy.resource_constraint(), ResourceConstraint::In(_) | ResourceConstraint::IsIn(..));
+        scope.is_exact = is_principal_exact && is_action_exact && is_resource_exact;
         scope
     }
 }
