@@ -1,4 +1,4 @@
-//! What webhooks do by themselves: [`follow`] turns entries of the log into deliveries, [`deliver`] sends them.
+//! What webhooks do by themselves: [`follow()`] turns entries of the log into deliveries, [`deliver()`] sends them.
 
 mod deliver;
 mod follow;
