@@ -203,7 +203,7 @@ impl Client {
                 self.held(request, authorization)
             }
             Err(error) => {
-                if !matches!(&error, Error::Transport(lost) if lost.was_sent) {
+                if !may_stand(&error) {
                     asking.request = None;
                 }
                 Err(error)
@@ -350,5 +350,15 @@ impl Drop for Asking {
         if let Some(request) = self.request.take() {
             self.client.settler.hand_over(Job::Withdraw(request));
         }
+    }
+}
+
+/// Whether money may be reserved although the last attempt to reserve it ended so. An attempt before may have arrived, and
+/// what nobody could write down in time may still be found to count.
+fn may_stand(error: &Error) -> bool {
+    match error {
+        Error::Transport(lost) => lost.was_sent,
+        Error::Unavailable { .. } | Error::Unexpected { .. } => true,
+        _ => false,
     }
 }

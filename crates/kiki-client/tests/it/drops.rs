@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiki_client::{Client, Error, Interrupted, OpenHold, Request, Settled, SpendError};
+use kiki_client::{Client, Error, Interrupted, OpenHold, Request, Retry, Settled, SpendError};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::service::{PATIENCE, Reply, Seen, Service, authorization, held, usd, well};
+use crate::service::{PATIENCE, Reply, Seen, Service, authorization, away, held, usd, well};
 
 fn request() -> Request {
     Request::new("desk", usd(5))
@@ -121,6 +121,25 @@ async fn a_reservation_whose_answer_nobody_awaits_is_found_by_its_key_and_given_
     let seen = service.seen();
     assert_eq!((seen.len(), &seen[0].key), (3, &seen[1].key), "{seen:?}");
     assert!(seen[2].what.ends_with("void"));
+}
+
+#[tokio::test]
+async fn a_reservation_that_may_stand_after_nobody_decided_is_found_and_given_back() {
+    // The first attempt may have reserved the money before its answer was lost; the last one says that nobody decides.
+    let service = Service::start(|seen, before| match (seen.what.as_str(), before) {
+        ("POST /v1/authorizations", 0) => Reply::Lost,
+        ("POST /v1/authorizations", 1) => away(),
+        ("POST /v1/authorizations", _) => held(),
+        _ => well(seen),
+    });
+    let retry = Retry { attempts_max: 2, wait: Duration::from_millis(1), ..Retry::default() };
+    let client = service.builder().retry(retry).build().unwrap();
+    let told = client.authorize(request()).await.unwrap_err();
+    assert!(matches!(told, Error::Unavailable { .. }), "{told}");
+    closed(client).await;
+    let seen = service.seen();
+    assert!(seen[..3].iter().all(|asked| asked.key == seen[0].key), "{seen:?}");
+    assert!(seen[3].what.ends_with("void"), "{seen:?}");
 }
 
 #[tokio::test]
