@@ -90,7 +90,8 @@ async fn spent(shield: &Shield, caller: &Caller, request: SpendRequest, key: Opt
     let (decision, id) = (&decided.decision, decided.id);
     if let Outcome::Denied { .. } = decision.outcome {
         let by = refused_by(decision).join(", ");
-        let problem = denial("budget_exceeded", format!("{amount} is refused by: {by}."), decision);
+        let problem = denial("budget_exceeded", format!("{amount} is refused by: {by}."), decision)
+            .with("asked", amount.decimal());
         return Err(with_ruling(problem, &decided));
     }
     let is_pending = decision.outcome == Outcome::Pending;

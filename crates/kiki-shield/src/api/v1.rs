@@ -79,7 +79,7 @@ async fn authorize(
     let status = match decision.outcome {
         Outcome::Pending if is_waiting => StatusCode::ACCEPTED,
         Outcome::Held | Outcome::Pending => StatusCode::CREATED,
-        _ => return Err(with_ruling(refused(&body.amount.to_string(), decision), &decided)),
+        _ => return Err(with_ruling(refused(body.amount, "", decision), &decided)),
     };
     let Json(mut answer) = authorized(&shield, decision, decided.id)?;
     answer.policy = ruling_of(&decided).map(RulingAnswer::new);
@@ -109,8 +109,11 @@ fn authorized(
     Ok(Json(AuthorizationAnswer::new(&Known { id, view: view.clone() }, shield.0.currency)))
 }
 
-fn refused(what: &str, decision: &Decision) -> Problem {
-    denial("denied", format!("{what} is refused by: {}.", refused_by(decision).join(", ")), decision)
+/// A denial of `asked`, or of so much more.
+fn refused(asked: Money, more: &str, decision: &Decision) -> Problem {
+    let by = refused_by(decision).join(", ");
+    let problem = denial("denied", format!("{asked}{more} is refused by: {by}."), decision);
+    problem.with("asked", serde_json::to_value(asked).unwrap_or_default())
 }
 
 async fn dry_run(shield: &Shield, caller: &Caller, ask: Ask) -> Result<DryRunAnswer, Problem> {
@@ -147,7 +150,7 @@ async fn increase(
     let decision = shield.increase(&caller(&allowed, network), id, body.amount).await?;
     match decision.outcome {
         Outcome::Held => Ok((rate_limit(&decision), authorized(&shield, &decision, id)?)),
-        _ => Err(refused(&format!("{} more", body.amount), &decision)),
+        _ => Err(refused(body.amount, " more", &decision)),
     }
 }
 

@@ -60,6 +60,7 @@ async fn the_quick_start_of_the_seeds_works_as_typed() {
     let refused = shield.get("/spend?amount=100").await;
     let problem = refused.json();
     assert_eq!((&problem["code"], &problem["remaining"]), (&json!("budget_exceeded"), &json!("0.00")));
+    assert_eq!(problem["asked"], "100.00");
     assert!(problem["frees_at"].is_string() && refused.headers.contains_key("retry-after"), "{problem}");
     let metrics = String::from_utf8(shield.get("/metrics").await.body.to_vec()).unwrap();
     for line in [

@@ -31,6 +31,7 @@ async fn a_denial_shows_how_every_limit_on_the_path_stands() {
         assert_eq!((&limit["kind"], shown, &limit["refuses"]), (&json!(kind), numbers, &json!(refuses)), "{id}");
         assert_eq!(limit["passes_at"].is_string(), refuses, "{limit}");
     }
+    assert_eq!(problem["asked"], json!({"amount": "2.00", "currency": "USD"}));
     assert_eq!((&problem["remaining"], problem["entry"].is_u64()), (&json!("1.00"), true), "{problem}");
     assert_eq!(problem["passes_at"], limits["hour"]["passes_at"]);
     desk.end();
