@@ -1,5 +1,6 @@
 //! Real processes under load and under faults, for minutes. The work is an ignored test of the integration binary, so that
-//! it shares its harness and nothing more is compiled.
+//! it shares its harness. It is built as all tests are, for another choice of packages would choose other features and compile
+//! most of the workspace once more.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::process::ExitCode;
@@ -49,7 +50,7 @@ pub(crate) fn run(workspace: &Workspace, options: Options) -> ExitCode {
 
 /// Adds it to the steps.
 pub(crate) fn add(steps: &mut Steps<'_>, Options { minutes, seed }: Options) -> bool {
-    let line = Line::cargo("test --package kiki --test it -- --ignored --exact --nocapture")
+    let line = Line::cargo("test --workspace --test it -- --ignored --exact --nocapture")
         .and(&[TEST])
         .with("KIKI_SOAK_MINUTES", minutes)
         .with("KIKI_SOAK_SEED", seed);
