@@ -119,7 +119,12 @@ impl Zone {
             let day = Timestamp::from_millisecond(at)?.to_zoned(zone.clone()).date();
             let (first, next) = unit.around(day)?;
             let begin = |day: Date| day.to_zoned(zone.clone()).map(|midnight| midnight.timestamp().as_millisecond());
-            Ok::<_, jiff::Error>((begin(first)?, begin(next)?))
+            let end = begin(next)?;
+            if at < end {
+                return Ok::<_, jiff::Error>((begin(first)?, end));
+            }
+            // The clock went back over midnight: a day that has begun does not end before it began.
+            Ok((end, begin(unit.around(next)?.1)?))
         };
         within().unwrap_or((i64::MIN, i64::MAX))
     }
@@ -178,6 +183,18 @@ mod tests {
             period(&beirut, Unit::Day, "2024-03-31T12:00:00Z"),
             ["2024-03-30T22:00:00Z", "2024-03-31T21:00:00Z"]
         );
+    }
+
+    #[test]
+    fn a_period_holds_its_moment_even_where_the_clock_goes_back_over_midnight() {
+        let zone = Zone::new("Test/Back", "AAA0BBB-1,M3.5.0,M10.5.0/0:30").unwrap();
+        let midnight: Timestamp = "2024-10-26T23:00:00Z".parse().unwrap();
+        for minutes in -30..120 {
+            let at = midnight.as_millisecond() + minutes * 60_000;
+            let (start, end) = zone.period(Unit::Day, at);
+            assert!((start..end).contains(&at), "{minutes}: {start} {end}");
+            assert_eq!(start >= midnight.as_millisecond(), minutes >= 0, "{minutes}: the day begins once");
+        }
     }
 
     #[test]
