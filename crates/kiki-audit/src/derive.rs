@@ -131,6 +131,7 @@ impl Deriver {
     /// # Errors
     /// As [`Self::advance`].
     pub fn run(&mut self, durable: &Durable, pace: Duration) -> Result<(), Error> {
+        yield_to_others();
         loop {
             let state = durable.wait_beyond(self.derived());
             while !self.advance(state.len)?.caught_up() {}
@@ -215,6 +216,13 @@ impl Deriver {
         }
         writer.publish()
     }
+}
+
+/// Gives this thread less of a busy machine: who waits for a decision goes first. Only Linux has priorities of threads;
+/// there each may lower its own.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, 5);
 }
 
 fn sign(disk: &dyn Disk, dir: &Path, key: &LogKey, edge: &Edge) -> Result<Checkpoint, Error> {

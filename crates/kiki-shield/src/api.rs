@@ -7,10 +7,8 @@ mod rate_limit;
 mod seeds;
 mod v1;
 
-use axum::middleware::map_response;
-use axum::response::Response;
 use http::HeaderValue;
-use http::header::{CACHE_CONTROL, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork};
 use kiki_kit::problem::Problem;
 use kiki_spend::owner::Decision;
@@ -28,13 +26,7 @@ use crate::service::{Caller, Shield};
 #[must_use]
 pub fn routes(shield: Shield) -> OpenApiRouter {
     let v1 = v1::routes().merge(budgets::routes()).merge(control::routes()).merge(policy::routes());
-    OpenApiRouter::new().merge(seeds::routes()).merge(v1).layer(map_response(no_store)).with_state(shield)
-}
-
-/// How money stands, and secrets that are shown once, are nothing for caches.
-pub(crate) async fn no_store(mut response: Response) -> Response {
-    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
+    OpenApiRouter::new().merge(seeds::routes()).merge(v1).with_state(shield)
 }
 
 pub(crate) fn caller<P>(allowed: &Allowed<P>, network: RemoteNetwork) -> Caller

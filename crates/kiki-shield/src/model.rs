@@ -7,14 +7,15 @@ mod v1;
 
 use std::fmt;
 
-use kiki_types::money::parse_micros;
+use kiki_types::Currency;
+use kiki_types::money::{Micros, parse_micros};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::ShieldError;
 pub(crate) use limit::{
-    APPROVAL_SECONDS, LimitAnswer, LimitBody, Mode, check_limit, moment, numbers, sorted, tightest,
+    APPROVAL_SECONDS, LimitAnswer, LimitBody, Mode, Number, check_limit, moment, numbers, sorted, tightest,
 };
 pub(crate) use people::{
     ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SubjectRequestAnswer, SubjectRequestBody,
@@ -111,14 +112,14 @@ pub(crate) struct SpendAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
     /// What was spent.
-    #[schema(example = "100.00")]
-    pub(crate) amount: String,
+    #[schema(value_type = String, example = "100.00")]
+    pub(crate) amount: Micros,
     /// The currency of all amounts here.
-    #[schema(example = "USD")]
-    pub(crate) currency: String,
+    #[schema(value_type = String, example = "USD")]
+    pub(crate) currency: Currency,
     /// What can still be spent now: the least that remains under any limit; absent where no limit stands.
-    #[schema(example = "400.00")]
-    pub(crate) remaining: Option<String>,
+    #[schema(value_type = Option<String>, example = "400.00")]
+    pub(crate) remaining: Option<Micros>,
     /// When more frees up, if nothing else happens.
     pub(crate) frees_at: Option<String>,
     /// Each limit on the account's path.

@@ -189,33 +189,73 @@ pub fn parse_micros(text: &str) -> Result<i64, MoneyError> {
 /// Millionths as a decimal with at least two places.
 #[must_use]
 pub fn format_micros(micros: i128) -> String {
-    let unit = MICROS_PER_UNIT.unsigned_abs();
-    let magnitude = micros.unsigned_abs();
-    // 64 bits are divided and written several times as fast as 128, and mostly suffice.
-    let (units, mut rest) = match u64::try_from(magnitude) {
-        Ok(magnitude) => ((magnitude / unit).to_string(), magnitude % unit),
-        Err(_) => {
-            let rest = magnitude % u128::from(unit);
-            ((magnitude / u128::from(unit)).to_string(), u64::try_from(rest).unwrap_or_default())
+    Micros(micros).text(&mut [0; DECIMAL_BYTES]).to_owned()
+}
+
+/// Millionths that are written as [`format_micros`] writes them, without a string of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Micros(pub i128);
+
+/// A sign, the digits of the largest `i128`, a point.
+const DECIMAL_BYTES: usize = 42;
+
+impl Micros {
+    fn text(self, bytes: &mut [u8; DECIMAL_BYTES]) -> &str {
+        // Written from its end. What is left of it has as many digits as that many bytes hold.
+        let mut start = DECIMAL_BYTES;
+        let mut put = |byte: u8| {
+            start -= 1;
+            bytes[start] = byte;
+        };
+        let mut digits = self.0.unsigned_abs();
+        // 64 bits are divided several times as fast as 128, and mostly suffice.
+        let mut next = || {
+            let digit = match u64::try_from(digits) {
+                Ok(small) => {
+                    digits = u128::from(small / 10);
+                    small % 10
+                }
+                Err(_) => {
+                    let digit = digits % 10;
+                    digits /= 10;
+                    u64::try_from(digit).unwrap_or_default()
+                }
+            };
+            (b'0' + u8::try_from(digit).unwrap_or_default(), digits == 0)
+        };
+        let mut is_written = false;
+        for place in (0..DECIMALS).rev() {
+            let (digit, _) = next();
+            is_written |= digit != b'0' || place < 2;
+            if is_written {
+                put(digit);
+            }
         }
-    };
-    let mut text = String::with_capacity(units.len() + 8);
-    if micros < 0 {
-        text.push('-');
-    }
-    text.push_str(&units);
-    text.push('.');
-    let mut place = unit;
-    for places in 0.. {
-        if rest == 0 && places >= 2 {
-            break;
+        put(b'.');
+        loop {
+            let (digit, is_last) = next();
+            put(digit);
+            if is_last {
+                break;
+            }
         }
-        place /= 10;
-        // A remainder of ten places is a digit.
-        text.push(char::from(b'0' + u8::try_from(rest / place).unwrap_or_default()));
-        rest %= place;
+        if self.0 < 0 {
+            put(b'-');
+        }
+        std::str::from_utf8(&bytes[start..]).unwrap_or_default()
     }
-    text
+}
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text(&mut [0; DECIMAL_BYTES]))
+    }
+}
+
+impl Serialize for Micros {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text(&mut [0; DECIMAL_BYTES]))
+    }
 }
 
 #[cfg(test)]
@@ -264,6 +304,14 @@ mod tests {
         #[test]
         fn what_is_written_reads_back(micros in (i64::MIN + 1)..=i64::MAX) {
             prop_assert_eq!(parse_micros(&format_micros(micros.into())), Ok(micros));
+        }
+
+        #[test]
+        fn a_sum_beyond_64_bits_is_written_whole(micros: i128) {
+            let text = Micros(micros).to_string();
+            let (units, places) = text.split_once('.').unwrap();
+            prop_assert!((2..=6).contains(&places.len()) && (places.len() == 2 || !places.ends_with('0')));
+            prop_assert_eq!(format!("{units}{places:0<6}").parse::<i128>().unwrap(), micros);
         }
 
         #[test]

@@ -17,7 +17,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Either};
-use http::header::{CONTENT_TYPE, EXPECT, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use kiki_types::{IdSource, Principal};
 use tonic::Status;
@@ -121,9 +121,12 @@ where
                 Err(_) => refuse(too_slow(), grpc),
             };
             finish(&response, measured);
-            response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            let headers = response.headers_mut();
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            // How money stands, and secrets that are shown once, are nothing for caches.
+            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             if let Some(context) = RequestContext::current() {
-                context.write_to(response.headers_mut());
+                context.write_to(headers);
             }
             Ok(response)
         };

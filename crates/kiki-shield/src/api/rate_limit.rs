@@ -4,10 +4,12 @@
 //! A quota of money is counted in millionths of the currency. Structured fields carry integers of at most 15 digits; a
 //! larger number is told as the largest.
 
+use std::fmt::Write as _;
+
 use axum::response::{IntoResponseParts, ResponseParts};
 use http::{HeaderName, HeaderValue};
+use kiki_spend::LimitKind;
 use kiki_spend::owner::Decision;
-use kiki_spend::{LimitKind, Standing};
 
 use crate::names::public_name;
 
@@ -15,6 +17,8 @@ use crate::names::public_name;
 const INTEGER_MAX: i128 = 999_999_999_999_999;
 /// Limits that are told at the most: a field should stay short.
 const LIMITS_MAX: usize = 8;
+/// What one limit mostly fits into.
+const ITEM_BYTES_USUAL: usize = 64;
 
 /// The fields, for an answer.
 pub(super) struct RateLimit(Vec<(HeaderName, HeaderValue)>);
@@ -34,35 +38,47 @@ pub(super) fn rate_limit(decision: &Decision) -> RateLimit {
 
 /// `RateLimit-Policy` and `RateLimit`; none where no limit on the path counts.
 pub(super) fn fields(decision: &Decision) -> Vec<(HeaderName, HeaderValue)> {
-    let counting = decision.standings.iter().filter(|standing| !standing.is_shadow && standing.room.is_some());
-    let (policies, states): (Vec<_>, Vec<_>) =
-        counting.take(LIMITS_MAX).map(|standing| (policy(standing), state(standing, decision.at))).unzip();
-    let named = [("ratelimit-policy", policies), ("ratelimit", states)].into_iter();
-    let fields = named
-        .filter(|(_, items)| !items.is_empty())
-        .map(|(name, items)| Some((HeaderName::from_static(name), HeaderValue::from_str(&items.join(", ")).ok()?)));
-    fields.flatten().collect()
-}
-
-fn policy(standing: &Standing) -> String {
-    let most = standing.room.map_or(0, |room| i128::from(room.most).min(INTEGER_MAX));
-    let name = public_name(&standing.limit);
-    match standing.kind {
-        LimitKind::Window { seconds, .. } | LimitKind::Velocity { seconds, .. } => {
-            format!("\"{name}\";q={most};w={seconds}")
+    let counting = decision.standings.iter().filter(|standing| !standing.is_shadow);
+    let counting = counting.filter_map(|standing| Some((standing, standing.room?))).take(LIMITS_MAX);
+    let (mut policies, mut states) = (List::default(), List::default());
+    for (standing, room) in counting {
+        policies.begin(&standing.limit);
+        policies.parameter("q", room.most.into());
+        if let LimitKind::Window { seconds, .. } | LimitKind::Velocity { seconds, .. } = standing.kind {
+            policies.parameter("w", seconds.into());
         }
-        _ => format!("\"{name}\";q={most}"),
+        states.begin(&standing.limit);
+        states.parameter("r", room.remaining);
+        if let Some(at) = standing.frees_at {
+            let millis = u64::try_from(at.saturating_sub(decision.at)).unwrap_or_default();
+            states.parameter("t", millis.div_ceil(1000).into());
+        }
     }
+    let named = [("ratelimit-policy", policies), ("ratelimit", states)].into_iter();
+    let fields = named.filter(|(_, list)| !list.0.is_empty());
+    fields.filter_map(|(name, list)| Some((HeaderName::from_static(name), list.0.try_into().ok()?))).collect()
 }
 
-fn state(standing: &Standing, now: i64) -> String {
-    let remaining = standing.room.map_or(0, |room| room.remaining.min(INTEGER_MAX));
-    let name = public_name(&standing.limit);
-    match standing.frees_at {
-        Some(at) => {
-            let seconds = u64::try_from(at.saturating_sub(now)).unwrap_or_default().div_ceil(1000);
-            format!("\"{name}\";r={remaining};t={seconds}")
+/// A list of structured fields (RFC 9651), each a string with parameters.
+#[derive(Default)]
+struct List(String);
+
+impl List {
+    fn begin(&mut self, limit: &str) {
+        let text = &mut self.0;
+        if text.is_empty() {
+            text.reserve(ITEM_BYTES_USUAL);
+        } else {
+            text.push_str(", ");
         }
-        None => format!("\"{name}\";r={remaining}"),
+        text.push('"');
+        text.push_str(public_name(limit));
+        text.push('"');
+    }
+
+    fn parameter(&mut self, name: &str, value: i128) {
+        let value = i64::try_from(value.clamp(-INTEGER_MAX, INTEGER_MAX)).unwrap_or_default();
+        // Writing to a string does not fail.
+        let _ = write!(self.0, ";{name}={value}");
     }
 }

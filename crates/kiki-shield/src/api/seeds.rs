@@ -2,14 +2,13 @@
 //! it refuses what a browser marks as cross-site.
 
 use axum::extract::State;
-use axum::response::IntoResponse;
-use http::header::{ALLOW, CACHE_CONTROL};
+use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
 use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Query};
 use kiki_kit::problem::Problem;
 use kiki_spend::Outcome;
-use kiki_types::money::format_micros;
+use kiki_types::money::{Micros, format_micros};
 use kiki_types::{Money, Purpose, UnixMillis};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -36,7 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<Shield> {
         .routes(routes!(compliance_report))
 }
 
-type Spent = (StatusCode, RateLimit, [(http::HeaderName, &'static str); 1], Json<SpendAnswer>);
+type Spent = (StatusCode, RateLimit, Json<SpendAnswer>);
 
 /// Spend money: all of the amount, or nothing.
 ///
@@ -99,15 +98,15 @@ async fn spent(shield: &Shield, caller: &Caller, request: SpendRequest, key: Opt
     let answer = SpendAnswer {
         status: if is_pending { "pending" } else { "allowed" },
         id: decision.authorization.is_some().then(|| id.to_string()),
-        amount: amount.decimal(),
-        currency: currency.to_string(),
-        remaining: least.map(|(_, room)| format_micros(room.remaining)),
+        amount: Micros(amount.micros.into()),
+        currency,
+        remaining: least.map(|(_, room)| Micros(room.remaining)),
         frees_at: least.and_then(|(standing, _)| standing.frees_at).map(|at| UnixMillis(at).rfc3339()),
         limits: limits(&decision.standings),
         entry: decision.index,
     };
     let status = if is_pending { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, rate_limit(decision), [(CACHE_CONTROL, "no-store")], Json(answer)))
+    Ok((status, rate_limit(decision), Json(answer)))
 }
 
 /// May a customer of this value be acted for?
@@ -120,21 +119,18 @@ async fn check(
     allowed: Allowed<can::SpendRead>,
     network: RemoteNetwork,
     Query(request): Query<CheckRequest>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<CheckAnswer>, Problem> {
     let ltv = request.ltv.micros("ltv")?;
     let decision = shield.check(&caller(&allowed, network), ltv).await?;
     let least = tightest(&decision.standings);
     match refused_by(&decision).as_slice() {
-        [] => Ok((
-            [(CACHE_CONTROL, "no-store")],
-            Json(CheckAnswer {
-                status: "allowed",
-                ltv: format_micros(ltv.into()),
-                currency: shield.0.currency.to_string(),
-                remaining: least.map(|(_, room)| format_micros(room.remaining)),
-                entry: decision.index,
-            }),
-        )),
+        [] => Ok(Json(CheckAnswer {
+            status: "allowed",
+            ltv: format_micros(ltv.into()),
+            currency: shield.0.currency.to_string(),
+            remaining: least.map(|(_, room)| format_micros(room.remaining)),
+            entry: decision.index,
+        })),
         ["ltv_too_low"] => Err(denial("ltv_too_low", "A value below 10 is not worth acting for.".into(), &decision)),
         ["ltv_too_high"] => Err(denial("ltv_too_high", "A value above 10000 needs a person.".into(), &decision)),
         by => Err(denial("budget_spent", format!("Nothing remains under: {}.", by.join(", ")), &decision)),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use kiki_spend::{Field, LimitKind, Measure, Room, Standing, Unit};
 use kiki_types::UnixMillis;
-use kiki_types::money::{format_micros, parse_micros};
-use serde::{Deserialize, Serialize};
+use kiki_types::money::{Micros, format_micros, parse_micros};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::error::ShieldError;
@@ -240,16 +240,20 @@ pub(crate) struct LimitAnswer {
     pub(crate) mode: Mode,
     /// The most that it allows; absent where that is no number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) limit: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) limit: Option<Number>,
     /// What has moved and counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) used: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) used: Option<Number>,
     /// What is held.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) held: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) held: Option<Number>,
     /// What can be asked for now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) remaining: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) remaining: Option<Number>,
     /// Whether it refuses what was asked for, once more.
     pub(crate) refuses: bool,
     /// When more than now remains, at the latest, if nothing else happens.
@@ -280,22 +284,40 @@ impl From<&Standing> for LimitAnswer {
 }
 
 /// The most, what is used, held and remains; a limit on each amount has only a most.
-pub(crate) fn numbers(standing: &Standing) -> [Option<String>; 4] {
+pub(crate) fn numbers(standing: &Standing) -> [Option<Number>; 4] {
     match (standing.room, &standing.kind) {
         (Some(Room { measure, most, used, held, remaining }), _) => {
-            [most.into(), used, held, remaining].map(|number| Some(written(measure, number)))
+            [most.into(), used, held, remaining].map(|number| Some(Number::of(measure, number)))
         }
         (None, LimitKind::Each { most, .. } | LimitKind::Approval { above: most, .. }) => {
-            [Some(format_micros((*most).into())), None, None, None]
+            [Some(Number::Amount(Micros((*most).into()))), None, None, None]
         }
         (None, _) => [const { None }; 4],
     }
 }
 
-fn written(measure: Measure, number: i128) -> String {
-    match measure {
-        Measure::Amount => format_micros(number),
-        Measure::Count => number.to_string(),
+/// How much, or how many; a string either way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Number {
+    Amount(Micros),
+    Count(i128),
+}
+
+impl Number {
+    fn of(measure: Measure, number: i128) -> Self {
+        match measure {
+            Measure::Amount => Self::Amount(Micros(number)),
+            Measure::Count => Self::Count(number),
+        }
+    }
+}
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Amount(amount) => amount.serialize(serializer),
+            Self::Count(count) => serializer.collect_str(count),
+        }
     }
 }
 

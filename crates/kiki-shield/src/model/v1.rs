@@ -6,7 +6,7 @@ use kiki_types::{Currency, Money, UnixMillis};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{DegradedAnswer, LimitAnswer, LimitBody, Mode, RulingAnswer, numbers};
+use super::{DegradedAnswer, LimitAnswer, LimitBody, Mode, Number, RulingAnswer, numbers};
 use crate::names::{public_account, public_name};
 use crate::service::Known;
 
@@ -306,13 +306,16 @@ pub(crate) struct BudgetAnswer {
     pub(crate) mode: Mode,
     /// What has moved and counts; absent where the limit counts nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) used: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) used: Option<Number>,
     /// What is held.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) held: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) held: Option<Number>,
     /// What can be asked for now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) remaining: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) remaining: Option<Number>,
     /// When more than now remains, at the latest, if nothing else happens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) frees_at: Option<String>,

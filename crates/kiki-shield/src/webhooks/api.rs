@@ -1,7 +1,6 @@
 //! HTTP of webhooks.
 
 use axum::extract::State;
-use axum::middleware::map_response;
 use http::StatusCode;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
 use kiki_kit::extract::{Json, Path, Query};
@@ -13,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::body::{DeliveriesAnswer, DeliveryAnswer, PageOfDeliveries, WebhookAnswer, WebhookBody, WebhooksAnswer};
 use super::service::{Wanted, Webhooks};
-use crate::api::{caller, no_store};
+use crate::api::caller;
 
 const PAGE: i64 = 50;
 const PAGE_MAX: i64 = 200;
@@ -31,7 +30,6 @@ pub fn routes(webhooks: Webhooks) -> OpenApiRouter {
         .routes(routes!(test))
         .routes(routes!(deliveries))
         .routes(routes!(retry))
-        .layer(map_response(no_store))
         .with_state(webhooks)
 }
 
