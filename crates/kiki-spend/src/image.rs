@@ -44,7 +44,7 @@ impl State {
             root,
             ended: tenant.ended.clone(),
             ended_keyless: tenant.ended_keyless.clone(),
-            policy: tenant.policy,
+            policy: self.policies.get(&root).copied(),
             denials: tenant.denials,
         });
         let mut tenants: Vec<_> = tenants.collect();
@@ -76,7 +76,8 @@ impl State {
             }
             let known = state.tenants.entry(tenant.root).or_default();
             (known.ended, known.ended_keyless) = (tenant.ended, tenant.ended_keyless);
-            (known.policy, known.denials) = (tenant.policy, tenant.denials);
+            known.denials = tenant.denials;
+            state.policies.extend(tenant.policy.map(|policy| (tenant.root, policy)));
         }
         for (index, (path, is_stopped)) in (0_u32..).zip(&image.accounts) {
             if *is_stopped {

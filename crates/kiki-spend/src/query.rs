@@ -178,7 +178,7 @@ impl State {
     /// The policy of a tenant that is in force.
     #[must_use]
     pub fn policy(&self, tenant: &str) -> Option<Digest> {
-        self.tenants.get(&self.accounts.find(tenant)?)?.policy
+        self.policies.get(&self.accounts.find(tenant)?).copied()
     }
 
     /// Open holds and kept authorizations of a tenant.

@@ -113,8 +113,6 @@ pub(crate) struct Tenant {
     pub(crate) pending: BTreeSet<Digest>,
     /// The accounts at which nothing new is authorized.
     pub(crate) stops: BTreeSet<Arc<str>>,
-    /// The policy in force.
-    pub(crate) policy: Option<Digest>,
     /// When the denials that are counted together began, and how many there were.
     pub(crate) denials: (i64, u32),
 }
@@ -163,6 +161,8 @@ pub struct State {
     pub(crate) expiry: Expiry,
     /// By the root account.
     pub(crate) tenants: HashMap<u32, Tenant, FixedState>,
+    /// The policies in force, by the root account. Beside the tenants: every request looks here, and mostly there is none.
+    pub(crate) policies: HashMap<u32, Digest, FixedState>,
     pub(crate) consents: HashSet<(Digest, Purpose), BuildFolding>,
     pub(crate) sources: BTreeMap<Digest, i64>,
     /// The number of the latest booking.
@@ -364,8 +364,7 @@ impl State {
         if !is_valid {
             return Err(Outcome::Invalid);
         }
-        let tenant = nearest.and_then(|nearest| self.tenants.get(&self.accounts.get(nearest).root));
-        if tenant.and_then(|tenant| tenant.policy) != request.policy.as_ref().map(|policy| policy.version) {
+        if self.policy_over(nearest) != request.policy.as_ref().map(|policy| &policy.version) {
             return Err(Outcome::Stale);
         }
         if self.accounts.is_stopped(nearest) {
@@ -606,7 +605,7 @@ impl State {
         } else {
             self.judge(account, &Ask { total, is_new: false, ..Ask::of(by) });
             // Rules judge whole requests; what was judged must not grow into what would have been refused.
-            if account.is_some_and(|account| self.tenant(account).policy.is_some()) {
+            if self.policy_over(account).is_some() {
                 self.refused_by.push(POLICY.into());
             }
         }
@@ -802,8 +801,19 @@ impl State {
             return Outcome::Invalid;
         }
         let account = self.accounts.intern(path);
-        self.tenant(account).policy = version;
+        match version {
+            Some(version) => self.policies.insert(account, version),
+            None => self.policies.remove(&account),
+        };
+        // A policy makes a tenant known.
+        self.tenant(account);
         Outcome::Defined
+    }
+
+    /// The version of the policy that judges what happens at `account`.
+    #[inline]
+    fn policy_over(&self, account: Option<u32>) -> Option<&Digest> {
+        self.policies.get(&self.accounts.get(account?).root)
     }
 
     fn consent(&mut self, consent: (Digest, Purpose), granted: bool) -> Outcome {
