@@ -1,11 +1,11 @@
-//! `kiki audit`.
+//! `kiki audit verify`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Subcommand;
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kiki_audit::{Verified, VerifierKey, VerifyOptions, verify};
 use kiki_kit::config::Config;
@@ -13,29 +13,23 @@ use kiki_spend::{Bounds, State, fold};
 
 use crate::console::say;
 
-/// What can be asked of the audit log without a service.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Recomputes everything from the entries: checksums, order, decisions, tiles, checkpoint, signature, views.
-    ///
-    /// Names the place of the first difference and exits with 1. It may run beside a live service.
-    Verify {
-        /// The verifier key to trust instead of the one beside the log.
-        #[arg(long, value_name = "FILE")]
-        key: Option<PathBuf>,
-        /// Leaves the CSV and JSON views out.
-        #[arg(long)]
-        no_views: bool,
-    },
+/// What is verified.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The verifier key to trust instead of the one beside the log.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Leaves the CSV and JSON views out.
+    #[arg(long)]
+    no_views: bool,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// The log or the key cannot be read, or the log does not check.
-pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
-    let Command::Verify { key, no_views } = command;
-    let verified = verify_log(&config.data, key.as_deref(), !no_views, &bar())?;
+pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode> {
+    let verified = verify_log(&config.data, options.key.as_deref(), !options.no_views, &bar())?;
     say(summary(&verified))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -54,8 +48,7 @@ fn bar() -> ProgressBar {
 /// # Errors
 /// The first difference and its place, or a file that cannot be read.
 pub fn verify_log(data: &Path, key: Option<&Path>, views: bool, bar: &ProgressBar) -> anyhow::Result<Verified> {
-    let audit = data.join("audit");
-    anyhow::ensure!(audit.is_dir(), "there is no log at {}: is --data right?", audit.display());
+    let audit = super::log_in(data)?;
     let key_path = key.map_or_else(|| data.join("keys/log.vkey"), Path::to_owned);
     let key = VerifierKey::load(&key_path).with_context(|| format!("cannot read the key {}", key_path.display()))?;
     let mut state = State::new(Bounds::default());
@@ -73,8 +66,7 @@ pub fn verify_log(data: &Path, key: Option<&Path>, views: bool, bar: &ProgressBa
 }
 
 /// What was verified, in a line.
-#[must_use]
-pub fn summary(verified: &Verified) -> String {
+fn summary(verified: &Verified) -> String {
     let signed = match &verified.checkpoint {
         Some(checkpoint) => {
             let root: String = checkpoint.root.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
