@@ -49,6 +49,8 @@ What each needs:
   test, lint       rustfmt and clippy (added by rustup if missing), cargo-deny (installed below the target folder).
   test             PostgreSQL's server programs. As root on Debian or Ubuntu they are installed; elsewhere you are told
                    what to install. Tests start a server of their own and stop it.
+                   Go 1.24 or newer and, once, its module proxy: with them verifiers of others look at the log. As root
+                   on Debian or Ubuntu it is installed; where it is missing or too old that test is left out and said so.
 
 While you work, one crate is quicker:
   cargo clippy -p kiki-shield --all-targets
@@ -56,6 +58,7 @@ While you work, one crate is quicker:
 
 Environment:
   CARGO_TARGET_DIR  is respected; tools are kept in its folder `tools`.
+  KIKI_STRANGERS    `required`: what wants Go fails where it cannot run, instead of being left out.
   KIKI_BENCH_DIR    is set for benchmarks: where one may write rows as JSON lines for docs/benchmarks.md, fields
                     what, against, ratio_median, ratio_min, ratio_max, figure, unit, size.
 ";

@@ -65,6 +65,8 @@ struct Outcome {
     name: String,
     took: Duration,
     failure: Option<Failure>,
+    /// What was left out, and why.
+    skipped: Option<String>,
 }
 
 struct Failure {
@@ -107,8 +109,15 @@ impl<'a> Steps<'a> {
             Failure { reason: reason.lines().next().unwrap_or_default().to_owned(), mend: mend.to_owned() }
         });
         println!("<== {name}: {} after {}", if passed { "passed" } else { "FAILED" }, seconds(took));
-        self.outcomes.push(Outcome { name: name.to_owned(), took, failure });
+        self.outcomes.push(Outcome { name: name.to_owned(), took, failure, skipped: None });
         passed
+    }
+
+    /// Says that something is left out because this machine cannot do it. Nothing fails by that, and the summary shows it.
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
+        println!("\n==> {name}: LEFT OUT: {reason}");
+        let skipped = Some(reason.to_owned());
+        self.outcomes.push(Outcome { name: name.to_owned(), took: Duration::ZERO, failure: None, skipped });
     }
 
     /// Prints the summary and turns it into the exit code.
@@ -123,7 +132,11 @@ impl<'a> Steps<'a> {
 
     fn summary(&self) -> String {
         let mut text = String::from("Summary\n");
-        for Outcome { name, took, failure } in &self.outcomes {
+        for Outcome { name, took, failure, skipped } in &self.outcomes {
+            if let Some(reason) = skipped {
+                text.push_str(&format!("  LEFT OUT {name}\n          {reason}\n"));
+                continue;
+            }
             let verdict = if failure.is_none() { "passed" } else { "FAILED" };
             text.push_str(&format!("  {verdict}  {name:<16} {:>9}\n", seconds(*took)));
             if let Some(Failure { reason, mend }) = failure {
@@ -133,7 +146,9 @@ impl<'a> Steps<'a> {
         let failed = self.outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
         let total: Duration = self.outcomes.iter().map(|outcome| outcome.took).sum();
         let verdict = if failed == 0 { "all passed".to_owned() } else { format!("{failed} FAILED") };
-        text + &format!("{} steps, {verdict}, {}", self.outcomes.len(), seconds(total))
+        let skipped = self.outcomes.iter().filter(|outcome| outcome.skipped.is_some()).count();
+        let left_out = if skipped == 0 { String::new() } else { format!(", {skipped} LEFT OUT") };
+        text + &format!("{} steps, {verdict}{left_out}, {}", self.outcomes.len() - skipped, seconds(total))
     }
 }
 
@@ -163,5 +178,15 @@ mod tests {
         assert!(summary.contains("FAILED  broken"), "{summary}");
         assert!(summary.contains("to mend: run something"), "{summary}");
         assert!(summary.contains("3 steps, 2 FAILED"), "{summary}");
+    }
+
+    #[test]
+    fn what_is_left_out_fails_nothing_and_is_told() {
+        let mut steps = Steps::new(Path::new("/"));
+        assert!(steps.run("fine", &Line::new("true", &[]), "nothing"));
+        steps.skip("strangers", "there is no Go here");
+        let summary = steps.summary();
+        assert!(summary.contains("LEFT OUT strangers\n          there is no Go here"), "{summary}");
+        assert!(summary.contains("1 steps, all passed, 1 LEFT OUT"), "{summary}");
     }
 }

@@ -11,6 +11,7 @@ use crate::{faults, lint, snapshots, soak, tools};
 pub(crate) fn run(workspace: &Workspace) -> ExitCode {
     let mut steps = Steps::new(&workspace.root);
     let has_postgres = tools::ensure_postgres(&mut steps, workspace);
+    tools::ensure_go(&mut steps, workspace);
     lint::add(&mut steps, workspace);
     if has_postgres && run_tests(&mut steps, workspace) {
         let mend = "remove the files listed above, or give the test back its name";

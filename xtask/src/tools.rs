@@ -103,6 +103,39 @@ fn install_postgres(folder: &Path) -> Result<(), String> {
     result
 }
 
+/// Go, by which verifiers of others look at the log. What is missing is said and fails nothing, unless
+/// `KIKI_STRANGERS=required` is set: then the test that wants it fails.
+pub(crate) fn ensure_go(steps: &mut Steps<'_>, workspace: &Workspace) {
+    const HOW: &str = "install Go 1.24 or newer (https://go.dev/dl) and let it reach its module proxy once";
+    let mut version = go_version();
+    if version.is_none() && answers("apt-get", &["--version"]) && is_root() {
+        let update = Line::new("apt-get", &["update"]);
+        let install = Line::new("apt-get", &["install", "-y", "--no-install-recommends", "golang-go"])
+            .with("DEBIAN_FRONTEND", "noninteractive");
+        for line in [update, install] {
+            println!("+ {line}");
+            if let Err(reason) = line.run(&workspace.root) {
+                println!("{reason}");
+            }
+        }
+        version = go_version();
+    }
+    match version {
+        None => steps.skip("go", &format!("no verifier of others looks at the log; {HOW}")),
+        Some(version) if numbers(&version) < numbers("1.24") => {
+            steps.skip("go", &format!("Go {version} is too old for Tessera's fsck; {HOW}"));
+        }
+        Some(version) => println!("\n==> go: {version} found"),
+    }
+}
+
+/// Such as `1.26.8`.
+fn go_version() -> Option<String> {
+    let output = Command::new("go").args(["env", "GOVERSION"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.trim().strip_prefix("go")?.to_owned())
+}
+
 fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")

@@ -28,6 +28,8 @@ mod shield;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
+mod strangers;
+#[cfg(test)]
 mod webhooks;
 #[cfg(test)]
 mod whatif;
