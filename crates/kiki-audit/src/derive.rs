@@ -3,7 +3,8 @@
 //! A step takes a bounded number of entries. Its tiles are durable before the checkpoint that needs them; its views are
 //! durable before they are counted. After a restart the tree goes on from the tiles at its right edge. Where these are
 //! missing or do not give the root that was signed, the tree is grown again from the entries, and must reach that root.
-//! Deleting `log/tile` is thus how tiles are rebuilt.
+//! Deleting `log/tile` is thus how tiles are rebuilt, as long as nothing was pruned: then the tiles at the minimum must be
+//! there. The tree does not wait for views that start over.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,13 @@ use std::time::Duration;
 use crate::checkpoint::{self, Checkpoint};
 use crate::disk::{self, Disk};
 use crate::durable::Durable;
-use crate::error::Error;
+use crate::error::{Error, Place};
 use crate::files;
+use crate::index::{self, IndexWriter};
 use crate::keys::LogKey;
+use crate::pruned::{self, Pruned};
 use crate::reader::Reader;
-use crate::segments::Cursor;
+use crate::segments::{Cursor, hex};
 use crate::tiles::{self, TileWriter};
 use crate::tree::{Edge, FullTile, TileId, leaf_hash, partial_tiles};
 use crate::views::Views;
@@ -59,8 +62,13 @@ pub struct Deriver {
     /// Whether the tiles up to the signed size are being written again.
     rebuilding: bool,
     views: Views,
-    /// Where the last step ended.
+    index: IndexWriter,
+    /// Segments whose index is to be written again.
+    unindexed: Vec<u64>,
+    /// Where the tree is in the log.
     cursor: Option<Cursor>,
+    /// Where the views are that are behind it.
+    views_cursor: Option<Cursor>,
     failed: bool,
 }
 
@@ -81,7 +89,8 @@ impl Deriver {
     pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, key: LogKey, options: DeriveOptions) -> Result<Self, Error> {
         let log = checkpoint::log_dir(dir);
         files::create_dirs(disk.as_ref(), &log)?;
-        let views = Views::open(&disk, dir, options.retention_days)?;
+        let minimum = pruned::minimum(disk.as_ref(), dir)?;
+        let views = Views::open(&disk, dir, options.retention_days, minimum)?;
         let signed = match Checkpoint::load_on(disk.as_ref(), dir, Some(key.verifier()))? {
             Some(checkpoint) => checkpoint,
             None => sign(disk.as_ref(), dir, &key, &Edge::default())?,
@@ -92,16 +101,23 @@ impl Deriver {
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error),
         };
+        let rebuilding = edge.is_none();
+        let edge = edge.map_or_else(|| first_edge(disk.as_ref(), dir, &signed), Ok)?;
+        let index = IndexWriter::new(disk.clone(), dir);
+        let unindexed = index::missing(disk.as_ref(), dir, edge.size())?;
         Ok(Self {
             disk,
             dir: dir.to_owned(),
             key,
             entries_per_step: options.entries_per_step.max(1),
-            rebuilding: edge.is_none(),
-            edge: edge.unwrap_or_default(),
+            rebuilding,
+            edge,
             signed,
             views,
+            index,
+            unindexed,
             cursor: None,
+            views_cursor: None,
             failed: false,
         })
     }
@@ -147,10 +163,13 @@ impl Deriver {
     }
 
     fn step(&mut self, durable_len: u64) -> Result<(), Error> {
-        if self.views.entries() > durable_len {
-            self.views.start_over()?;
+        let minimum = pruned::minimum(self.disk.as_ref(), &self.dir)?;
+        if self.views.entries() > durable_len || self.views.first() < minimum {
+            self.views.start_over(minimum)?;
         }
-        let from = self.derived();
+        // The tree does not wait for views that are being written anew.
+        let are_views_behind = !self.rebuilding && self.views.entries() < self.edge.size();
+        let from = if are_views_behind { self.edge.size() } else { self.derived() };
         let mut to = durable_len.min(from.saturating_add(self.entries_per_step));
         if self.rebuilding {
             // Stops where the root is known.
@@ -159,26 +178,65 @@ impl Deriver {
         let had_rows = self.views.entries();
         let full = self.read(from, to)?;
         self.publish(&full)?;
-        if self.views.entries() > had_rows { self.views.save() } else { Ok(()) }
+        if are_views_behind {
+            self.fill_views()?;
+        }
+        if self.views.entries() > had_rows {
+            self.views.save()?;
+        }
+        self.index_again()
     }
 
-    /// Grows the tree and the views by the entries of a range; returns the tiles that became full.
+    /// Grows the tree by the entries of a range, and the views where they are next; returns the tiles that became full.
     fn read(&mut self, from: u64, to: u64) -> Result<Vec<FullTile>, Error> {
-        let mut reader = match self.cursor.filter(|cursor| cursor.index == from) {
-            Some(cursor) if from < to => Reader::resume_on(&self.disk, &self.dir, cursor, to)?,
-            _ => Reader::open_on(&self.disk, &self.dir, from, to)?,
-        };
+        let mut reader = self.reader(self.cursor, from, to)?;
         let mut full = Vec::new();
         while let Some(record) = reader.next_record()? {
+            self.index.note(record.segment, record.index, record.offset)?;
             if record.index >= self.edge.size() {
                 self.edge.push(leaf_hash(record.bytes), &mut full);
             }
-            if record.index >= self.views.entries() {
+            if record.index == self.views.entries() {
                 self.views.push(&record.event()?)?;
             }
         }
+        self.index.flush()?;
         self.cursor = reader.cursor().or(self.cursor);
         Ok(full)
+    }
+
+    /// Adds to the views entries that the tree has already.
+    fn fill_views(&mut self) -> Result<(), Error> {
+        let from = self.views.entries();
+        let to = self.edge.size().min(from.saturating_add(self.entries_per_step));
+        let mut reader = self.reader(self.views_cursor, from, to)?;
+        while let Some(record) = reader.next_record()? {
+            self.views.push(&record.event()?)?;
+        }
+        self.views_cursor = reader.cursor().or(self.views_cursor);
+        Ok(())
+    }
+
+    /// A reader of a range, which may start where an earlier one ended.
+    fn reader(&self, ended: Option<Cursor>, from: u64, to: u64) -> Result<Reader, Error> {
+        match ended.filter(|cursor| cursor.index == from) {
+            Some(cursor) if from < to => Reader::resume_on(&self.disk, &self.dir, cursor, to),
+            _ => Reader::open_on(&self.disk, &self.dir, from, to),
+        }
+    }
+
+    /// Writes the index of a segment that lost it.
+    fn index_again(&mut self) -> Result<(), Error> {
+        let Some(segment) = self.unindexed.last().copied() else { return Ok(()) };
+        self.index.end_segment()?;
+        match index::rebuild(&self.disk, &self.dir, segment, u64::MAX) {
+            // Pruned meanwhile, or damaged: the index is not what tells.
+            Err(Error::Different(_)) => {}
+            Err(error) if error.is_not_found() => {}
+            rebuilt => rebuilt?,
+        }
+        self.unindexed.pop();
+        Ok(())
     }
 
     /// Writes tiles, then the checkpoint that needs them, then removes partial tiles that full ones replace.
@@ -223,6 +281,21 @@ impl Deriver {
 fn yield_to_others() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, 5);
+}
+
+/// The edge from which the tree can be grown again: none, or that of what was pruned.
+fn first_edge(disk: &dyn Disk, dir: &Path, signed: &Checkpoint) -> Result<Edge, Error> {
+    let Some(pruned) = Pruned::load_on(disk, dir, &[])? else { return Ok(Edge::default()) };
+    let edge = tiles::load_edge(disk, &checkpoint::log_dir(dir), pruned.minimum, signed.size)?;
+    if edge.root() == pruned.root {
+        return Ok(edge);
+    }
+    let (expected, found) = (hex(&pruned.root), hex(&edge.root()));
+    Err(Error::different(
+        Place::file(&pruned::path(dir)),
+        format!("root {expected}"),
+        format!("tiles with root {found}"),
+    ))
 }
 
 fn sign(disk: &dyn Disk, dir: &Path, key: &LogKey, edge: &Edge) -> Result<Checkpoint, Error> {

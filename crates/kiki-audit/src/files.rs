@@ -1,5 +1,6 @@
 //! Files that survive a crash whole: written beside their place, made durable, renamed into it.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -79,6 +80,39 @@ pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), 
     sync_prepared(disk, &[path.to_owned()], dir)?;
     publish(disk, path)?;
     sync_dir(disk, dir)
+}
+
+/// Files on one file system that are put in place together: a reader sees each whole or not at all.
+pub(crate) struct Together<'a> {
+    disk: &'a dyn Disk,
+    root: &'a Path,
+    files: Vec<PathBuf>,
+    dirs: BTreeSet<PathBuf>,
+}
+
+impl<'a> Together<'a> {
+    /// None yet; all will be below `root`.
+    pub(crate) const fn new(disk: &'a dyn Disk, root: &'a Path) -> Self {
+        Self { disk, root, files: Vec::new(), dirs: BTreeSet::new() }
+    }
+
+    /// Writes a file beside its place.
+    pub(crate) fn prepare(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), Error> {
+        if let Some(dir) = path.parent().filter(|dir| !self.dirs.contains(*dir)) {
+            create_dirs(self.disk, dir)?;
+            self.dirs.insert(dir.to_owned());
+        }
+        prepare(self.disk, &path, bytes)?;
+        self.files.push(path);
+        Ok(())
+    }
+
+    /// Makes all of them durable, then visible.
+    pub(crate) fn publish(self) -> Result<(), Error> {
+        sync_prepared(self.disk, &self.files, self.root)?;
+        self.files.iter().try_for_each(|path| publish(self.disk, path))?;
+        self.dirs.iter().try_for_each(|dir| sync_dir(self.disk, dir))
+    }
 }
 
 /// Reads a file of at most `bytes_max`.

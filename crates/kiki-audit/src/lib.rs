@@ -6,8 +6,11 @@
 //! |---|---|---|
 //! | `segments/<first index>.seg` | the entries: the only truth here | [`Log`] |
 //! | `log/tile/…`, `log/checkpoint` | Merkle tiles and the signed tree head (C2SP tlog-tiles) | [`Deriver`] |
+//! | `index/<first index>.idx` | where entries are in a segment | [`Deriver`] |
 //! | `shield_audit_gdpr.csv`, `.jsonl` | the views that people read | [`Deriver`] |
 //! | `views.json` | how far the views are | [`Deriver`] |
+//! | `pruned` | which entries were deleted, signed; absent while none were | [`prune_on`] |
+//! | `shipped.json` | how much of it is on a shelf | [`Shipper`] |
 //! | `lock` | held by the process that appends | [`Log`] |
 //!
 //! Invariants:
@@ -19,6 +22,7 @@
 //! Start with [`log`] (append), [`reader`] (read), [`derive`](mod@derive) (tiles and views), [`verify`](mod@verify).
 
 pub mod batch;
+pub mod bundle;
 pub mod checkpoint;
 pub mod derive;
 pub mod disk;
@@ -28,12 +32,16 @@ pub mod error;
 pub mod keys;
 pub mod log;
 pub mod note;
+pub mod pruned;
 pub mod reader;
+pub mod shelf;
+pub mod ship;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 pub mod verify;
 
 mod files;
+mod index;
 mod record;
 mod recover;
 mod rows;
@@ -45,6 +53,7 @@ mod tree;
 mod views;
 
 pub use batch::{Batch, PushError};
+pub use bundle::bundle;
 pub use checkpoint::Checkpoint;
 pub use derive::{DeriveOptions, Deriver, Progress};
 pub use disk::{Disk, DiskFile};
@@ -54,6 +63,9 @@ pub use error::{Difference, Error, OpenError, Place};
 pub use keys::{KeyError, LogKey};
 pub use log::{Log, Opened, Options, Torn};
 pub use note::{NoteError, VerifierKey};
+pub use pruned::{Pruned, prune_on};
 pub use reader::{Reader, Record};
 pub use segments::Cursor;
+pub use shelf::{Folder, Shelf};
+pub use ship::{ShipOptions, Shipped, Shipper};
 pub use verify::{Verified, VerifyOptions, VerifyProgress, Visit, verify};

@@ -16,6 +16,7 @@ use crate::disk::{self, Access, Disk, DiskFile};
 use crate::error::{Error, OpenError, Place};
 use crate::files;
 use crate::note::VerifierKey;
+use crate::pruned::Pruned;
 use crate::record::{SEGMENT_HEADER_BYTES, segment_header};
 use crate::recover;
 use crate::segments::{self, Segment, bytes};
@@ -68,6 +69,9 @@ pub struct Log {
     /// The last segment, and how long it is.
     file: Box<dyn DiskFile>,
     segment_bytes: u64,
+    segment_first: u64,
+    /// Whether the next batch starts a segment, however long this one is.
+    is_sealed: bool,
     next: u64,
     /// The error after which nothing is appended any more.
     failed: Option<String>,
@@ -95,6 +99,8 @@ impl Log {
         files::create_dirs(disk.as_ref(), &directory)?;
         let lock = lock(disk.as_ref(), &dir.join("lock"))?;
         let checkpoint = Checkpoint::load_on(disk.as_ref(), dir, options.key.as_ref())?;
+        let pruned = Pruned::load_on(disk.as_ref(), dir, options.key.as_slice())?;
+        pruned.map_or(Ok(()), |pruned| pruned.check(&disk, dir, checkpoint.as_ref()))?;
         let segments = segments::list(disk.as_ref(), dir)?;
         segments.last().map_or(Ok(()), |segment| files::settle(disk.as_ref(), &segment.path))?;
         let recovered = recover::check(&disk, dir, options.check_from, checkpoint.as_ref())?;
@@ -106,6 +112,7 @@ impl Log {
             Some((segment, end)) => (reopen(disk.as_ref(), segment, *end)?, *end),
             None => create(disk.as_ref(), &Segment::new(dir, 0))?,
         };
+        let segment_first = recovered.end.as_ref().map_or(0, |(segment, _)| segment.first);
         // A process that was killed may have made folders and not have come to this.
         sync_names(disk.as_ref(), &directory)?;
         let log = Self {
@@ -114,6 +121,8 @@ impl Log {
             segment_bytes_max: options.segment_bytes_max,
             file,
             segment_bytes,
+            segment_first,
+            is_sealed: false,
             next: recovered.len,
             failed: None,
             _lock: lock,
@@ -151,11 +160,32 @@ impl Log {
         Ok(first..self.next)
     }
 
+    /// Bytes of the segment that is being appended to.
+    #[must_use]
+    pub const fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    /// The first entry of that segment.
+    #[must_use]
+    pub const fn segment_first(&self) -> u64 {
+        self.segment_first
+    }
+
+    /// Lets the next batch start a segment, so that this one can be shipped and in time be pruned. Does nothing while
+    /// the segment is empty.
+    pub const fn seal(&mut self) {
+        self.is_sealed = true;
+    }
+
     fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
-        if self.segment_bytes >= self.segment_bytes_max && self.segment_bytes > bytes(SEGMENT_HEADER_BYTES) {
-            (self.file, self.segment_bytes) =
-                create(self.disk.as_ref(), &Segment::new(&self.dir, self.next)).map_err(io::Error::other)?;
+        let is_full = self.is_sealed || self.segment_bytes >= self.segment_bytes_max;
+        if is_full && self.segment_bytes > bytes(SEGMENT_HEADER_BYTES) {
+            let segment = Segment::new(&self.dir, self.next);
+            (self.file, self.segment_bytes) = create(self.disk.as_ref(), &segment).map_err(io::Error::other)?;
+            self.segment_first = segment.first;
         }
+        self.is_sealed = false;
         self.file.write_all(batch.stamp(self.next))?;
         self.file.sync_data()?;
         self.segment_bytes += bytes(batch.bytes());

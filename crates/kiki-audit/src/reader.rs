@@ -9,6 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::disk::{self, Disk};
 use crate::entry::Entry;
 use crate::error::{Error, Place};
+use crate::index;
 use crate::recover;
 use crate::segments::{self, Cursor, Segment, Step, Walk};
 
@@ -26,8 +27,10 @@ pub struct Record<'a> {
     pub index: u64,
     /// Its JSON.
     pub bytes: &'a [u8],
+    /// The first entry of its segment.
+    pub(crate) segment: u64,
     file: &'a Path,
-    offset: u64,
+    pub(crate) offset: u64,
 }
 
 impl Record<'_> {
@@ -73,7 +76,7 @@ impl Reader {
         if from >= to {
             return Ok(Self { walk: None, to });
         }
-        let mut reader = Self::over(dir, Walk::start(disk, segments::list(disk.as_ref(), dir)?, from)?, to)?;
+        let mut reader = Self::over(dir, start_near(disk, dir, from)?, to)?;
         while reader.cursor().is_some_and(|cursor| cursor.index < from) {
             reader.next_record()?;
         }
@@ -118,11 +121,31 @@ impl Reader {
         }
         match walk.step()? {
             Step::Entry { index, offset } => {
-                Ok(Some(Record { index, bytes: walk.entry(), file: &walk.segment().path, offset }))
+                let Segment { first, path } = walk.segment();
+                Ok(Some(Record { index, bytes: walk.entry(), segment: *first, file: path, offset }))
             }
             Step::End => Err(ended(walk.place(), self.to)),
             Step::Tail(fault) => Err(walk.fault(&fault)),
         }
+    }
+}
+
+/// A walk that is at entry `from` or before it in its segment.
+fn start_near(disk: &Arc<dyn Disk>, dir: &Path, from: u64) -> Result<Option<Walk>, Error> {
+    let start = || {
+        let segments = segments::list(disk.as_ref(), dir)?;
+        match segments.first().filter(|segment| from < segment.first) {
+            Some(Segment { first, path }) => {
+                let place = Place { file: path.clone(), offset: 0, entry: Some(from) };
+                Err(Error::different(place, format!("an entry from {first} on"), "one that was pruned"))
+            }
+            None => index::walk_near(disk, dir, segments, from),
+        }
+    };
+    match start() {
+        // It was pruned after it was listed.
+        Err(error) if error.is_not_found() => start(),
+        started => started,
     }
 }
 

@@ -143,19 +143,20 @@ fn check_root(
 fn first_other_leaf(disk: &Arc<dyn Disk>, dir: &Path, segments: &[Segment], size: u64) -> Result<Option<Error>, Error> {
     let log = checkpoint::log_dir(dir);
     let Some(mut walk) = Walk::start(disk, segments.to_vec(), 0)? else { return Ok(None) };
-    let mut leaves = Vec::new();
+    let mut leaves = None;
     while let Step::Entry { index, offset } = walk.step()? {
         let at = usize::try_from(index % bytes(TILE_WIDTH)).unwrap_or(0);
         if index >= size {
             break;
         }
-        if at == 0 {
+        if at == 0 || leaves.is_none() {
             let tile = TileId { level: 0, index: index / bytes(TILE_WIDTH) };
             // Damaged tiles cannot name the entry; the root speaks for itself.
-            leaves = tiles::read(disk.as_ref(), &log, tile, TILE_WIDTH, size).unwrap_or_default();
+            leaves = Some(tiles::read(disk.as_ref(), &log, tile, TILE_WIDTH, size).unwrap_or_default());
         }
         let found = leaf_hash(walk.entry());
-        if let Some(expected) = leaves.get(at).filter(|expected| **expected != found) {
+        let expected = leaves.as_ref().and_then(|leaves| leaves.get(at));
+        if let Some(expected) = expected.filter(|expected| **expected != found) {
             let place = Place { file: walk.segment().path.clone(), offset, entry: Some(index) };
             let found = format!("an entry with hash {}", hex(&found));
             return Ok(Some(Error::different(place, format!("the entry with hash {}", hex(expected)), found)));

@@ -46,6 +46,14 @@ impl Format {
         })
     }
 
+    /// What the names of its files end with.
+    pub(crate) const fn extension(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Jsonl => "jsonl",
+        }
+    }
+
     /// What the file starts with.
     pub(crate) const fn header(self) -> &'static [u8] {
         match self {

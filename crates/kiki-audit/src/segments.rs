@@ -1,7 +1,7 @@
 //! The segment files in their order, and a walk over their records.
 //!
-//! Segments follow one another without a gap: the first starts with entry 0, each other one where its predecessor
-//! ends. Only the last may end within a record.
+//! Segments follow one another without a gap: the first starts with entry 0, or where pruning says, each other one where
+//! its predecessor ends. Only the last may end within a record.
 
 use std::io::{BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Place};
 use crate::files::{self, UNFINISHED};
+use crate::pruned;
 use crate::record::{Fault, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, checksum, segment_header};
 
 const READ_BUFFER_BYTES: usize = 128 << 10;
@@ -48,9 +49,26 @@ impl Segment {
     }
 }
 
-/// The segments of the log at `dir`, in order. A file that is none, or a first one that does not start with entry 0,
-/// is a difference.
+/// The segments of the log at `dir` that are kept, in order. A file that is none, or a first one that does not start
+/// with entry 0 or where pruning says, is a difference.
 pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Error> {
+    let mut segments = all(disk, dir)?;
+    // Looked at after the segments: it is in place before the first of them goes.
+    let minimum = pruned::minimum(disk, dir)?;
+    segments.retain(|segment| segment.first >= minimum);
+    match segments.first().map(|segment| segment.first) {
+        Some(first) if first != minimum => Err(missing(first_place(dir, minimum), minimum, first)),
+        None if minimum > 0 => Err(Error::different(first_place(dir, minimum), "a segment", "no file")),
+        _ => Ok(segments),
+    }
+}
+
+fn first_place(dir: &Path, first: u64) -> Place {
+    Place { file: Segment::new(dir, first).path, offset: 0, entry: Some(first) }
+}
+
+/// As [`list`], with those that pruning left behind, wherever the first one starts.
+pub(crate) fn all(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Error> {
     let directory = directory(dir);
     let mut segments = Vec::new();
     for path in disk.paths_in(&directory).map_err(Error::io(&directory))? {
@@ -64,12 +82,17 @@ pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Error> {
         }
     }
     segments.sort_unstable_by_key(|segment| segment.first);
-    match segments.first() {
-        Some(segment) if segment.first != 0 => {
-            Err(missing(Place { file: Segment::new(dir, 0).path, offset: 0, entry: Some(0) }, 0, segment.first))
-        }
-        _ => Ok(segments),
-    }
+    Ok(segments)
+}
+
+/// Which segment holds entry `index`: the last one that does not start behind it.
+fn position_of(segments: &[Segment], index: u64) -> usize {
+    segments.partition_point(|segment| segment.first <= index).saturating_sub(1)
+}
+
+/// The segment that holds entry `index`, or would; `None` if there is no segment.
+pub(crate) fn holding(segments: &[Segment], index: u64) -> Option<&Segment> {
+    segments.get(position_of(segments, index))
 }
 
 /// `place` should be followed by the segment of entry `index`.
@@ -113,7 +136,7 @@ pub(crate) struct Walk {
 impl Walk {
     /// Starts at the beginning of the segment that holds entry `from`. `None` if there is no segment.
     pub(crate) fn start(disk: &Arc<dyn Disk>, segments: Vec<Segment>, from: u64) -> Result<Option<Self>, Error> {
-        let current = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
+        let current = position_of(&segments, from);
         let Some(segment) = segments.get(current) else { return Ok(None) };
         let input = BufReader::with_capacity(READ_BUFFER_BYTES, segment.open(disk.as_ref())?);
         let cursor = start_of(segment);
@@ -186,7 +209,8 @@ impl Walk {
         Ok(())
     }
 
-    fn record(&mut self) -> Result<Step, Error> {
+    /// What comes next in this segment.
+    pub(crate) fn record(&mut self) -> Result<Step, Error> {
         let mut header = [0; RECORD_HEADER_BYTES];
         let read = self.fill(|input, _| files::fill(input, &mut header))?;
         if read == 0 {

@@ -1,11 +1,10 @@
 //! Tiles on disk: written whole, read back, checked for their form.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::disk::Disk;
 use crate::error::{Error, Place};
-use crate::files;
+use crate::files::{self, Together};
 use crate::tree::{Edge, HASH_BYTES, Hash, TILE_WIDTH, TileId, partial_tiles};
 
 /// The first `width` hashes of a tile of a tree of `size` entries.
@@ -42,33 +41,22 @@ pub(crate) fn load_edge(disk: &dyn Disk, log: &Path, at: u64, size: u64) -> Resu
 
 /// Puts tiles in place together: a reader sees each whole or not at all.
 pub(crate) struct TileWriter<'a> {
-    disk: &'a dyn Disk,
     log: &'a Path,
-    tiles: Vec<PathBuf>,
-    dirs: BTreeSet<PathBuf>,
+    files: Together<'a>,
 }
 
 impl<'a> TileWriter<'a> {
     pub(crate) const fn new(disk: &'a dyn Disk, log: &'a Path) -> Self {
-        Self { disk, log, tiles: Vec::new(), dirs: BTreeSet::new() }
+        Self { log, files: Together::new(disk, log) }
     }
 
     /// Writes a tile beside its place.
     pub(crate) fn prepare(&mut self, tile: TileId, hashes: &[Hash]) -> Result<(), Error> {
-        let path = tile.path_at_width(self.log, hashes.len());
-        if let Some(dir) = path.parent().filter(|dir| !self.dirs.contains(*dir)) {
-            files::create_dirs(self.disk, dir)?;
-            self.dirs.insert(dir.to_owned());
-        }
-        files::prepare(self.disk, &path, hashes.as_flattened())?;
-        self.tiles.push(path);
-        Ok(())
+        self.files.prepare(tile.path_at_width(self.log, hashes.len()), hashes.as_flattened())
     }
 
     /// Makes all of them durable, then visible.
     pub(crate) fn publish(self) -> Result<(), Error> {
-        files::sync_prepared(self.disk, &self.tiles, self.log)?;
-        self.tiles.iter().try_for_each(|path| files::publish(self.disk, path))?;
-        self.dirs.iter().try_for_each(|dir| files::sync_dir(self.disk, dir))
+        self.files.publish()
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn node_hash(left: &Hash, right: &Hash) -> Hash {
 }
 
 /// The root over subtrees that are perfect and of one height, but for the last, which may be lower.
-fn root_over(subtrees: &[Hash]) -> Hash {
+pub(crate) fn root_over(subtrees: &[Hash]) -> Hash {
     match subtrees {
         [] => Sha256::digest([]).into(),
         [one] => *one,
@@ -58,16 +58,7 @@ impl TileId {
 
     /// Its file below `log` when it is full: `tile/<level>/x001/x234/067`.
     pub(crate) fn path(self, log: &Path) -> PathBuf {
-        let mut groups = vec![format!("{:03}", self.index % 1000)];
-        let mut rest = self.index / 1000;
-        while rest > 0 {
-            groups.push(format!("x{:03}", rest % 1000));
-            rest /= 1000;
-        }
-        let mut path = log.join("tile");
-        path.push(self.level.to_string());
-        path.extend(groups.iter().rev());
-        path
+        log.join("tile").join(self.level.to_string()).join(grouped(self.index))
     }
 
     /// The directory of its partial versions: `tile/<level>/x001/x234/067.p`.
@@ -81,6 +72,17 @@ impl TileId {
     pub(crate) fn path_at_width(self, log: &Path, width: usize) -> PathBuf {
         if width == TILE_WIDTH { self.path(log) } else { self.partial_dir(log).join(width.to_string()) }
     }
+}
+
+/// A tile's index as its path has it: `x001/x234/067`.
+pub(crate) fn grouped(index: u64) -> String {
+    let mut path = format!("{:03}", index % 1000);
+    let mut rest = index / 1000;
+    while rest > 0 {
+        path = format!("x{:03}/{path}", rest % 1000);
+        rest /= 1000;
+    }
+    path
 }
 
 /// How many hashes a level has, full and partial tiles together.

@@ -19,6 +19,7 @@ use crate::entry::Entry;
 use crate::error::{Error, Place};
 use crate::log::Torn;
 use crate::note::VerifierKey;
+use crate::pruned::Pruned;
 use crate::reader::{ended, not_an_entry};
 use crate::recover;
 use crate::segments::{self, Segment, Step, Walk};
@@ -51,7 +52,7 @@ pub struct VerifyProgress {
 /// A log in which everything agrees.
 #[derive(Debug)]
 pub struct Verified {
-    /// Entries in the log.
+    /// Entries in the log, those included that were pruned.
     pub entries: u64,
     /// Files that they are in.
     pub segments: usize,
@@ -84,10 +85,12 @@ pub fn verify(
 ) -> Result<Verified, Error> {
     // In this order, so that a log that grows meanwhile has entries for whatever was read before them.
     let checkpoint = load_checkpoint(dir, options.key.as_ref())?;
-    let views = if options.views { ViewsCheck::open(dir, checkpoint.is_some())? } else { None };
+    let minimum = check_pruned(dir, options.key.as_ref(), checkpoint.as_ref())?;
+    let views = if options.views { ViewsCheck::open(dir, checkpoint.is_some(), minimum)? } else { None };
     let extent = Extent::of(dir)?;
     let covered = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
-    let mut check = Check { tree: TreeCheck::new(dir, checkpoint)?, views, place: first_place(dir), entries: 0 };
+    let place = Place { file: Segment::new(dir, minimum).path, offset: 0, entry: Some(minimum) };
+    let mut check = Check { tree: TreeCheck::new(dir, checkpoint, minimum)?, views, place, entries: minimum };
     let torn = match Walk::start(&disk::real(), extent.segments.clone(), 0)? {
         Some(mut walk) => {
             check.walk(&mut walk, &extent, covered, visit, progress).map_err(|error| check.first(error))?
@@ -106,8 +109,12 @@ fn load_checkpoint(dir: &Path, key: Option<&VerifierKey>) -> Result<Option<Check
     Ok(checkpoint)
 }
 
-fn first_place(dir: &Path) -> Place {
-    Place { file: Segment::new(dir, 0).path, offset: 0, entry: Some(0) }
+/// The first entry that is kept, if what was pruned is as the log says.
+fn check_pruned(dir: &Path, key: Option<&VerifierKey>, checkpoint: Option<&Checkpoint>) -> Result<u64, Error> {
+    let disk = disk::real();
+    let Some(pruned) = Pruned::load_on(disk.as_ref(), dir, &Vec::from_iter(key.cloned()))? else { return Ok(0) };
+    pruned.check(&disk, dir, checkpoint)?;
+    Ok(pruned.minimum)
 }
 
 /// The segments when the verification started.

@@ -24,7 +24,10 @@ const BUFFER_BYTES: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ViewProgress {
-    /// Entries that have their row in each view.
+    /// The entry of the first row: not 0 if the log was pruned.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) first: u64,
+    /// The entry that comes next: those from `first` to before it have their row in each view.
     pub(crate) entries: u64,
     /// Bytes of the CSV view up to there.
     pub(crate) csv_bytes: u64,
@@ -32,6 +35,10 @@ pub(crate) struct ViewProgress {
     pub(crate) jsonl_bytes: u64,
     /// What stands in each row's last column.
     pub(crate) retention_days: u32,
+}
+
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl ViewProgress {
@@ -66,34 +73,37 @@ pub(crate) struct Views {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     retention_days: u32,
+    first: u64,
     entries: u64,
     csv: View,
     jsonl: View,
 }
 
 impl Views {
-    pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, retention_days: u32) -> Result<Self, Error> {
+    /// Of a log whose first entry is `minimum`.
+    pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, retention_days: u32, minimum: u64) -> Result<Self, Error> {
         let progress =
             ViewProgress::load(disk.as_ref(), dir)?.filter(|progress| progress.retention_days == retention_days);
-        let entries = progress.map_or(0, |progress| progress.entries);
+        let (first, entries) = progress.map_or((minimum, minimum), |progress| (progress.first, progress.entries));
         let csv = View::open(disk.as_ref(), dir, Format::Csv)?;
         let jsonl = View::open(disk.as_ref(), dir, Format::Jsonl)?;
-        let mut views = Self { disk: disk.clone(), dir: dir.to_owned(), retention_days, entries, csv, jsonl };
+        let mut views = Self { disk: disk.clone(), dir: dir.to_owned(), retention_days, first, entries, csv, jsonl };
         match progress {
             Some(progress) if views.csv.holds(progress.csv_bytes)? && views.jsonl.holds(progress.jsonl_bytes)? => {
                 views.csv.cut(progress.csv_bytes)?;
                 views.jsonl.cut(progress.jsonl_bytes)?;
             }
-            _ => views.start_over()?,
+            _ => views.start_over(minimum)?,
         }
         Ok(views)
     }
 
-    /// Empties both.
-    pub(crate) fn start_over(&mut self) -> Result<(), Error> {
-        self.entries = 0;
+    /// Empties both, for the rows from entry `first` on.
+    pub(crate) fn start_over(&mut self, first: u64) -> Result<(), Error> {
+        (self.first, self.entries) = (first, first);
         // Counted as empty first: a crash in between must not leave a count of rows that are gone.
-        let empty = ViewProgress { entries: 0, csv_bytes: 0, jsonl_bytes: 0, retention_days: self.retention_days };
+        let retention_days = self.retention_days;
+        let empty = ViewProgress { first, entries: first, csv_bytes: 0, jsonl_bytes: 0, retention_days };
         empty.save(self.disk.as_ref(), &self.dir)?;
         for view in [&mut self.csv, &mut self.jsonl] {
             view.cut(0)?;
@@ -102,7 +112,12 @@ impl Views {
         self.save()
     }
 
-    /// Entries that have their row: the index of the next one.
+    /// The entry of the first row.
+    pub(crate) const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The entry whose row comes next.
     pub(crate) const fn entries(&self) -> u64 {
         self.entries
     }
@@ -127,6 +142,7 @@ impl Views {
             view.file.sync_data().map_err(Error::io(&view.path))?;
         }
         let progress = ViewProgress {
+            first: self.first,
             entries: self.entries,
             csv_bytes: self.csv.len,
             jsonl_bytes: self.jsonl.len,

@@ -46,9 +46,11 @@ pub(super) struct TreeCheck {
 }
 
 impl TreeCheck {
-    pub(super) fn new(dir: &Path, checkpoint: Option<Checkpoint>) -> Result<Self, Error> {
+    /// Of a log whose entries before `minimum` were pruned; that its tiles have the root that was recorded is known.
+    pub(super) fn new(dir: &Path, checkpoint: Option<Checkpoint>, minimum: u64) -> Result<Self, Error> {
         let log = checkpoint::log_dir(dir);
-        let edge = Edge::default();
+        let size = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
+        let edge = if minimum == 0 { Edge::default() } else { tiles::load_edge(&RealDisk, &log, minimum, size)? };
         let mut check = Self { dir: dir.to_owned(), log, checkpoint, edge, leaves: Vec::new(), disagreement: None };
         check.check_root_at_its_size()?;
         Ok(check)
@@ -80,7 +82,7 @@ impl TreeCheck {
         }
         let at = usize::try_from(index % bytes(TILE_WIDTH)).unwrap_or(0);
         let tile = TileId { level: 0, index: index / bytes(TILE_WIDTH) };
-        if at == 0 {
+        if at == 0 || self.leaves.is_empty() {
             self.leaves = self.stored(tile)?;
         }
         let leaf = leaf_hash(entry);
@@ -176,7 +178,7 @@ mod tests {
     use crate::tiles::TileWriter;
 
     fn check(dir: &Path, checkpoint: &Checkpoint) -> Result<u64, Error> {
-        let mut check = TreeCheck::new(dir, Some(checkpoint.clone()))?;
+        let mut check = TreeCheck::new(dir, Some(checkpoint.clone()), 0)?;
         for index in 0..checkpoint.size {
             let place = Place { file: PathBuf::from("segment"), offset: 0, entry: Some(index) };
             check.push(&index.to_le_bytes(), &place)?;

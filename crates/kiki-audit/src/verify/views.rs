@@ -27,20 +27,28 @@ pub(super) struct ViewsCheck {
 }
 
 impl ViewsCheck {
-    /// `None` if there are no views, which must not be where entries have been derived from.
-    pub(super) fn open(dir: &Path, derived: bool) -> Result<Option<Self>, Error> {
+    /// `None` if there are no views, which must not be where entries have been derived from; or if they start with an
+    /// entry that was pruned: then they are about to start over.
+    pub(super) fn open(dir: &Path, derived: bool, minimum: u64) -> Result<Option<Self>, Error> {
         let path = ViewProgress::path(dir);
         let Some(progress) = ViewProgress::load(&RealDisk, dir)? else {
             let missing = Error::different(Place::file(&path), "how far the views are", "no such file, or not that");
             return if derived || path.exists() { Err(missing) } else { Ok(None) };
         };
+        if progress.first < minimum {
+            return Ok(None);
+        }
         let mut check = Self { progress, views: Vec::new(), expected: Vec::new() };
         for format in Format::ALL {
             let mut view = ViewCheck::open(dir, format, progress.bytes(format))?;
             view.compare(format.header(), None, true)?;
             check.views.push(view);
         }
-        check.check_count(0)?;
+        if progress.first > minimum {
+            let found = format!("entry {}", progress.first);
+            return Err(Error::different(Place::file(&path), format!("views from entry {minimum} on"), found));
+        }
+        check.check_count(minimum)?;
         Ok(Some(check))
     }
 

@@ -5,6 +5,9 @@
 mod append;
 mod crash;
 mod derive;
+mod prune;
+mod random_access;
+mod ship;
 mod support;
 mod tamper;
 mod tamper_derived;
