@@ -23,6 +23,7 @@ pub mod owner;
 pub mod query;
 mod record;
 pub mod replay;
+pub mod retention;
 pub mod shard;
 pub mod snapshot;
 pub mod state;

@@ -332,7 +332,8 @@ impl Running {
     }
 }
 
-fn fold_and_snapshot(disk: &Arc<dyn Disk>, settings: &Settings, to: u64) -> Result<(), OpenError> {
+/// Writes a snapshot of the state after `to` entries, which are durable.
+pub(crate) fn fold_and_snapshot(disk: &Arc<dyn Disk>, settings: &Settings, to: u64) -> Result<(), OpenError> {
     let (from, mut state) = base(disk, settings)?;
     fold_all(disk, &settings.audit(), &mut state, from, to)?;
     write_snapshot(disk, settings, to, &state)

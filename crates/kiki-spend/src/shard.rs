@@ -16,6 +16,7 @@ use crate::account::DEPTH_MAX;
 use crate::command::{Command, Notices, Outcome};
 use crate::fault::Fault;
 use crate::kind::VALUES_BYTES_MAX;
+use crate::retention;
 use crate::snapshot;
 use crate::state::{Applied, Bounds, LIMIT_ID_BYTES_MAX, LIMITS_PER_ACCOUNT_MAX, State};
 
@@ -70,6 +71,14 @@ pub enum OpenError {
         path: PathBuf,
         /// What the file system says.
         source: std::io::Error,
+    },
+    /// The beginning of the log was pruned, and no snapshot tells the state after it.
+    #[error("the entries before {minimum} were pruned, and no snapshot in {path} holds the state after them")]
+    Pruned {
+        /// The first entry that the log keeps.
+        minimum: u64,
+        /// Where snapshots are.
+        path: PathBuf,
     },
     /// The rules give another outcome than the log has.
     #[error("{place}: {problem}")]
@@ -168,8 +177,13 @@ pub(crate) fn base(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<(u64, St
     // A log that cannot be read as far is not to be hidden by passing the snapshot over: opening it says what is wrong.
     let fits = |entries, last| last_hash(disk, &audit, entries).map_or(true, |hash| hash == last);
     let newest = snapshot::newest(&path, Bounds::default(), fits);
-    let newest = newest.map_err(|source| OpenError::Snapshot { path, source })?;
-    Ok(newest.unwrap_or_else(|| (0, State::new(Bounds::default()))))
+    let newest = newest.map_err(|source| OpenError::Snapshot { path: path.clone(), source })?;
+    let minimum = kiki_audit::pruned::minimum(disk.as_ref(), &audit)?;
+    match newest {
+        Some(newest) if newest.0 >= minimum => Ok(newest),
+        _ if minimum > 0 => Err(OpenError::Pruned { minimum, path }),
+        _ => Ok(newest.unwrap_or_else(|| (0, State::new(Bounds::default())))),
+    }
 }
 
 /// A state with its log open for appending.
@@ -182,6 +196,8 @@ pub struct Shard {
     settings: Settings,
     /// The state holds something that the batch does not.
     is_poisoned: bool,
+    /// When the first entry of the log's last segment was decided.
+    segment_since: Option<i64>,
     /// After how many entries the newest snapshot was made.
     pub(crate) snapshot_at: u64,
 }
@@ -201,8 +217,9 @@ impl Shard {
         }
         fold_all(disk, &settings.audit(), &mut state, snapshot_at, opened.len)?;
         tracing::info!(entries = opened.len, replayed = opened.len - snapshot_at, "the log is open");
+        let segment_since = retention::time_of(disk, &settings.audit(), log.segment_first(), log.len())?;
         let (batch, disk, settings) = (Batch::new(), disk.clone(), settings.clone());
-        Ok(Self { state, log, batch, disk, settings, is_poisoned: false, snapshot_at })
+        Ok(Self { state, log, batch, disk, settings, is_poisoned: false, segment_since, snapshot_at })
     }
 
     /// Entries in the log.
@@ -253,8 +270,21 @@ impl Shard {
         }
         let is_durable_later = Fault::ANSWER_BEFORE_DISK.is_on() && self.batch.len() < 8;
         if !self.batch.is_empty() && !is_durable_later {
-            self.log.append(&mut self.batch)?;
-            self.batch.clear();
+            self.append()?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self) -> Result<(), std::io::Error> {
+        let now = self.now();
+        if self.segment_since.is_some_and(|since| retention::ends_segment(since, now, self.log.segment_bytes())) {
+            self.log.seal();
+        }
+        let first = self.log.segment_first();
+        self.log.append(&mut self.batch)?;
+        self.batch.clear();
+        if self.segment_since.is_none() || self.log.segment_first() != first {
+            self.segment_since = Some(now);
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ const SCRATCH: usize = 1 << 20;
 /// What the file system says.
 pub fn write(dir: &Path, entries: u64, last: [u8; 32], state: &State) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    let path = dir.join(format!("{entries:020}.snap"));
+    let path = path_in(dir, entries);
     let temporary = path.with_extension("tmp");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(&[0; HEADER_BYTES])?;
@@ -108,9 +108,24 @@ pub fn newest(dir: &Path, bounds: Bounds, fits: impl Fn(u64, [u8; 32]) -> bool) 
     newest_within(dir, bounds, u64::MAX, fits)
 }
 
-/// Reads a snapshot: once to check it, once to decode it.
-fn read(path: &Path, bounds: Bounds) -> io::Result<Option<([u8; 32], State)>> {
-    let mut file = File::open(path)?;
+/// Whether the snapshot after `entries` entries in `dir` is there and whole. It is not decoded.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_whole(dir: &Path, entries: u64) -> io::Result<bool> {
+    match File::open(path_in(dir, entries)) {
+        Ok(file) => Ok(body(&file)?.is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn path_in(dir: &Path, entries: u64) -> PathBuf {
+    dir.join(format!("{entries:020}.snap"))
+}
+
+/// Checks what a snapshot's header says of the rest, and leaves the file before it.
+fn body(mut file: &File) -> io::Result<Option<()>> {
     let mut header = [0; HEADER_BYTES];
     match file.read_exact(&mut header) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -119,11 +134,20 @@ fn read(path: &Path, bounds: Bounds) -> io::Result<Option<([u8; 32], State)>> {
     let (magic, rest) = header.split_at(8);
     let (crc, bytes) = rest.split_at(4);
     let mut sum = Summed { inner: io::sink(), crc: 0, bytes: 0 };
-    io::copy(&mut BufReader::with_capacity(BUFFER, &file), &mut sum)?;
+    io::copy(&mut BufReader::with_capacity(BUFFER, file), &mut sum)?;
     if magic != MAGIC || bytes != sum.bytes.to_le_bytes() || crc != sum.crc.to_le_bytes() {
         return Ok(None);
     }
     file.seek(SeekFrom::Start(HEADER_BYTES as u64))?;
+    Ok(Some(()))
+}
+
+/// Reads a snapshot: once to check it, once to decode it.
+fn read(path: &Path, bounds: Bounds) -> io::Result<Option<([u8; 32], State)>> {
+    let file = File::open(path)?;
+    if body(&file)?.is_none() {
+        return Ok(None);
+    }
     let mut scratch = vec![0; SCRATCH];
     let source = (BufReader::with_capacity(BUFFER, &file), &mut scratch[..]);
     let decoded = postcard::from_io::<([u8; 32], Image<Vec<Limit>, Records>), _>(source);
