@@ -72,6 +72,10 @@ permissions! {
     ComplianceRead = "compliance:read",
     /// Hand audit entries to the log.
     AuditWrite = "audit:write",
+    /// Read the log's checkpoints, hash tiles and keys, and the entries and proofs of the own tenant.
+    AuditRead = "audit:read",
+    /// Read the entries of all tenants.
+    LogRead = "log:read",
     /// See webhooks and what was delivered to them.
     WebhooksRead = "webhooks:read",
     /// Say who is told of events.

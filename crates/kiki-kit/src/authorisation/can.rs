@@ -35,6 +35,8 @@ can! {
     SubjectRequestsWrite
     ComplianceRead
     AuditWrite
+    AuditRead
+    LogRead
     WebhooksRead
     WebhooksWrite
     ValueRead

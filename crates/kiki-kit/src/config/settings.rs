@@ -13,8 +13,8 @@ use super::merge::Values;
 use super::mistake::Mistake;
 use super::secret::{Secret, SecretUrl};
 use super::value::{
-    Environment, LogFormat, address, amount, bytes, currency, filter, host, optional, path, phone, port, seconds,
-    secret, secret_url, service_url, spelled, whole_days, window,
+    Environment, LogFormat, address, amount, bytes, currency, filter, host, optional, origin, path, phone, port,
+    seconds, secret, secret_url, service_url, spelled, whole_days, window,
 };
 use crate::egress::Reach;
 use crate::server::Trust;
@@ -122,6 +122,9 @@ settings! {
     currency: Currency, currency, Shown, "spend.currency", "KIKI_CURRENCY", "USD",
         "an ISO 4217 code such as USD",
         "The currency of amounts that name none.";
+    log_origin: String, origin, Shown, "audit.origin", "KIKI_LOG_ORIGIN", "kiki.local/shield",
+        "1 to 128 visible ASCII characters without '+'",
+        "The name under which the log signs its checkpoints. A log keeps the name that it began with; strangers tell logs by it, so give each installation its own.";
     retention_days: u32, whole_days, Shown, "audit.retention_days", "RETENTION_DAYS", "2555",
         "whole days from 1 to 36525",
         "How long entries of the log are kept.";

@@ -51,6 +51,12 @@ pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| text.into())
 }
 
+/// The name of a log, as a signed note can carry it.
+pub(super) fn origin(text: &str) -> Option<String> {
+    let is_name = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
+    is_name.then(|| text.to_owned())
+}
+
 pub(super) fn host(text: &str) -> Option<IpAddr> {
     if text == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { text.parse().ok() }
 }

@@ -17,9 +17,6 @@ use super::{database, pseudonyms};
 use crate::VERSION;
 use crate::process::Process;
 
-/// The name of this installation's log in its checkpoints.
-const LOG_ORIGIN: &str = "kiki.local/shield";
-
 /// SyncShield, running.
 pub struct RunningShield {
     /// Its router.
@@ -38,7 +35,7 @@ impl RunningShield {
         let clock = platform.clock.clone();
         let settings = Settings {
             data: config.data.clone(),
-            origin: LOG_ORIGIN.to_owned(),
+            origin: config.log_origin.clone(),
             retention_days: config.retention_days,
             clock: Arc::new(move || clock.now()),
             ids: platform.ids.clone(),
