@@ -142,15 +142,21 @@ impl Deriver {
     }
 
     /// Derives until `durable` is stopped, then what is left, and returns. Rests for `pace` after each round, so that a
-    /// checkpoint covers what came meanwhile.
+    /// checkpoint covers what came meanwhile. Tells `signed` each step's checkpoint.
     ///
     /// # Errors
     /// As [`Self::advance`].
-    pub fn run(&mut self, durable: &Durable, pace: Duration) -> Result<(), Error> {
+    pub fn run(&mut self, durable: &Durable, pace: Duration, signed: &mut dyn FnMut(&Checkpoint)) -> Result<(), Error> {
         yield_to_others();
         loop {
             let state = durable.wait_beyond(self.derived());
-            while !self.advance(state.len)?.caught_up() {}
+            loop {
+                let progress = self.advance(state.len)?;
+                signed(&self.signed);
+                if progress.caught_up() {
+                    break;
+                }
+            }
             if state.stopped {
                 return Ok(());
             }

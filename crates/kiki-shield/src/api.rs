@@ -25,7 +25,11 @@ use crate::service::{Caller, Shield};
 /// The paths of the service.
 #[must_use]
 pub fn routes(shield: Shield) -> OpenApiRouter {
-    let v1 = v1::routes().merge(budgets::routes()).merge(control::routes()).merge(policy::routes());
+    let v1 = v1::routes()
+        .merge(budgets::routes())
+        .merge(control::routes())
+        .merge(policy::routes())
+        ;
     OpenApiRouter::new().merge(seeds::routes()).merge(v1).with_state(shield)
 }
 
@@ -54,7 +58,7 @@ fn limits(standings: &[Standing]) -> Vec<LimitAnswer> {
 }
 
 /// A denial with all that explains it: what refused, how each limit stands, when the same request would pass.
-fn denial(code: &'static str, detail: String, decision: &Decision) -> Problem {
+fn denial(shield: &Shield, code: &'static str, detail: String, decision: &Decision) -> Problem {
     let limits = serde_json::to_value(limits(&decision.standings)).unwrap_or_default();
     let mut problem = Problem::denied(code, detail).with("refused_by", refused_by(decision)).with("limits", limits);
     for (name, value) in rate_limit::fields(decision) {
@@ -62,6 +66,9 @@ fn denial(code: &'static str, detail: String, decision: &Decision) -> Problem {
     }
     if let Some(entry) = decision.index {
         problem = problem.with("entry", entry);
+    }
+    if let Some(receipt) = shield.receipt(decision.entry()) {
+        problem = receipt.on(problem);
     }
     if let Some((standing, room)) = tightest(&decision.standings) {
         problem = problem.with("remaining", format_micros(room.remaining));

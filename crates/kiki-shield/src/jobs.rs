@@ -76,7 +76,7 @@ impl Shield {
             (command, event)
         });
         // All or none: a position that failed must not be passed by a later one.
-        for outcome in self.0.governor.decide_all(notes.collect()).await? {
+        for (outcome, _) in self.0.governor.decide_all(notes.collect()).await? {
             if let Outcome::Exhausted { of } = outcome {
                 return Err(ShieldError::Exhausted(of));
             }

@@ -3,6 +3,7 @@
 mod limit;
 mod people;
 mod policy;
+mod receipt;
 mod v1;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub(crate) use policy::{
     DegradedAnswer, IntentAnswer, IntentBody, PolicyAnswer, PolicyBody, PolicyVersionAnswer, PolicyVersionsAnswer,
     RollbackBody, RulingAnswer, act,
 };
+pub(crate) use receipt::{RECEIPT, ReceiptAnswer};
 pub(crate) use v1::{
     AmountBody, ApprovalsAnswer, ApprovalsRequest, AuthorizationAnswer, AuthorizeBody, BudgetAnswer, BudgetBody,
     BudgetsAnswer, CaptureBody, Constraint, DryRunAnswer, MandateBody, RecordAnswer, RecordBody, StopBody, StopsAnswer,
@@ -126,6 +128,9 @@ pub(crate) struct SpendAnswer {
     pub(crate) limits: Vec<LimitAnswer>,
     /// The place of the decision in the audit log; absent for a repeat.
     pub(crate) entry: Option<u64>,
+    /// Where the log has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<ReceiptAnswer>,
 }
 
 /// The outcome of a check.
@@ -145,6 +150,9 @@ pub(crate) struct CheckAnswer {
     pub(crate) remaining: Option<String>,
     /// The place of the decision in the audit log.
     pub(crate) entry: Option<u64>,
+    /// Where the log has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<ReceiptAnswer>,
 }
 
 /// A page of a list.

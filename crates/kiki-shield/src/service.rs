@@ -65,6 +65,8 @@ pub struct Seed {
     pub currency: Currency,
     /// `$KIKI_DATA/audit`: the log, for reports.
     pub audit: PathBuf,
+    /// The log's name.
+    pub origin: Arc<str>,
     /// The policies in force: none is known at first.
     pub policies: Policies,
 }
@@ -144,6 +146,15 @@ pub(crate) struct Booked {
 pub(crate) struct Known {
     pub(crate) id: AuthorizationId,
     pub(crate) view: AuthorizationView,
+    /// The entry of what was decided about it now, or else of the decision that made it.
+    pub(crate) entry: Option<u64>,
+}
+
+impl Known {
+    /// Nothing was decided now.
+    fn seen(id: AuthorizationId, view: AuthorizationView) -> Self {
+        Self { id, entry: view.entry, view }
+    }
 }
 
 impl Shield {
@@ -332,12 +343,13 @@ impl Shield {
         let made = Some(id.uuid().into());
         let gone = Record { id: made, key, request, path: path.into(), amount, category, payee };
         let decision = self.decide(Command::Record(gone), draft).await?;
+        let entry = decision.entry();
         let (first, view) = decision.authorization.ok_or(ShieldError::NotFound("authorization"))?;
         let over = match &decision.outcome {
             Outcome::Recorded { over } => over.iter().map(|limit| public_name(limit).to_owned()).collect(),
             _ => Vec::new(),
         };
-        Ok(Booked { known: Known { id: Uuid::from(first).into(), view }, over, entry: decision.index })
+        Ok(Booked { known: Known { id: Uuid::from(first).into(), view, entry }, over, entry: decision.index })
     }
 
     /// Settles a hold for `amount`, or for all of it. Settling it again for the same amount answers the same.
@@ -383,7 +395,7 @@ impl Shield {
         let digest = Digest::from(id.uuid());
         let view = self.0.governor.read(move |state| state.authorization(digest)).await?;
         let own = view.filter(|view| tenant_of(&view.path) == caller.principal.tenant.as_str());
-        own.map(|view| Known { id, view }).ok_or(ShieldError::NotFound("authorization"))
+        own.map(|view| Known::seen(id, view)).ok_or(ShieldError::NotFound("authorization"))
     }
 
     /// Whether a customer of this value may be acted for: not outside the bounds, and not when nothing remains.
@@ -505,8 +517,8 @@ fn ruled(request: Authorize, ruling: Option<&Ruling>, takes_less: bool) -> Autho
     Authorize { amount: most.unwrap_or(request.amount), policy: Some(ruling.ruled(takes_less)), ..request }
 }
 
-fn known(decision: &Decision, id: AuthorizationId) -> Option<Known> {
-    decision.authorization.clone().map(|(_, view)| Known { id, view })
+pub(crate) fn known(decision: &Decision, id: AuthorizationId) -> Option<Known> {
+    decision.authorization.clone().map(|(_, view)| Known { id, view, entry: decision.entry() })
 }
 
 /// A category or a payee, if it can be one.

@@ -28,6 +28,7 @@ struct TenantImage {
 pub(crate) struct Image<L, R> {
     now: i64,
     booking: u64,
+    entries: u64,
     /// Paths in the order of their indexes, and whether nothing new is authorized there.
     accounts: Vec<(Arc<str>, bool)>,
     limits: L,
@@ -54,6 +55,7 @@ impl State {
         Image {
             now: self.now,
             booking: self.booking,
+            entries: self.entries,
             accounts: self.accounts.all().iter().map(|account| (account.path.clone(), account.is_stopped)).collect(),
             limits: &self.limits,
             limits_free: self.limits_free.clone(),
@@ -67,7 +69,7 @@ impl State {
     /// The state of an image; `None` if the image does not hang together.
     pub(crate) fn from_image(image: Image<Vec<Limit>, Records>, bounds: Bounds) -> Option<Self> {
         let mut state = Self::new(bounds);
-        (state.now, state.booking) = (image.now, image.booking);
+        (state.now, state.booking, state.entries) = (image.now, image.booking, image.entries);
         state.accounts = accounts(&image.accounts)?;
         let is_account = |account: u32| (account as usize) < image.accounts.len();
         for tenant in image.tenants {

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use kiki_audit::{Disk, Durable};
 use kiki_types::event::AuditEvent;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::account::tenant_of;
 use crate::command::{Command, Notices, Outcome};
-use crate::derive::{derive, open_deriver};
+use crate::derive::{Told, derive, open_deriver};
 use crate::digest::Digest;
 use crate::limit::Standing;
 use crate::query::AuthorizationView;
@@ -64,12 +64,23 @@ pub struct Decision {
     pub standings: Vec<Standing>,
 }
 
+impl Decision {
+    /// Where the log has it: the index of its entry; of a repeat, that of the decision that made the authorization.
+    #[must_use]
+    pub fn entry(&self) -> Option<u64> {
+        self.index.or_else(|| self.authorization.as_ref()?.1.entry)
+    }
+}
+
+/// Outcomes, each with the index of its entry, if it is one.
+pub type Answers = Vec<(Outcome, Option<u64>)>;
+
 type Reply = Box<dyn FnOnce(Result<(), OwnerError>) + Send>;
 
 enum Request {
     Decide(Box<(Command, AuditEvent)>, oneshot::Sender<Result<Decision, OwnerError>>),
     /// Several that become durable together or not at all.
-    DecideAll(Vec<(Command, AuditEvent)>, oneshot::Sender<Result<Vec<Outcome>, OwnerError>>),
+    DecideAll(Vec<(Command, AuditEvent)>, oneshot::Sender<Result<Answers, OwnerError>>),
     /// Looks at the state now, answers with the batch.
     Read(Box<dyn FnOnce(&mut State) -> Reply + Send>),
     Stop,
@@ -80,6 +91,7 @@ enum Request {
 pub struct Handle {
     queue: mpsc::Sender<Request>,
     is_deriving: Arc<AtomicBool>,
+    covered: watch::Receiver<u64>,
 }
 
 impl Handle {
@@ -107,7 +119,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`OwnerError`]: nobody decided any of them, or after [`OwnerError::Journal`] some may be found to count.
-    pub async fn decide_all(&self, commands: Vec<(Command, AuditEvent)>) -> Result<Vec<Outcome>, OwnerError> {
+    pub async fn decide_all(&self, commands: Vec<(Command, AuditEvent)>) -> Result<Answers, OwnerError> {
         let (reply, answer) = oneshot::channel();
         self.send(Request::DecideAll(commands, reply))?;
         answer.await.map_err(|_| OwnerError::Stopped)?
@@ -137,6 +149,16 @@ impl Handle {
     #[must_use]
     pub fn is_deriving(&self) -> bool {
         self.is_deriving.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a signed checkpoint covers the entry `index`: true. False if that takes longer than `time_max`, or if no
+    /// further checkpoint will be signed.
+    pub fn covered(&self, index: u64, time_max: Duration) -> impl Future<Output = bool> + Send + use<> {
+        let mut covered = self.covered.clone();
+        async move {
+            let wait = covered.wait_for(|&size| size > index);
+            matches!(tokio::time::timeout(time_max, wait).await, Ok(Ok(_)))
+        }
     }
 
     fn send(&self, request: Request) -> Result<(), OwnerError> {
@@ -171,8 +193,9 @@ impl Owner {
         let deriver = open_deriver(&disk, &settings)?;
         let durable = Arc::new(Durable::new(shard.entries()));
         let (sender, queue) = mpsc::channel(QUEUE);
-        let handle = Handle { queue: sender, is_deriving: Arc::new(AtomicBool::new(true)) };
-        let is_deriving = handle.is_deriving.clone();
+        let (covers, covered) = watch::channel(deriver.checkpoint().size);
+        let handle = Handle { queue: sender, is_deriving: Arc::new(AtomicBool::new(true)), covered };
+        let told = Told { is_deriving: handle.is_deriving.clone(), covers };
         let running = Running {
             disk: disk.clone(),
             settings: settings.clone(),
@@ -183,7 +206,7 @@ impl Owner {
         let thread = std::thread::spawn(move || {
             let derived = std::thread::spawn({
                 let durable = durable.clone();
-                move || derive(deriver, &disk, &settings, &durable, &is_deriving)
+                move || derive(deriver, &disk, &settings, &durable, &told)
             });
             running.run(shard);
             durable.stop();
@@ -211,7 +234,7 @@ impl Owner {
 /// What to answer once the batch is durable.
 enum Waiting {
     Decision(Box<Decision>, oneshot::Sender<Result<Decision, OwnerError>>),
-    All(Vec<Outcome>, oneshot::Sender<Result<Vec<Outcome>, OwnerError>>),
+    All(Answers, oneshot::Sender<Result<Answers, OwnerError>>),
     Read(Reply),
 }
 
@@ -220,7 +243,7 @@ impl Waiting {
         match self {
             // A caller that no longer waits is no error: its decision stands and is in the log.
             Self::Decision(decision, reply) => drop(reply.send(durable.map(|()| *decision))),
-            Self::All(outcomes, reply) => drop(reply.send(durable.map(|()| outcomes))),
+            Self::All(answers, reply) => drop(reply.send(durable.map(|()| answers))),
             Self::Read(reply) => reply(durable),
         }
     }
@@ -348,19 +371,19 @@ fn read(shard: &mut Shard, look: Box<dyn FnOnce(&mut State) -> Reply + Send>) ->
 fn decide_all(
     shard: &mut Shard,
     commands: Vec<(Command, AuditEvent)>,
-    reply: oneshot::Sender<Result<Vec<Outcome>, OwnerError>>,
+    reply: oneshot::Sender<Result<Answers, OwnerError>>,
 ) -> Waiting {
-    let mut outcomes = Vec::with_capacity(commands.len());
+    let mut answers = Vec::with_capacity(commands.len());
     for (command, draft) in commands {
         match shard.decide(&command, draft) {
-            Ok((applied, _)) => outcomes.push(applied.outcome),
+            Ok((applied, index)) => answers.push((applied.outcome, index)),
             Err(error) => {
                 tracing::error!(%error, "an entry cannot be encoded; nothing of this batch is answered");
                 break;
             }
         }
     }
-    Waiting::All(outcomes, reply)
+    Waiting::All(answers, reply)
 }
 
 /// The authorization that `command` is about, if it is about one that was made before.

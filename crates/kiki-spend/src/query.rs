@@ -63,6 +63,8 @@ pub struct AuthorizationView {
     pub captures: bool,
     /// When the hold ends, or would have ended.
     pub until: i64,
+    /// The index of the entry of the decision that made it.
+    pub entry: Option<u64>,
 }
 
 /// A limit as it was defined.
@@ -149,6 +151,7 @@ impl State {
             is_record: record.first == First::Recorded,
             captures: record.capture,
             until: record.until,
+            entry: record.entry.get(),
         })
     }
 

@@ -44,6 +44,43 @@ pub(crate) struct More {
     pub(crate) consent: Option<(Digest, Purpose)>,
     pub(crate) by: Option<Digest>,
     pub(crate) four_eyes: bool,
+    /// How long the hold lasts from its approval on.
+    pub(crate) ttl_ms: u32,
+}
+
+/// The index of an entry of the log, in five bytes. The largest stands for none, as do all beyond: a log of so many
+/// entries takes hundreds of terabytes, and misses the indexes of repeats alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryIndex([u8; 5]);
+
+impl EntryIndex {
+    const NONE: u64 = (1 << 40) - 1;
+
+    pub(crate) fn new(index: u64) -> Self {
+        let [a, b, c, d, e, ..] = index.min(Self::NONE).to_le_bytes();
+        Self([a, b, c, d, e])
+    }
+
+    fn raw(self) -> u64 {
+        let [a, b, c, d, e] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])
+    }
+
+    pub(crate) fn get(self) -> Option<u64> {
+        Some(self.raw()).filter(|&index| index != Self::NONE)
+    }
+}
+
+impl Serialize for EntryIndex {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for EntryIndex {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(Self::new)
+    }
 }
 
 /// 120 bytes; [`Digest::NONE`] stands for no key.
@@ -63,10 +100,11 @@ pub(crate) struct Record {
     pub(crate) ended: i64,
     /// The number of its booking, once money has moved.
     pub(crate) booking: u64,
-    pub(crate) ttl_ms: u32,
     /// Its place among the open holds; without meaning once it has ended.
     #[serde(skip)]
     place: u32,
+    /// The entry of the decision that made it.
+    pub(crate) entry: EntryIndex,
     pub(crate) first: First,
     pub(crate) stage: Stage,
     /// Captured in the step that authorizes it.
@@ -74,8 +112,11 @@ pub(crate) struct Record {
     pub(crate) more: Option<Box<More>>,
 }
 
+// Millions of them are kept.
+const _: () = assert!(size_of::<Option<Record>>() == 120);
+
 impl Record {
-    pub(crate) const fn new(id: Digest, account: u32, amount: i64, first: First) -> Self {
+    pub(crate) fn new(id: Digest, account: u32, amount: i64, first: First) -> Self {
         let stage = match first {
             First::Held => Stage::Held,
             First::Pending => Stage::Pending,
@@ -94,8 +135,8 @@ impl Record {
             until: 0,
             ended: 0,
             booking: 0,
-            ttl_ms: 0,
             place: 0,
+            entry: EntryIndex::new(EntryIndex::NONE),
             first,
             stage,
             capture: false,

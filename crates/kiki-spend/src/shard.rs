@@ -216,6 +216,10 @@ impl Shard {
             tracing::warn!(place = %torn.place, bytes = torn.bytes, "cut an incomplete record off the log's end");
         }
         fold_all(disk, &settings.audit(), &mut state, snapshot_at, opened.len)?;
+        if state.entries() != opened.len {
+            let problem = format!("the state has counted {} entries, the log has {}", state.entries(), opened.len);
+            return Err(OpenError::Fold { place: settings.audit().display().to_string(), problem });
+        }
         tracing::info!(entries = opened.len, replayed = opened.len - snapshot_at, "the log is open");
         let segment_since = retention::time_of(disk, &settings.audit(), log.segment_first(), log.len())?;
         let (batch, disk, settings) = (Batch::new(), disk.clone(), settings.clone());

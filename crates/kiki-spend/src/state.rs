@@ -18,7 +18,7 @@ use crate::expiry::Expiry;
 use crate::fault::Fault;
 use crate::kind::{LimitKind, is_value};
 use crate::limit::{Ask, Limit, Wait};
-use crate::record::{First, More, Record, Records, Stage};
+use crate::record::{EntryIndex, First, More, Record, Records, Stage};
 
 /// How long an ended authorization with a key is kept at least.
 pub const KEPT_MS: i64 = 24 * 3600 * 1000;
@@ -167,6 +167,8 @@ pub struct State {
     pub(crate) sources: BTreeMap<Digest, i64>,
     /// The number of the latest booking.
     pub(crate) booking: u64,
+    /// Commands that were decided: the index of the next entry of the log.
+    pub(crate) entries: u64,
     /// Of the command that is being applied: what refuses it, and what is told besides.
     refused_by: Names,
     notices: Notices,
@@ -187,8 +189,21 @@ impl State {
         self.now
     }
 
+    /// How many commands were decided: as many entries the log has.
+    #[must_use]
+    pub const fn entries(&self) -> u64 {
+        self.entries
+    }
+
     /// Decides one command at `at`.
+    #[inline]
     pub fn apply(&mut self, command: &Command, at: i64) -> Applied {
+        let applied = self.answer(command, at);
+        self.entries += u64::from(applied.is_new);
+        applied
+    }
+
+    fn answer(&mut self, command: &Command, at: i64) -> Applied {
         self.advance(at);
         self.begin();
         let outcome = match command {
@@ -477,12 +492,12 @@ impl State {
         let mut record = Record::new(request.id, account, request.amount, first);
         record.key = request.key.unwrap_or(Digest::NONE);
         record.request = request.request.unwrap_or(Digest::NONE);
-        record.ttl_ms = u32::try_from(request.ttl_ms).unwrap_or(u32::MAX);
         record.until = self.now.saturating_add(wait.map_or(request.ttl_ms, |wait| wait.ms));
         record.capture = request.capture;
         if let Some(Wait { four_eyes, .. }) = wait.filter(|_| is_open) {
             let (consent, by) = (request.consent, request.by);
-            record.more = Some(Box::new(More { consent, by, four_eyes, ..More::default() }));
+            let ttl_ms = u32::try_from(request.ttl_ms).unwrap_or(u32::MAX);
+            record.more = Some(Box::new(More { consent, by, four_eyes, ttl_ms, ..More::default() }));
         } else if first == First::Denied {
             record.more = Some(Box::new(More { names: self.refusals().into_vec().into(), ..More::default() }));
         }
@@ -496,6 +511,7 @@ impl State {
         let (id, has_key) = (record.id, record.has_key());
         record.ended = self.now;
         record.booking = self.booking;
+        record.entry = EntryIndex::new(self.entries);
         let slot = self.records.insert(record);
         #[cfg(feature = "faults")]
         self.faulty.opened(slot);
@@ -752,7 +768,8 @@ impl State {
         if !refused_by.is_empty() {
             return self.decided(Outcome::Denied { refused_by });
         }
-        let (amount, capture, until) = (record.amount, record.capture, self.now.saturating_add(record.ttl_ms.into()));
+        let ttl_ms = record.more.as_deref().map_or(0, |more| more.ttl_ms);
+        let (amount, capture, until) = (record.amount, record.capture, self.now.saturating_add(ttl_ms.into()));
         if capture {
             self.settle(slot, amount);
             return self.decided(Outcome::Captured);

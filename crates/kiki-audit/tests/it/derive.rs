@@ -190,7 +190,7 @@ fn a_thread_derives_while_another_appends_and_a_third_verifies() {
     let mut deriver = test.deriver();
     let durable = Durable::new(opened.len);
     std::thread::scope(|scope| {
-        let deriving = scope.spawn(|| deriver.run(&durable, Duration::from_millis(1)));
+        let deriving = scope.spawn(|| deriver.run(&durable, Duration::from_millis(1), &mut |_| {}));
         let verifying = scope.spawn(|| {
             let mut last = 0;
             while last < 700 {

@@ -1,7 +1,7 @@
 //! Budgets and mandates.
 
 use axum::extract::State;
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
 use kiki_kit::extract::{Json, Path, Query};
 use kiki_kit::problem::Problem;
@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller;
-use crate::model::{BudgetAnswer, BudgetBody, BudgetsAnswer, MandateBody, Mode, PageRequest};
+use crate::model::{BudgetAnswer, BudgetBody, BudgetsAnswer, MandateBody, Mode, PageRequest, RECEIPT};
 use crate::service::Shield;
 
 const PAGE: usize = 100;
@@ -57,9 +57,9 @@ async fn define_budget(
 ) -> Result<Json<BudgetAnswer>, Problem> {
     let caller = caller(&allowed, network);
     let kind = body.limit.kind(shield.0.clock.now())?;
-    shield.define_budget(&caller, &id, &body.account, kind, body.mode == Mode::Shadow).await?;
+    let entry = shield.define_budget(&caller, &id, &body.account, kind, body.mode == Mode::Shadow).await?;
     let defined = shield.budget(&caller, &id).await?;
-    Ok(Json(BudgetAnswer::new(&defined, shield.0.currency)))
+    Ok(Json(BudgetAnswer { receipt: shield.receipt(entry), ..BudgetAnswer::new(&defined, shield.0.currency) }))
 }
 
 /// A budget and how it stands.
@@ -77,15 +77,17 @@ async fn budget(
 
 /// Remove a budget, and forget what counts under it.
 #[utoipa::path(delete, path = "/v1/budgets/{id}", tag = "budgets", params(("id" = String, Path)),
-    responses((status = 204), (status = 404, description = "No such budget")))]
+    responses((status = 204, headers(("kiki-receipt" = String, description = "Where the log has it: its name, a space, the index"))),
+        (status = 404, description = "No such budget")))]
 async fn remove_budget(
     State(shield): State<Shield>,
     allowed: Allowed<can::BudgetsWrite>,
     network: RemoteNetwork,
     Path(id): Path<String>,
-) -> Result<StatusCode, Problem> {
-    shield.remove_budget(&caller(&allowed, network), &id).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<(StatusCode, Option<[(HeaderName, String); 1]>, ()), Problem> {
+    let entry = shield.remove_budget(&caller(&allowed, network), &id).await?;
+    let receipt = shield.receipt(entry).map(|receipt| [(RECEIPT, receipt.in_header())]);
+    Ok((StatusCode::NO_CONTENT, receipt, ()))
 }
 
 /// Let an agent pay within a mandate.
@@ -104,6 +106,10 @@ async fn put_mandate(
     Json(body): Json<MandateBody>,
 ) -> Result<Json<BudgetsAnswer>, Problem> {
     let defined = shield.put_mandate(&caller(&allowed, network), &id, &body.account, &body.constraints).await?;
-    let budgets = defined.iter().map(|budget| BudgetAnswer::new(budget, shield.0.currency)).collect();
+    let budget = |(budget, entry): &(_, Option<u64>)| BudgetAnswer {
+        receipt: shield.receipt(*entry),
+        ..BudgetAnswer::new(budget, shield.0.currency)
+    };
+    let budgets = defined.iter().map(budget).collect();
     Ok(Json(BudgetsAnswer { budgets, next: None }))
 }

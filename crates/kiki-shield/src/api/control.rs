@@ -32,7 +32,7 @@ async fn stops(
     allowed: Allowed<can::SpendRead>,
     network: RemoteNetwork,
 ) -> Result<Json<StopsAnswer>, Problem> {
-    Ok(Json(StopsAnswer { stopped: shield.stops(&caller(&allowed, network)).await? }))
+    Ok(Json(StopsAnswer { stopped: shield.stops(&caller(&allowed, network)).await?, receipt: None }))
 }
 
 /// Refuse everything new at an account and below, from the very next decision on.
@@ -67,8 +67,8 @@ async fn put_stop(
     account: &str,
     is_stopped: bool,
 ) -> Result<Json<StopsAnswer>, Problem> {
-    shield.put_stop(caller, account, is_stopped).await?;
-    Ok(Json(StopsAnswer { stopped: shield.stops(caller).await? }))
+    let receipt = shield.receipt(shield.put_stop(caller, account, is_stopped).await?);
+    Ok(Json(StopsAnswer { stopped: shield.stops(caller).await?, receipt }))
 }
 
 /// Requests that wait for approval, the oldest first.
@@ -88,7 +88,7 @@ async fn approvals(
     let after = after.map_err(|error| ShieldError::invalid("after", error))?;
     let found = shield.approvals(&caller(&allowed, network), after, limit).await?;
     let next = found.last().filter(|_| found.len() == limit).map(|known| known.id.to_string());
-    let approvals = found.iter().map(|known| AuthorizationAnswer::new(known, shield.0.currency)).collect();
+    let approvals = found.iter().map(|known| AuthorizationAnswer::new(known, &shield)).collect();
     Ok(Json(ApprovalsAnswer { approvals, next }))
 }
 
@@ -108,10 +108,10 @@ async fn approve(
     let (decision, known) = shield.approve(&caller(&allowed, network), id).await?;
     if let Outcome::Denied { .. } = decision.outcome {
         let by = refused_by(&decision).join(", ");
-        return Err(denial("approval_refused", format!("The approval is refused by: {by}."), &decision));
+        return Err(denial(&shield, "approval_refused", format!("The approval is refused by: {by}."), &decision));
     }
     let known = known.ok_or(ShieldError::NotFound("authorization"))?;
-    Ok(Json(AuthorizationAnswer::new(&known, shield.0.currency)))
+    Ok(Json(AuthorizationAnswer::new(&known, &shield)))
 }
 
 /// Do not let a request that waits have its money; what was held for it is free at once.
@@ -125,5 +125,5 @@ async fn reject(
     Path(id): Path<AuthorizationId>,
 ) -> Result<Json<AuthorizationAnswer>, Problem> {
     let known = shield.reject(&caller(&allowed, network), id).await?;
-    Ok(Json(AuthorizationAnswer::new(&known, shield.0.currency)))
+    Ok(Json(AuthorizationAnswer::new(&known, &shield)))
 }

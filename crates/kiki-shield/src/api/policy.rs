@@ -30,7 +30,7 @@ async fn policy(
     allowed: Allowed<can::PolicyRead>,
 ) -> Result<Json<PolicyAnswer>, Problem> {
     let policy = shield.policy(&allowed.principal().tenant).await?;
-    Ok(Json(PolicyAnswer::new(policy.as_deref())))
+    Ok(Json(PolicyAnswer::new(policy.as_deref(), None)))
 }
 
 /// Put a policy in force, from the very next decision on.
@@ -46,8 +46,8 @@ async fn put_policy(
     Json(body): Json<PolicyBody>,
 ) -> Result<Json<PolicyAnswer>, Problem> {
     let texts = body.rule_sets.into_iter().collect();
-    let (policy, _) = shield.put_policy(&caller(&allowed, network), texts).await?;
-    Ok(Json(PolicyAnswer::new(Some(&policy))))
+    let (policy, entry) = shield.put_policy(&caller(&allowed, network), texts).await?;
+    Ok(Json(PolicyAnswer::new(Some(&policy), shield.receipt(entry))))
 }
 
 /// Put no policy in force: everything is allowed, as far as limits and consent allow it.
@@ -57,8 +57,8 @@ async fn remove_policy(
     allowed: Allowed<can::PolicyWrite>,
     network: RemoteNetwork,
 ) -> Result<Json<PolicyAnswer>, Problem> {
-    shield.remove_policy(&caller(&allowed, network)).await?;
-    Ok(Json(PolicyAnswer::new(None)))
+    let entry = shield.remove_policy(&caller(&allowed, network)).await?;
+    Ok(Json(PolicyAnswer::new(None, shield.receipt(entry))))
 }
 
 /// The versions of the policy that are kept: the last 100 and the one in force.
@@ -89,8 +89,8 @@ async fn roll_back(
     network: RemoteNetwork,
     Json(body): Json<RollbackBody>,
 ) -> Result<Json<PolicyAnswer>, Problem> {
-    let (policy, _) = shield.roll_back(&caller(&allowed, network), body.version).await?;
-    Ok(Json(PolicyAnswer::new(Some(&policy))))
+    let (policy, entry) = shield.roll_back(&caller(&allowed, network), body.version).await?;
+    Ok(Json(PolicyAnswer::new(Some(&policy), shield.receipt(entry))))
 }
 
 /// Say what you mean to do, and hear what would be decided.
@@ -118,5 +118,5 @@ async fn intend(
         ..Ask::of(body.account, amount)
     };
     let considered = shield.consider(&caller(&allowed, network), ask, body.amount).await?;
-    Ok(Json(IntentAnswer::new(&considered, body.amount, currency)))
+    Ok(Json(IntentAnswer::new(&considered, body.amount, &shield)))
 }

@@ -89,7 +89,7 @@ async fn spent(shield: &Shield, caller: &Caller, request: SpendRequest, key: Opt
     let (decision, id) = (&decided.decision, decided.id);
     if let Outcome::Denied { .. } = decision.outcome {
         let by = refused_by(decision).join(", ");
-        let problem = denial("budget_exceeded", format!("{amount} is refused by: {by}."), decision)
+        let problem = denial(shield, "budget_exceeded", format!("{amount} is refused by: {by}."), decision)
             .with("asked", amount.decimal());
         return Err(with_ruling(problem, &decided));
     }
@@ -104,6 +104,7 @@ async fn spent(shield: &Shield, caller: &Caller, request: SpendRequest, key: Opt
         frees_at: least.and_then(|(standing, _)| standing.frees_at).map(|at| UnixMillis(at).rfc3339()),
         limits: limits(&decision.standings),
         entry: decision.index,
+        receipt: shield.receipt(decision.entry()),
     };
     let status = if is_pending { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, rate_limit(decision), Json(answer)))
@@ -130,10 +131,15 @@ async fn check(
             currency: shield.0.currency.to_string(),
             remaining: least.map(|(_, room)| format_micros(room.remaining)),
             entry: decision.index,
+            receipt: shield.receipt(decision.entry()),
         })),
-        ["ltv_too_low"] => Err(denial("ltv_too_low", "A value below 10 is not worth acting for.".into(), &decision)),
-        ["ltv_too_high"] => Err(denial("ltv_too_high", "A value above 10000 needs a person.".into(), &decision)),
-        by => Err(denial("budget_spent", format!("Nothing remains under: {}.", by.join(", ")), &decision)),
+        ["ltv_too_low"] => {
+            Err(denial(&shield, "ltv_too_low", "A value below 10 is not worth acting for.".into(), &decision))
+        }
+        ["ltv_too_high"] => {
+            Err(denial(&shield, "ltv_too_high", "A value above 10000 needs a person.".into(), &decision))
+        }
+        by => Err(denial(&shield, "budget_spent", format!("Nothing remains under: {}.", by.join(", ")), &decision)),
     }
 }
 
@@ -168,8 +174,9 @@ async fn consent(
     granted: bool,
 ) -> Result<Json<ConsentAnswer>, Problem> {
     let purpose: Purpose = request.consent_type.parse().map_err(|error| ShieldError::invalid("consent_type", error))?;
-    shield.set_consent(caller, &request.customer_id, purpose, granted).await?;
-    Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents: [(purpose, granted)].into() }))
+    let entry = shield.set_consent(caller, &request.customer_id, purpose, granted).await?.index;
+    let (consents, receipt) = ([(purpose, granted)].into(), shield.receipt(entry));
+    Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents, receipt }))
 }
 
 /// What does a customer agree to?
@@ -182,7 +189,8 @@ async fn consent_status(
     Query(request): Query<ConsentStatusRequest>,
 ) -> Result<Json<ConsentAnswer>, Problem> {
     let consents = shield.consents(&caller(&allowed, network), &request.customer_id, &Purpose::ALL).await?;
-    Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents: consents.into_iter().collect() }))
+    let consents = consents.into_iter().collect();
+    Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents, receipt: None }))
 }
 
 /// Open a data subject request.

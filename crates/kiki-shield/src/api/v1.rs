@@ -22,7 +22,7 @@ use crate::model::{
 use crate::names::public_account;
 use crate::service::control::would_refuse;
 use crate::service::rules::Ruling;
-use crate::service::{Ask, Booked, Caller, Decided, Known, Shield};
+use crate::service::{Ask, Booked, Caller, Decided, Shield, known};
 
 /// Seconds that `ttl_seconds` may name at the most, so that it can be counted in milliseconds.
 const TTL_SECONDS_MAX: i64 = i64::MAX / 1000;
@@ -79,7 +79,7 @@ async fn authorize(
     let status = match decision.outcome {
         Outcome::Pending if is_waiting => StatusCode::ACCEPTED,
         Outcome::Held | Outcome::Pending => StatusCode::CREATED,
-        _ => return Err(with_ruling(refused(body.amount, "", decision), &decided)),
+        _ => return Err(with_ruling(refused(&shield, body.amount, "", decision), &decided)),
     };
     let Json(mut answer) = authorized(&shield, decision, decided.id)?;
     answer.policy = ruling_of(&decided).map(RulingAnswer::new);
@@ -105,14 +105,14 @@ fn authorized(
     decision: &Decision,
     id: AuthorizationId,
 ) -> Result<Json<AuthorizationAnswer>, ShieldError> {
-    let (_, view) = decision.authorization.as_ref().ok_or(ShieldError::NotFound("authorization"))?;
-    Ok(Json(AuthorizationAnswer::new(&Known { id, view: view.clone() }, shield.0.currency)))
+    let known = known(decision, id).ok_or(ShieldError::NotFound("authorization"))?;
+    Ok(Json(AuthorizationAnswer::new(&known, shield)))
 }
 
 /// A denial of `asked`, or of so much more.
-fn refused(asked: Money, more: &str, decision: &Decision) -> Problem {
+fn refused(shield: &Shield, asked: Money, more: &str, decision: &Decision) -> Problem {
     let by = refused_by(decision).join(", ");
-    let problem = denial("denied", format!("{asked}{more} is refused by: {by}."), decision);
+    let problem = denial(shield, "denied", format!("{asked}{more} is refused by: {by}."), decision);
     problem.with("asked", serde_json::to_value(asked).unwrap_or_default())
 }
 
@@ -150,7 +150,7 @@ async fn increase(
     let decision = shield.increase(&caller(&allowed, network), id, body.amount).await?;
     match decision.outcome {
         Outcome::Held => Ok((rate_limit(&decision), authorized(&shield, &decision, id)?)),
-        _ => Err(refused(body.amount, " more", &decision)),
+        _ => Err(refused(&shield, body.amount, " more", &decision)),
     }
 }
 
@@ -168,7 +168,7 @@ async fn refund(
     Json(body): Json<AmountBody>,
 ) -> Result<Json<AuthorizationAnswer>, Problem> {
     let known = shield.refund(&caller(&allowed, network), id, body.amount).await?;
-    Ok(Json(AuthorizationAnswer::new(&known, shield.0.currency)))
+    Ok(Json(AuthorizationAnswer::new(&known, &shield)))
 }
 
 /// Book money that is already gone.
@@ -193,6 +193,7 @@ async fn record(
         amount: body.amount,
         over,
         entry,
+        receipt: shield.receipt(known.entry),
     };
     Ok((StatusCode::CREATED, Json(answer)))
 }
@@ -207,7 +208,7 @@ async fn authorization(
     Path(id): Path<AuthorizationId>,
 ) -> Result<Json<AuthorizationAnswer>, Problem> {
     let known = shield.authorization(&caller(&allowed, network), id).await?;
-    Ok(Json(AuthorizationAnswer::new(&known, shield.0.currency)))
+    Ok(Json(AuthorizationAnswer::new(&known, &shield)))
 }
 
 /// Settle a hold: the money has moved.
@@ -224,7 +225,7 @@ async fn capture(
     JsonOrQuery(body): JsonOrQuery<CaptureBody>,
 ) -> Result<Json<AuthorizationAnswer>, Problem> {
     let known = shield.capture(&caller(&allowed, network), id, body.amount).await?;
-    Ok(Json(AuthorizationAnswer::new(&known, shield.0.currency)))
+    Ok(Json(AuthorizationAnswer::new(&known, &shield)))
 }
 
 /// Give a hold back.
@@ -238,5 +239,5 @@ async fn void(
     Path(id): Path<AuthorizationId>,
 ) -> Result<Json<AuthorizationAnswer>, Problem> {
     let known = shield.void(&caller(&allowed, network), id).await?;
-    Ok(Json(AuthorizationAnswer::new(&known, shield.0.currency)))
+    Ok(Json(AuthorizationAnswer::new(&known, &shield)))
 }

@@ -9,7 +9,7 @@ use kiki_proto::shield::v1::{
 };
 use kiki_spend::owner::Decision;
 use kiki_spend::{Outcome, Resolution, Standing, Status as Stage};
-use kiki_types::{Currency, Money};
+use kiki_types::Money;
 use tonic::{Request, Response, Status};
 
 use super::limit::standing;
@@ -18,10 +18,11 @@ use crate::api::{names_of, passes_at};
 use crate::error::ShieldError;
 use crate::names::{public_account, public_name};
 use crate::service::control::would_refuse;
-use crate::service::{Ask, Caller, Known, Shield};
+use crate::service::{Ask, Caller, Known, Shield, known};
 
-fn answer(known: &Known, currency: Currency) -> Authorization {
-    let Known { id, view } = known;
+fn answer(known: &Known, shield: &Shield) -> Authorization {
+    let Known { id, view, entry } = known;
+    let currency = shield.0.currency;
     let state = match view.status {
         Stage::Held => AuthorizationState::Held,
         Stage::Pending => AuthorizationState::Pending,
@@ -40,6 +41,7 @@ fn answer(known: &Known, currency: Currency) -> Authorization {
         refunded: in_proto(view.refunded, currency),
         refused_by: view.refused_by.iter().map(|limit| public_name(limit).to_owned()).collect(),
         expires_at_ms: view.until,
+        receipt: shield.receipt(*entry).map(Into::into),
         ..Authorization::default()
     }
 }
@@ -102,12 +104,13 @@ impl AuthorizationService for Shield {
             return Ok(Response::new(self.dry_run(&caller, ask).await?));
         }
         let (decision, id) = Self::authorize(self, &caller, ask).await?;
-        let authorization = match &decision.authorization {
-            Some((_, view)) => answer(&Known { id, view: view.clone() }, self.0.currency),
+        let authorization = match known(&decision, id) {
+            Some(known) => answer(&known, self),
             None => Authorization {
                 state: AuthorizationState::Denied.into(),
                 account: request.account,
                 amount: in_proto(amount.micros, amount.currency),
+                receipt: self.receipt(decision.entry()).map(Into::into),
                 ..Authorization::default()
             },
         };
@@ -119,19 +122,19 @@ impl AuthorizationService for Shield {
         let request = request.into_inner();
         let amount = request.amount.map(|amount| money(Some(amount))).transpose()?;
         let known = Self::capture(self, &caller, id(&request.id)?, amount).await?;
-        Ok(Response::new(answer(&known, self.0.currency)))
+        Ok(Response::new(answer(&known, self)))
     }
 
     async fn void(&self, request: Request<VoidRequest>) -> Result<Response<Authorization>, Status> {
         let caller = caller::<can::SpendWrite, _>(&request)?;
         let known = Self::void(self, &caller, id(&request.into_inner().id)?).await?;
-        Ok(Response::new(answer(&known, self.0.currency)))
+        Ok(Response::new(answer(&known, self)))
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Authorization>, Status> {
         let caller = caller::<can::SpendRead, _>(&request)?;
         let known = self.authorization(&caller, id(&request.into_inner().id)?).await?;
-        Ok(Response::new(answer(&known, self.0.currency)))
+        Ok(Response::new(answer(&known, self)))
     }
 
     async fn increase(&self, request: Request<IncreaseRequest>) -> Result<Response<Authorization>, Status> {
@@ -139,8 +142,8 @@ impl AuthorizationService for Shield {
         let IncreaseRequest { id: text, amount } = request.into_inner();
         let id = id(&text)?;
         let decision = Self::increase(self, &caller, id, money(amount)?).await?;
-        let (_, view) = decision.authorization.as_ref().ok_or(ShieldError::NotFound("authorization"))?;
-        let mut authorization = decided(answer(&Known { id, view: view.clone() }, self.0.currency), &decision);
+        let known = known(&decision, id).ok_or(ShieldError::NotFound("authorization"))?;
+        let mut authorization = decided(answer(&known, self), &decision);
         if let Outcome::Denied { .. } = decision.outcome {
             authorization.set_state(AuthorizationState::Denied);
         }
@@ -151,20 +154,20 @@ impl AuthorizationService for Shield {
         let caller = caller::<can::SpendWrite, _>(&request)?;
         let RefundRequest { id: text, amount } = request.into_inner();
         let known = Self::refund(self, &caller, id(&text)?, money(amount)?).await?;
-        Ok(Response::new(answer(&known, self.0.currency)))
+        Ok(Response::new(answer(&known, self)))
     }
 
     async fn approve(&self, request: Request<ApproveRequest>) -> Result<Response<Authorization>, Status> {
         let caller = caller::<can::ApprovalsWrite, _>(&request)?;
         let (decision, known) = Self::approve(self, &caller, id(&request.into_inner().id)?).await?;
         let known = known.ok_or(ShieldError::NotFound("authorization"))?;
-        Ok(Response::new(decided(answer(&known, self.0.currency), &decision)))
+        Ok(Response::new(decided(answer(&known, self), &decision)))
     }
 
     async fn reject(&self, request: Request<RejectRequest>) -> Result<Response<Authorization>, Status> {
         let caller = caller::<can::ApprovalsWrite, _>(&request)?;
         let known = Self::reject(self, &caller, id(&request.into_inner().id)?).await?;
-        Ok(Response::new(answer(&known, self.0.currency)))
+        Ok(Response::new(answer(&known, self)))
     }
 
     async fn list_pending(
@@ -178,7 +181,7 @@ impl AuthorizationService for Shield {
         let after = after.map_err(|error| ShieldError::invalid("page_token", error))?;
         let found = self.approvals(&caller, after, size).await?;
         let next = found.last().filter(|_| found.len() == size).map(|known| known.id.to_string());
-        let authorizations = found.iter().map(|known| answer(known, self.0.currency)).collect();
+        let authorizations = found.iter().map(|known| answer(known, self)).collect();
         Ok(Response::new(ListPendingResponse { authorizations, next_page_token: next.unwrap_or_default() }))
     }
 
@@ -192,7 +195,7 @@ impl AuthorizationService for Shield {
             ..Ask::of(request.account, money(request.amount)?)
         };
         let booked = self.record_gone(&caller, ask).await?;
-        let authorization = Some(answer(&booked.known, self.0.currency));
+        let authorization = Some(answer(&booked.known, self));
         Ok(Response::new(RecordSpendResponse { authorization, over: booked.over }))
     }
 }

@@ -29,6 +29,7 @@ fn answer((view, stands): &(LimitView, Standing), currency: Currency) -> Budget 
         limit: Some(in_proto(&view.kind, currency)),
         shadow: view.is_shadow,
         standing: Some(standing(stands)),
+        receipt: None,
     }
 }
 
@@ -58,14 +59,15 @@ impl BudgetService for Shield {
         let is_same = |view: &LimitView| {
             view.kind == kind && public_account(&view.path) == request.account && view.is_shadow == request.shadow
         };
-        match &stands {
-            Some(view) if is_same(view) => {}
+        let entry = match &stands {
+            Some(view) if is_same(view) => None,
             Some(_) if !request.replace => {
                 return Err(Status::already_exists("The budget stands with another definition."));
             }
-            _ => _ = self.define_budget(&caller, &request.id, &request.account, kind, request.shadow).await?,
-        }
-        Ok(Response::new(answer(&self.budget(&caller, &request.id).await?, self.0.currency)))
+            _ => self.define_budget(&caller, &request.id, &request.account, kind, request.shadow).await?,
+        };
+        let receipt = self.receipt(entry).map(Into::into);
+        Ok(Response::new(Budget { receipt, ..answer(&self.budget(&caller, &request.id).await?, self.0.currency) }))
     }
 
     async fn get(&self, request: Request<GetBudgetRequest>) -> Result<Response<Budget>, Status> {
@@ -87,7 +89,7 @@ impl BudgetService for Shield {
 
     async fn remove(&self, request: Request<RemoveBudgetRequest>) -> Result<Response<RemoveBudgetResponse>, Status> {
         let caller = caller::<can::BudgetsWrite, _>(&request)?;
-        self.remove_budget(&caller, &request.into_inner().id).await?;
-        Ok(Response::new(RemoveBudgetResponse {}))
+        let entry = self.remove_budget(&caller, &request.into_inner().id).await?;
+        Ok(Response::new(RemoveBudgetResponse { receipt: self.receipt(entry).map(Into::into) }))
     }
 }

@@ -14,8 +14,9 @@ impl ConsentService for Shield {
     async fn set(&self, request: Request<SetConsentRequest>) -> Result<Response<ConsentStatus>, Status> {
         let caller = caller::<can::ConsentWrite, _>(&request)?;
         let SetConsentRequest { customer_id, purpose: text, granted } = request.into_inner();
-        self.set_consent(&caller, &customer_id, purpose(&text)?, granted).await?;
-        Ok(Response::new(ConsentStatus { customer_id, purpose: text, granted }))
+        let entry = self.set_consent(&caller, &customer_id, purpose(&text)?, granted).await?.index;
+        let receipt = self.receipt(entry).map(Into::into);
+        Ok(Response::new(ConsentStatus { customer_id, purpose: text, granted, receipt }))
     }
 
     async fn get(&self, request: Request<GetConsentRequest>) -> Result<Response<ConsentStatus>, Status> {
@@ -24,6 +25,6 @@ impl ConsentService for Shield {
         let wanted = purpose(&text)?;
         let consents = self.consents(&caller, &customer_id, &Purpose::ALL).await?;
         let granted = consents.into_iter().any(|(purpose, granted)| purpose == wanted && granted);
-        Ok(Response::new(ConsentStatus { customer_id, purpose: text, granted }))
+        Ok(Response::new(ConsentStatus { customer_id, purpose: text, granted, receipt: None }))
     }
 }

@@ -12,18 +12,20 @@ use crate::service::Shield;
 impl ControlService for Shield {
     async fn stop(&self, request: Request<StopRequest>) -> Result<Response<StopsResponse>, Status> {
         let caller = caller::<can::StopsWrite, _>(&request)?;
-        self.put_stop(&caller, &request.into_inner().account, true).await?;
-        Ok(Response::new(StopsResponse { stopped: self.stops(&caller).await? }))
+        let entry = self.put_stop(&caller, &request.into_inner().account, true).await?;
+        let receipt = self.receipt(entry).map(Into::into);
+        Ok(Response::new(StopsResponse { stopped: self.stops(&caller).await?, receipt }))
     }
 
     async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<StopsResponse>, Status> {
         let caller = caller::<can::StopsWrite, _>(&request)?;
-        self.put_stop(&caller, &request.into_inner().account, false).await?;
-        Ok(Response::new(StopsResponse { stopped: self.stops(&caller).await? }))
+        let entry = self.put_stop(&caller, &request.into_inner().account, false).await?;
+        let receipt = self.receipt(entry).map(Into::into);
+        Ok(Response::new(StopsResponse { stopped: self.stops(&caller).await?, receipt }))
     }
 
     async fn list_stops(&self, request: Request<ListStopsRequest>) -> Result<Response<StopsResponse>, Status> {
         let caller = caller::<can::SpendRead, _>(&request)?;
-        Ok(Response::new(StopsResponse { stopped: self.stops(&caller).await? }))
+        Ok(Response::new(StopsResponse { stopped: self.stops(&caller).await?, receipt: None }))
     }
 }

@@ -6,6 +6,7 @@ use kiki_types::Purpose;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::ReceiptAnswer;
 use crate::error::ShieldError;
 
 /// `POST /consent/grant` and `/consent/revoke`.
@@ -35,6 +36,9 @@ pub(crate) struct ConsentAnswer {
     /// For each purpose whether consent stands.
     #[schema(value_type = BTreeMap<String, bool>)]
     pub(crate) consents: BTreeMap<Purpose, bool>,
+    /// Where the log has what was decided now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<ReceiptAnswer>,
 }
 
 /// The right that a person makes use of.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use kiki_kit::schema::MoneySchema;
 use kiki_spend::{Digest, Verdict};
-use kiki_types::{ActorKind, Currency, Money};
+use kiki_types::{ActorKind, Money};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::LimitAnswer;
+use super::{LimitAnswer, ReceiptAnswer};
 use crate::error::ShieldError;
 use crate::policy::{Action, Policy, Vote};
+use crate::service::Shield;
 use crate::service::intents::Considered;
 use crate::service::rules::{Act, RULES_TOLD_MAX, Ruling};
 
@@ -44,14 +45,18 @@ pub(crate) struct PolicyAnswer {
     pub(crate) rules: usize,
     /// The rule sets by name.
     pub(crate) rule_sets: BTreeMap<String, String>,
+    /// Where the log has what was decided now; absent where it was so before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<ReceiptAnswer>,
 }
 
 impl PolicyAnswer {
-    pub(crate) fn new(policy: Option<&Policy>) -> Self {
+    pub(crate) fn new(policy: Option<&Policy>, receipt: Option<ReceiptAnswer>) -> Self {
         Self {
             version: policy.map(|policy| policy.version().to_string()),
             rules: policy.map_or(0, Policy::rule_count),
             rule_sets: policy.into_iter().flat_map(Policy::texts).cloned().collect(),
+            receipt,
         }
     }
 }
@@ -231,10 +236,14 @@ pub(crate) struct IntentAnswer {
     pub(crate) limits: Vec<LimitAnswer>,
     /// The place of the intent in the audit log.
     pub(crate) entry: Option<u64>,
+    /// Where the log has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<ReceiptAnswer>,
 }
 
 impl IntentAnswer {
-    pub(crate) fn new(considered: &Considered, asked: Option<Money>, currency: Currency) -> Self {
+    pub(crate) fn new(considered: &Considered, asked: Option<Money>, shield: &Shield) -> Self {
+        let currency = shield.0.currency;
         let ruling = considered.ruling.as_ref();
         let of_policy = ruling.map(|ruling| ruling.judgement.votes.as_slice()).unwrap_or_default();
         let most = ruling.and_then(|ruling| ruling.judgement.amount).map(|micros| Money::new(micros, currency));
@@ -248,6 +257,7 @@ impl IntentAnswer {
             degraded: DegradedAnswer::new(ruling, asked, most),
             limits: considered.standings.iter().map(LimitAnswer::from).collect(),
             entry: considered.entry,
+            receipt: shield.receipt(considered.entry),
         }
     }
 }

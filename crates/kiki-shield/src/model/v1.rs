@@ -6,9 +6,9 @@ use kiki_types::{Currency, Money, UnixMillis};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{DegradedAnswer, LimitAnswer, LimitBody, Mode, Number, RulingAnswer, numbers};
+use super::{DegradedAnswer, LimitAnswer, LimitBody, Mode, Number, ReceiptAnswer, RulingAnswer, numbers};
 use crate::names::{public_account, public_name};
-use crate::service::Known;
+use crate::service::{Known, Shield};
 
 /// `POST /v1/authorizations`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -89,6 +89,9 @@ pub(crate) struct RecordAnswer {
     pub(crate) over: Vec<String>,
     /// The place of the decision in the audit log; absent for a repeat.
     pub(crate) entry: Option<u64>,
+    /// Where the log has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<ReceiptAnswer>,
 }
 
 /// What would be decided.
@@ -130,6 +133,9 @@ pub(crate) struct StopBody {
 pub(crate) struct StopsAnswer {
     /// Below the tenant; empty is the tenant itself. Everything below is stopped too.
     pub(crate) stopped: Vec<String>,
+    /// Where the log has what was decided now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<ReceiptAnswer>,
 }
 
 /// `GET /v1/approvals`.
@@ -257,11 +263,15 @@ pub(crate) struct AuthorizationAnswer {
     /// What the policy made of it, if less than was asked for; told with the decision and its repeats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) degraded: Option<DegradedAnswer>,
+    /// Where the log has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<ReceiptAnswer>,
 }
 
 impl AuthorizationAnswer {
-    pub(crate) fn new(known: &Known, currency: Currency) -> Self {
-        let Known { id, view } = known;
+    pub(crate) fn new(known: &Known, shield: &Shield) -> Self {
+        let Known { id, view, entry } = known;
+        let currency = shield.0.currency;
         Self {
             id: id.to_string(),
             state: view.status.as_str(),
@@ -273,6 +283,7 @@ impl AuthorizationAnswer {
             expires_at: UnixMillis(view.until).rfc3339(),
             policy: None,
             degraded: None,
+            receipt: shield.receipt(*entry),
         }
     }
 }
@@ -321,6 +332,9 @@ pub(crate) struct BudgetAnswer {
     pub(crate) frees_at: Option<String>,
     /// The currency of all amounts here.
     pub(crate) currency: String,
+    /// Where the log has what was decided now; absent where it stood so before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<ReceiptAnswer>,
 }
 
 impl BudgetAnswer {
@@ -336,6 +350,7 @@ impl BudgetAnswer {
             remaining,
             frees_at: standing.frees_at.map(|at| UnixMillis(at).rfc3339()),
             currency: currency.to_string(),
+            receipt: None,
         }
     }
 }

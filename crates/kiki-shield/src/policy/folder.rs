@@ -93,8 +93,8 @@ impl PolicyFolder {
             principal: Arc::new(Principal::service(TenantId::default_tenant(), "kiki-shield")),
             network: String::new(),
         };
-        let (policy, is_new) = self.shield.put_policy(&caller, texts).await?;
-        if is_new {
+        let (policy, entry) = self.shield.put_policy(&caller, texts).await?;
+        if entry.is_some() {
             tracing::info!(version = %policy.version(), rules = policy.rule_count(), "a policy is in force");
         }
         Ok(())

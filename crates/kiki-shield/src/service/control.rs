@@ -15,7 +15,7 @@ use crate::model::{Constraint, check_limit};
 use crate::names::{budget_id, path_of, public_account, public_name};
 
 impl Shield {
-    /// Defines a budget or replaces it; what was spent stays counted.
+    /// Defines a budget or replaces it; what was spent stays counted. Returns its entry; `None` if it stood so before.
     pub(crate) async fn define_budget(
         &self,
         caller: &Caller,
@@ -23,29 +23,30 @@ impl Shield {
         account: &str,
         kind: LimitKind,
         is_shadow: bool,
-    ) -> Result<LimitView, ShieldError> {
+    ) -> Result<Option<u64>, ShieldError> {
         let tenant = &caller.principal.tenant;
         let path = path_of(tenant, account)?;
         let id = budget_id(tenant, id)?;
         check_limit(&kind)?;
         let wanted = LimitView { id: id.as_str().into(), path: path.as_str().into(), kind, is_shadow };
-        if self.0.governor.read(move |state| state.limit(&id)).await?.as_ref() != Some(&wanted) {
-            let draft = self.draft(caller, "budget.define", "define", &wanted.id);
-            let (id, kind) = (wanted.id.clone(), wanted.kind.clone());
-            self.decide(Command::Limit { id, path: path.into(), kind, shadow: is_shadow }, draft).await?;
+        if self.0.governor.read(move |state| state.limit(&id)).await?.as_ref() == Some(&wanted) {
+            return Ok(None);
         }
-        Ok(wanted)
+        let draft = self.draft(caller, "budget.define", "define", &wanted.id);
+        let (id, kind) = (wanted.id, wanted.kind);
+        Ok(self.decide(Command::Limit { id, path: path.into(), kind, shadow: is_shadow }, draft).await?.index)
     }
 
     /// Defines the budgets that keep a mandate, in one write to the log; those of its id that it no longer wants go after
-    /// that, so that where there is no room for all of them, the agent may spend less and not more.
+    /// that, so that where there is no room for all of them, the agent may spend less and not more. Returns each with its
+    /// entry.
     pub(crate) async fn put_mandate(
         &self,
         caller: &Caller,
         id: &str,
         account: &str,
         constraints: &[Constraint],
-    ) -> Result<Vec<(LimitView, Standing)>, ShieldError> {
+    ) -> Result<Vec<((LimitView, Standing), Option<u64>)>, ShieldError> {
         let tenant = &caller.principal.tenant;
         let path = path_of(tenant, account)?;
         let name = |ending: &str| budget_id(tenant, &format!("{id}.{ending}"));
@@ -64,10 +65,12 @@ impl Shield {
             commands.push((Command::Limit { id: id.clone(), path: path.clone().into(), kind, shadow: false }, draft));
             ids.push(id);
         }
-        for outcome in self.0.governor.decide_all(commands).await? {
+        let mut entries = Vec::with_capacity(ids.len());
+        for (outcome, entry) in self.0.governor.decide_all(commands).await? {
             if let Outcome::Exhausted { of } = outcome {
                 return Err(ShieldError::Exhausted(of));
             }
+            entries.push(entry);
         }
         let mut removals = Vec::new();
         for ending in mandate::ENDINGS {
@@ -79,16 +82,18 @@ impl Shield {
             }
         }
         self.0.governor.decide_all(removals).await?;
-        let stand = move |state: &mut kiki_spend::State| ids.iter().filter_map(|id| state.standing_of(id, 1)).collect();
+        let stand = move |state: &mut kiki_spend::State| {
+            ids.iter().zip(entries).filter_map(|(id, entry)| Some((state.standing_of(id, 1)?, entry))).collect()
+        };
         Ok(self.0.governor.read(stand).await?)
     }
 
-    /// Removes a budget with all that counts under it.
-    pub(crate) async fn remove_budget(&self, caller: &Caller, id: &str) -> Result<(), ShieldError> {
+    /// Removes a budget with all that counts under it. Returns its entry.
+    pub(crate) async fn remove_budget(&self, caller: &Caller, id: &str) -> Result<Option<u64>, ShieldError> {
         let id = budget_id(&caller.principal.tenant, id)?;
         let draft = self.draft(caller, "budget.remove", "remove", &id);
         let decision = self.decide_any(Command::RemoveLimit { id: id.into() }, draft).await?;
-        if decision.outcome == Outcome::Unknown { Err(ShieldError::NotFound("budget")) } else { Ok(()) }
+        if decision.outcome == Outcome::Unknown { Err(ShieldError::NotFound("budget")) } else { Ok(decision.index) }
     }
 
     /// The budget `id` and how it stands.
@@ -109,14 +114,19 @@ impl Shield {
         Ok(self.0.governor.read(move |state| state.limits_of(tenant.as_str(), after, limit, 1)).await?)
     }
 
-    /// Refuses everything new at an account and below, or takes that back. Repeating it changes nothing.
-    pub(crate) async fn put_stop(&self, caller: &Caller, account: &str, is_stopped: bool) -> Result<(), ShieldError> {
+    /// Refuses everything new at an account and below, or takes that back. Repeating it changes nothing. Returns its entry.
+    pub(crate) async fn put_stop(
+        &self,
+        caller: &Caller,
+        account: &str,
+        is_stopped: bool,
+    ) -> Result<Option<u64>, ShieldError> {
         let path = path_of(&caller.principal.tenant, account)?;
         let action = if is_stopped { "stop" } else { "resume" };
         let draft = self.draft(caller, &format!("spend.{action}"), action, &path);
         let path = path.into();
         let command = if is_stopped { Command::Stop { path } } else { Command::Resume { path } };
-        self.decide(command, draft).await.map(|_| ())
+        Ok(self.decide(command, draft).await?.index)
     }
 
     /// The accounts of the tenant at which nothing new is authorized.
@@ -139,7 +149,7 @@ impl Shield {
             let ids = state.pending(tenant.as_str(), after, limit);
             ids.into_iter().filter_map(|id| Some((id, state.authorization(id)?))).collect::<Vec<_>>()
         });
-        Ok(found.await?.into_iter().map(|(id, view)| Known { id: Uuid::from(id).into(), view }).collect())
+        Ok(found.await?.into_iter().map(|(id, view)| Known::seen(Uuid::from(id).into(), view)).collect())
     }
 
     /// Lets a request that waits have its money. That something refuses the approval is an answer.

@@ -77,12 +77,12 @@ impl Shield {
         Some(Ruling { version: policy.version(), judgement })
     }
 
-    /// Puts a policy in force from the very next decision on. Returns it, and whether it was not in force before.
+    /// Puts a policy in force from the very next decision on. Returns it, and its entry unless it was in force before.
     pub(crate) async fn put_policy(
         &self,
         caller: &Caller,
         texts: Vec<RuleSetText>,
-    ) -> Result<(Arc<Policy>, bool), ShieldError> {
+    ) -> Result<(Arc<Policy>, Option<u64>), ShieldError> {
         if texts.is_empty() {
             return Err(ShieldError::invalid("rule_sets", "must hold a rule set; DELETE puts no policy in force"));
         }
@@ -90,7 +90,11 @@ impl Shield {
     }
 
     /// Puts a version in force that was in force before.
-    pub(crate) async fn roll_back(&self, caller: &Caller, version: Digest) -> Result<(Arc<Policy>, bool), ShieldError> {
+    pub(crate) async fn roll_back(
+        &self,
+        caller: &Caller,
+        version: Digest,
+    ) -> Result<(Arc<Policy>, Option<u64>), ShieldError> {
         let policy = self.kept(&caller.principal.tenant, version).await?;
         self.enforce(caller, "rollback", policy.ok_or(ShieldError::NotFound("version of the policy"))?).await
     }
@@ -100,7 +104,7 @@ impl Shield {
         caller: &Caller,
         action: &str,
         policy: Arc<Policy>,
-    ) -> Result<(Arc<Policy>, bool), ShieldError> {
+    ) -> Result<(Arc<Policy>, Option<u64>), ShieldError> {
         let tenant = &caller.principal.tenant;
         let version = policy.version();
         let _one_at_a_time = self.0.policies.changing.lock().await;
@@ -115,31 +119,38 @@ impl Shield {
         repo::insert(&mut tx, tenant, &kept, policy.texts()).await?;
         repo::prune(&mut tx, tenant, [&kept.version, &before.unwrap_or(version).to_string()]).await?;
         tx.commit().await?;
-        let is_new = before != Some(version);
-        if is_new {
-            self.put_in_force(caller, action, Some(version)).await?;
-        }
+        let entry = match before {
+            Some(before) if before == version => None,
+            _ => self.put_in_force(caller, action, Some(version)).await?,
+        };
         self.0.policies.see(tenant, Some(policy.clone()));
-        Ok((policy, is_new))
+        Ok((policy, entry))
     }
 
-    /// Puts no policy in force: everything is allowed, as far as limits and consent allow it.
-    pub(crate) async fn remove_policy(&self, caller: &Caller) -> Result<(), ShieldError> {
+    /// Puts no policy in force: everything is allowed, as far as limits and consent allow it. Returns its entry, unless
+    /// none was in force.
+    pub(crate) async fn remove_policy(&self, caller: &Caller) -> Result<Option<u64>, ShieldError> {
         let tenant = &caller.principal.tenant;
         let _one_at_a_time = self.0.policies.changing.lock().await;
-        if self.version_in_force(tenant).await?.is_some() {
-            self.put_in_force(caller, "remove", None).await?;
-        }
+        let entry = match self.version_in_force(tenant).await? {
+            Some(_) => self.put_in_force(caller, "remove", None).await?,
+            None => None,
+        };
         self.0.policies.see(tenant, None);
-        Ok(())
+        Ok(entry)
     }
 
-    async fn put_in_force(&self, caller: &Caller, action: &str, version: Option<Digest>) -> Result<(), ShieldError> {
+    async fn put_in_force(
+        &self,
+        caller: &Caller,
+        action: &str,
+        version: Option<Digest>,
+    ) -> Result<Option<u64>, ShieldError> {
         let tenant = &caller.principal.tenant;
         let name = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
         let draft = self.draft(caller, &format!("policy.{action}"), action, &format!("policy/{name}"));
         let command = Command::Policy { path: tenant.as_str().into(), version };
-        self.decide(command, draft).await.map(|_| ())
+        Ok(self.decide(command, draft).await?.index)
     }
 
     /// The policy in force.

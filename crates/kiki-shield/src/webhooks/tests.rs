@@ -65,6 +65,7 @@ impl World {
             ids: Arc::new(RandomIds),
             currency: "USD".parse().unwrap(),
             audit,
+            origin: "kiki.local/test".into(),
             policies: crate::policy::Policies::default(),
         });
         let webhooks = Webhooks::new(shield, Egress::new(Reach::Loopback, Limits::default()), random);

@@ -53,6 +53,7 @@ impl RunningShield {
             ids: platform.ids.clone(),
             currency: config.currency,
             audit: config.data.join("audit"),
+            origin: config.log_origin.as_str().into(),
             policies: Policies::default(),
         });
         shield.define_burst(config.max_burst_budget_micros, config.window_seconds).await?;

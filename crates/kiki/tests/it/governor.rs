@@ -8,6 +8,7 @@ mod grpc;
 mod limits;
 mod mandates;
 mod money;
+mod receipts;
 mod shadows;
 mod stops;
 mod wrong;
