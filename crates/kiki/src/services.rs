@@ -86,7 +86,8 @@ pub fn engage(process: &Process, shield: Connect, value: Connect, faults: Faults
         .context("cannot open the sandbox mailbox")?;
     let pseudonyms = pseudonyms(process)?;
     let mail: Arc<dyn MailSender> = Arc::new(SandboxMail(mailbox.clone()));
-    let mut http = HttpService::builder("engage", VERSION, &process.platform).depends_on(database(process));
+    let mut http = HttpService::builder("engage", VERSION, &process.platform);
+    http = http.depends_on(database(process));
     let tenant = TenantId::default_tenant();
     for (name, connect) in [("shield", &shield), ("value", &value)] {
         if let Some(transport) = connect(&tenant) {
@@ -101,7 +102,13 @@ pub fn engage(process: &Process, shield: Connect, value: Connect, faults: Faults
         shield,
         value,
         mail,
-        pseudonym: Arc::new(move |tenant, name| pseudonyms.customer(tenant, name).to_string()),
+        pseudonyms: engage::Pseudonyms {
+            customer: Arc::new({
+                let pseudonyms = pseudonyms.clone();
+                move |tenant, id| pseudonyms.customer(tenant, id).to_string()
+            }),
+            actor: Arc::new(move |tenant, name| pseudonyms.actor(tenant, name).to_string()),
+        },
         mail_from: MAIL_FROM.to_owned(),
     });
     Ok(http.api(engage::api::api(engage).merge(mailbox::api::api(mailbox))).build())

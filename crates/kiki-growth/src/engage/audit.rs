@@ -16,6 +16,15 @@ pub const AUDIT_TOPIC: &str = "audit";
 /// Makes a keyed hash of a name or a customer's id. Shield holds the key; where it cannot be had, the answer is empty.
 pub type Pseudonym = Arc<dyn Fn(&TenantId, &str) -> String + Send + Sync>;
 
+/// How people are named in the log: a customer and an actor of one name are two.
+#[derive(Clone)]
+pub struct Pseudonyms {
+    /// Of a customer's id.
+    pub customer: Pseudonym,
+    /// Of who acts.
+    pub actor: Pseudonym,
+}
+
 /// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Actor {
@@ -51,12 +60,12 @@ pub(super) struct Entry<'a> {
 /// Lets `entry` leave when `tx` commits.
 pub(super) fn write(
     tx: &mut Tx,
-    pseudonym: &Pseudonym,
+    pseudonyms: &Pseudonyms,
     actor: &Actor,
     (id, at): (Uuid, UnixMillis),
     entry: Entry<'_>,
 ) -> Result<(), StoreError> {
-    let hashed = |text: &str| pseudonym(&actor.tenant, text);
+    let customer = |id: &str| (pseudonyms.customer)(&actor.tenant, id);
     let event = AuditEvent {
         id,
         at,
@@ -67,8 +76,8 @@ pub(super) fn write(
             Outcome::Failed => Level::Error,
         },
         event_type: entry.event_type.to_owned(),
-        actor: hashed(&actor.name),
-        customer: entry.customer_id.map(hashed).unwrap_or_default(),
+        actor: (pseudonyms.actor)(&actor.tenant, &actor.name),
+        customer: entry.customer_id.map(customer).unwrap_or_default(),
         action: entry.event_type.rsplit('.').next().unwrap_or_default().to_owned(),
         resource: entry.resource,
         outcome: entry.outcome,

@@ -231,7 +231,7 @@ impl Dispatch<'_> {
         for message in changed {
             messages::record(&mut tx, &actor.tenant, campaign, self.run, message).await?;
             if let Some(entry) = self.entry(message) {
-                audit::write(&mut tx, &needs.pseudonym, actor, (needs.ids.uuid(), now), entry)?;
+                audit::write(&mut tx, &needs.pseudonyms, actor, (needs.ids.uuid(), now), entry)?;
                 metrics::counter!("kiki_engage_messages_total", "state" => message.state.as_str()).increment(1);
             }
         }

@@ -39,7 +39,7 @@ use kiki_store::Store;
 use kiki_types::{IdSource, TenantId};
 use tokio::sync::Semaphore;
 
-pub use audit::{AUDIT_TOPIC, Pseudonym};
+pub use audit::{AUDIT_TOPIC, Pseudonym, Pseudonyms};
 pub use sender::{MailSender, OutgoingMail, SendError};
 
 use customers::Customers;
@@ -70,7 +70,7 @@ pub struct Needs {
     /// The mail provider.
     pub mail: Arc<dyn MailSender>,
     /// Hides names and customers in audit entries.
-    pub pseudonym: Pseudonym,
+    pub pseudonyms: Pseudonyms,
     /// The address that messages come from.
     pub mail_from: String,
 }

@@ -29,7 +29,7 @@ impl Engage {
             let left = self.campaign(&actor.tenant, id).await?.lease_left(now);
             return Err(EngageError::RunInProgress { left });
         }
-        audit::write(&mut tx, &needs.pseudonym, actor, (needs.ids.uuid(), now), entry(id, "campaign.run", None))?;
+        audit::write(&mut tx, &needs.pseudonyms, actor, (needs.ids.uuid(), now), entry(id, "campaign.run", None))?;
         tx.commit().await?;
         let (engage, actor) = (self.clone(), actor.clone());
         self.needs.tasks.spawn("engage-run", async move {
@@ -136,7 +136,7 @@ impl Engage {
             let mut tx = needs.store.begin().await?;
             if campaigns::end(&mut tx, &actor.tenant, id, run, status).await? {
                 let entry = entry(id, "campaign.run.end", Some(status));
-                audit::write(&mut tx, &needs.pseudonym, actor, (needs.ids.uuid(), needs.clock.now()), entry)?;
+                audit::write(&mut tx, &needs.pseudonyms, actor, (needs.ids.uuid(), needs.clock.now()), entry)?;
             }
             tx.commit().await
         };

@@ -56,7 +56,7 @@ impl Engage {
             reason: String::new(),
             customer_id: None,
         };
-        audit::write(&mut tx, &needs.pseudonym, actor, (needs.ids.uuid(), now), entry)?;
+        audit::write(&mut tx, &needs.pseudonyms, actor, (needs.ids.uuid(), now), entry)?;
         if let Some(key) = key {
             idempotency::finish(&mut tx, key, &response).await?;
         }

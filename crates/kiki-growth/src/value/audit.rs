@@ -11,7 +11,7 @@ use super::model::SavedModel;
 use super::service::Pseudonym;
 
 /// The outbox topic whose entries go to the log.
-const TOPIC: &str = "audit";
+pub const AUDIT_TOPIC: &str = "audit";
 
 /// Lets the entry of `model` leave when `tx` commits.
 pub(super) fn write(
@@ -40,5 +40,5 @@ pub(super) fn write(
     };
     let payload = serde_json::to_string(&event)
         .map_err(|error| StoreError::Unreadable { column: "payload".to_owned(), why: error.to_string() })?;
-    outbox::publish(tx, Envelope { id, tenant, at, topic: TOPIC.to_owned(), payload })
+    outbox::publish(tx, Envelope { id, tenant, at, topic: AUDIT_TOPIC.to_owned(), payload })
 }

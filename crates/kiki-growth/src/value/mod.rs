@@ -22,6 +22,7 @@ mod service;
 mod tests;
 
 pub use api::routes;
+pub use audit::AUDIT_TOPIC;
 pub use error::ValueError;
 pub use fit::{FitOptions, FitOrdersError, FitReport, fit_orders};
 pub use grpc::services;

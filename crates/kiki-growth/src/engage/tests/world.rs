@@ -25,7 +25,7 @@ use tonic::{Response, Status};
 use tower::ServiceExt as _;
 
 use super::shield::FakeShield;
-use crate::engage::{Connect, Engage, MailSender, Needs, OutgoingMail, SendError, api};
+use crate::engage::{Connect, Engage, MailSender, Needs, OutgoingMail, Pseudonyms, SendError, api};
 
 const NOW: UnixMillis = UnixMillis(1_770_000_000_000);
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -179,7 +179,10 @@ impl World {
             shield: connect("shield", shield.routes()),
             value: connect("value", Routes::new(ValueServiceServer::new(value.clone()))),
             mail: mail.clone(),
-            pseudonym: Arc::new(|_, text| format!("hash-of-{}", text.len())),
+            pseudonyms: Pseudonyms {
+                customer: Arc::new(|_, id| format!("customer-{}", id.len())),
+                actor: Arc::new(|_, name| format!("actor-{}", name.len())),
+            },
             mail_from: "hello@shop.example".to_owned(),
         });
         let service = HttpService::builder("engage", "0.0.0", &platform).api(api::api(engage)).build();
