@@ -197,6 +197,12 @@ impl State {
         self.consents.contains(&(subject, purpose))
     }
 
+    /// The last position of the entries that `source` handed over.
+    #[must_use]
+    pub fn position_of(&self, source: Digest) -> Option<i64> {
+        self.sources.get(&source).copied()
+    }
+
     /// The limit `id`, as it was defined.
     #[must_use]
     pub fn limit(&self, id: &str) -> Option<LimitView> {

@@ -39,6 +39,17 @@ pub enum StoreError {
     /// One transaction published more events than [`crate::outbox::EVENTS_PER_TX_MAX`].
     #[error("a transaction may publish at most {} events", crate::outbox::EVENTS_PER_TX_MAX)]
     TooManyEvents,
+    /// The database was put back to an earlier state: it draws positions again that others know already.
+    #[error(
+        "the database was put back to an earlier state: position {last} of its outbox is in the log, and it stands at {position}; \
+         nothing is handed over until `kiki audit outbox advance --beyond {last}`"
+    )]
+    PutBack {
+        /// The last position that the receiver knows.
+        last: i64,
+        /// The last one that was drawn.
+        position: i64,
+    },
     /// The database was not migrated.
     #[error("the database has no tables of KIKI: run its migrations first")]
     NotMigrated,

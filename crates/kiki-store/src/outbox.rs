@@ -8,6 +8,9 @@
 //!
 //! A relay reads [`pending`], hands the events on, and says [`delivered`]. It may do so twice after a crash; the
 //! receiver knows an event by [`crate::Store::source_id`] and its position.
+//!
+//! A database that was put back to an earlier state draws positions again that the receiver knows; it would take the new
+//! events for repeats. [`PutBack`] notices, and nothing is handed on until [`advance`] has moved the positions beyond.
 
 use kiki_types::UnixMillis;
 use kiki_types::event::Envelope;
@@ -110,6 +113,121 @@ pub async fn delivered(store: &Store, topic: &str, up_to: i64) -> Result<u64, St
         .rows_affected();
     tx.commit().await?;
     Ok(done)
+}
+
+/// The last position that was drawn.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn position(store: &Store) -> Result<i64, StoreError> {
+    let row = sqlx::query("SELECT position FROM outbox_counter WHERE one = 1").fetch_optional(store.pool()).await?;
+    row.ok_or(StoreError::NotMigrated)?.int("position")
+}
+
+/// When the event of `topic` happened that waits longest to be handed on.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn waiting_since(store: &Store, topic: &str) -> Result<Option<UnixMillis>, StoreError> {
+    let row = sqlx::query("SELECT at FROM outbox WHERE topic = $1 AND delivered = 0 ORDER BY position LIMIT 1")
+        .bind(topic)
+        .fetch_optional(store.pool())
+        .await?;
+    row.map(|row| row.time("at")).transpose()
+}
+
+/// Notices that the database was put back to an earlier state. One for each relay, made when it starts.
+#[derive(Debug, Default)]
+pub struct PutBack {
+    /// The last position when the relay started: what it draws from then on does not hide that it is behind.
+    start: Option<i64>,
+    is_checked: bool,
+}
+
+impl PutBack {
+    /// Remembers where the database stands, the first time that it is called. Call it before events are published.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn begin(&mut self, store: &Store) -> Result<(), StoreError> {
+        if self.start.is_none() {
+            self.start = Some(position(store).await?);
+        }
+        Ok(())
+    }
+
+    /// Whether the receiver is still to be asked, before anything is handed on.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        !self.is_checked
+    }
+
+    /// Compares with the `last` position that the receiver knows of this database. It may be beyond where the relay
+    /// started, if another relay of the same database is at work: then no event up to it stays behind.
+    ///
+    /// # Errors
+    /// [`StoreError::PutBack`]; the database does not answer.
+    pub async fn check(&mut self, store: &Store, topic: &str, last: i64) -> Result<(), StoreError> {
+        let position = position(store).await?;
+        let start = self.start.unwrap_or(position);
+        let is_behind =
+            last > position || (!self.is_checked && last > start && waits_within(store, topic, start, last).await?);
+        self.is_checked = !is_behind;
+        if is_behind { Err(StoreError::PutBack { last, position }) } else { Ok(()) }
+    }
+}
+
+/// Whether an event waits whose position is beyond `after` and at most `to`.
+async fn waits_within(store: &Store, topic: &str, after: i64, to: i64) -> Result<bool, StoreError> {
+    let row = sqlx::query(
+        "SELECT position FROM outbox WHERE topic = $1 AND delivered = 0 AND position > $2 AND position <= $3 LIMIT 1",
+    )
+    .bind(topic)
+    .bind(after)
+    .bind(to)
+    .fetch_optional(store.pool())
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Gives every event of `topic` that waits a position beyond `beyond` and beyond all that were drawn, in the same order,
+/// and draws only later ones from then on. For a database that was put back. Returns the last position.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn advance(store: &Store, topic: &str, beyond: i64) -> Result<i64, StoreError> {
+    let mut tx = store.begin().await?;
+    // First, as its lock keeps others from drawing.
+    let drawn = sqlx::query(
+        "UPDATE outbox_counter SET position = CASE WHEN position < $1 THEN $1 ELSE position END WHERE one = 1 \
+         RETURNING position",
+    )
+    .bind(beyond)
+    .fetch_one(tx.sql())
+    .await?
+    .int("position")?;
+    // Shifted as a whole, so that no new position is another's old one.
+    let waiting = sqlx::query(
+        "SELECT COALESCE(MIN(position), 0) AS first, COALESCE(MAX(position), 0) AS last FROM outbox \
+         WHERE topic = $1 AND delivered = 0",
+    )
+    .bind(topic)
+    .fetch_one(tx.sql())
+    .await?;
+    let (first, last) = (waiting.int("first")?, waiting.int("last")?);
+    let mut end = drawn;
+    if first > 0 && first <= beyond {
+        let by = drawn - first + 1;
+        end = last + by;
+        sqlx::query("UPDATE outbox SET position = position + $1 WHERE topic = $2 AND delivered = 0")
+            .bind(by)
+            .bind(topic)
+            .execute(tx.sql())
+            .await?;
+        sqlx::query("UPDATE outbox_counter SET position = $1 WHERE one = 1").bind(end).execute(tx.sql()).await?;
+    }
+    tx.commit().await?;
+    Ok(end)
 }
 
 /// Removes at most `limit` events that were handed on and happened before `before`. Returns how many.

@@ -147,3 +147,65 @@ async fn a_transaction_publishes_a_bounded_number_of_events() {
     }
     assert!(matches!(publish(&mut tx, event("")), Err(StoreError::TooManyEvents)));
 }
+
+#[tokio::test]
+async fn a_database_that_was_put_back_is_noticed_and_can_go_on() {
+    on_both(async |db| {
+        let store = &db.store;
+        publish_one(store, "a").await;
+        delivered(store, "audit", 1).await.unwrap();
+        let mut put_back = PutBack::default();
+        put_back.begin(store).await.unwrap();
+        assert!(put_back.is_unknown());
+        // What is drawn after the start does not hide it.
+        for payload in ["b", "c", "d"] {
+            publish_one(store, payload).await;
+        }
+        for last in [3, 9] {
+            let error = put_back.check(store, "audit", last).await.unwrap_err();
+            assert!(matches!(error, StoreError::PutBack { last: found, position: 4 } if found == last));
+        }
+        assert!(put_back.is_unknown());
+        assert_eq!(advance(store, "audit", 9).await.unwrap(), 12);
+        let positions = |pending: Vec<Pending>| pending.iter().map(|pending| pending.position).collect::<Vec<_>>();
+        assert_eq!(positions(pending(store, "audit", 9).await.unwrap()), [10, 11, 12]);
+        assert_eq!(payloads(store).await, ["b", "c", "d"]);
+        put_back.check(store, "audit", 9).await.unwrap();
+        assert!(!put_back.is_unknown());
+        assert_eq!(advance(store, "audit", 9).await.unwrap(), 12, "once is enough");
+        publish_one(store, "e").await;
+        assert_eq!(position(store).await.unwrap(), 13);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_another_relay_or_a_lost_answer_leaves_is_no_sign_of_being_put_back() {
+    on_both(async |db| {
+        let store = &db.store;
+        publish_one(store, "handed on, and the answer was lost").await;
+        let mut put_back = PutBack::default();
+        put_back.begin(store).await.unwrap();
+        publish_one(store, "handed on by another relay").await;
+        put_back.check(store, "audit", 2).await.unwrap_err();
+        delivered(store, "audit", 2).await.unwrap();
+        put_back.check(store, "audit", 2).await.unwrap();
+        let mut lost = PutBack::default();
+        publish_one(store, "c").await;
+        lost.begin(store).await.unwrap();
+        lost.check(store, "audit", 3).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn how_long_an_event_waits_is_told() {
+    on_both(async |db| {
+        assert_eq!(waiting_since(&db.store, "audit").await.unwrap(), None);
+        publish_one(&db.store, "a").await;
+        assert_eq!(waiting_since(&db.store, "audit").await.unwrap(), Some(UnixMillis(1_000)));
+        delivered(&db.store, "audit", 1).await.unwrap();
+        assert_eq!(waiting_since(&db.store, "audit").await.unwrap(), None);
+    })
+    .await;
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http::Uri;
-use kiki_growth::engage::{self, Connect, Engage, MailSender};
+use kiki_growth::engage::{self, AUDIT_TOPIC, Connect, Engage, MailSender};
 use kiki_growth::value::{self, Value};
 use kiki_kit::inprocess::{Transport, in_process, over_network};
 use kiki_kit::service::{Dependency, HttpService};
@@ -45,6 +45,27 @@ fn database(process: &Process) -> Dependency {
     })
 }
 
+/// How long an audit entry may wait in the outbox before the service says that it is not well.
+const OUTBOX_WAIT_MS_MAX: i64 = 60_000;
+
+/// The outbox as a dependency: what was done must reach the log.
+fn outbox(process: &Process) -> Dependency {
+    let (store, clock) = (process.store.clone(), process.platform.clock.clone());
+    Dependency::optional("outbox", move || {
+        let (store, clock) = (store.clone(), clock.clone());
+        async move {
+            let since =
+                kiki_store::outbox::waiting_since(&store, AUDIT_TOPIC).await.map_err(|error| error.to_string())?;
+            match since {
+                Some(since) if since < clock.now().plus(-OUTBOX_WAIT_MS_MAX) => {
+                    Err("audit entries wait to be handed over to the log".to_owned())
+                }
+                _ => Ok(()),
+            }
+        }
+    })
+}
+
 /// Another service as a dependency. A service that is away degrades those that ask it: they say so and go on.
 fn peer(name: &'static str, transport: Transport) -> Dependency {
     Dependency::optional(name, move || {
@@ -73,6 +94,7 @@ pub fn value(process: &Process) -> anyhow::Result<(Value, HttpService)> {
         .api(value::routes(value.clone()))
         .grpc(value::services(&value))
         .depends_on(database(process))
+        .depends_on(outbox(process))
         .build();
     Ok((value, http))
 }
@@ -87,7 +109,7 @@ pub fn engage(process: &Process, shield: Connect, value: Connect, faults: Faults
     let pseudonyms = pseudonyms(process)?;
     let mail: Arc<dyn MailSender> = Arc::new(SandboxMail(mailbox.clone()));
     let mut http = HttpService::builder("engage", VERSION, &process.platform);
-    http = http.depends_on(database(process));
+    http = http.depends_on(database(process)).depends_on(outbox(process));
     let tenant = TenantId::default_tenant();
     for (name, connect) in [("shield", &shield), ("value", &value)] {
         if let Some(transport) = connect(&tenant) {

@@ -9,6 +9,7 @@ use kiki_kit::inprocess::Transport;
 use kiki_kit::shutdown::Shutdown;
 use kiki_proto::shield::v1::audit_service_client::AuditServiceClient;
 use kiki_proto::shield::v1::{AuditRecord, RecordRequest};
+use kiki_store::outbox::PutBack;
 use kiki_store::{Store, StoreError, outbox};
 use tonic::Status;
 
@@ -36,13 +37,18 @@ pub enum RelayError {
 
 /// Hands audit entries over until `shutdown` begins, and once more then.
 pub async fn relay(store: Store, shield: Transport, shutdown: Shutdown) {
+    let mut relay = Relay::new(store, shield);
     let mut pause = PAUSE;
     loop {
         let ending = shutdown.is_draining();
-        pause = match relay_pending(&store, &shield).await {
+        pause = match relay.hand_over().await {
             Ok(_) => PAUSE,
             Err(error) => {
-                tracing::warn!(%error, "audit entries wait in the outbox");
+                if matches!(error, RelayError::Store(StoreError::PutBack { .. })) {
+                    tracing::error!(%error, "audit entries wait in the outbox");
+                } else {
+                    tracing::warn!(%error, "audit entries wait in the outbox");
+                }
                 pause.saturating_mul(2).min(PAUSE_MAX)
             }
         };
@@ -56,33 +62,60 @@ pub async fn relay(store: Store, shield: Transport, shutdown: Shutdown) {
     }
 }
 
-/// Hands over all entries that are there now. Returns how many.
-///
-/// # Errors
-/// See [`RelayError`]; those that were taken are not handed over again.
-pub async fn relay_pending(store: &Store, shield: &Transport) -> Result<u64, RelayError> {
-    let mut client = AuditServiceClient::new(shield.clone());
-    let mut source = String::new();
-    let mut handed_over = 0;
-    loop {
-        let pending = outbox::pending(store, AUDIT_TOPIC, PAGE).await?;
-        if pending.is_empty() {
-            return Ok(handed_over);
+/// A database on one side, shield on the other.
+pub struct Relay {
+    store: Store,
+    shield: Transport,
+    source: String,
+    put_back: PutBack,
+}
+
+impl Relay {
+    /// A relay that has handed nothing over yet.
+    #[must_use]
+    pub fn new(store: Store, shield: Transport) -> Self {
+        Self { store, shield, source: String::new(), put_back: PutBack::default() }
+    }
+
+    /// Hands over all entries that are there now. Returns how many.
+    ///
+    /// # Errors
+    /// See [`RelayError`]; those that were taken are not handed over again.
+    pub async fn hand_over(&mut self) -> Result<u64, RelayError> {
+        self.put_back.begin(&self.store).await?;
+        if self.source.is_empty() {
+            self.source = self.store.source_id().await?.to_string();
         }
-        if source.is_empty() {
-            source = store.source_id().await?.to_string();
+        if self.put_back.is_unknown() {
+            self.record(Vec::new()).await?;
         }
-        let record =
-            |pending: outbox::Pending| AuditRecord { position: pending.position, event_json: pending.event.payload };
-        let records = pending.into_iter().map(record).collect();
-        let call = client.record(RecordRequest { source: source.clone(), records });
+        let mut handed_over = 0;
+        loop {
+            let pending = outbox::pending(&self.store, AUDIT_TOPIC, PAGE).await?;
+            if pending.is_empty() {
+                return Ok(handed_over);
+            }
+            let record = |pending: outbox::Pending| AuditRecord {
+                position: pending.position,
+                event_json: pending.event.payload,
+            };
+            let taken = self.record(pending.into_iter().map(record).collect()).await?;
+            match outbox::delivered(&self.store, AUDIT_TOPIC, taken).await? {
+                0 => return Err(RelayError::Shield(Status::internal("it answered without taking any"))),
+                entries => handed_over += entries,
+            }
+        }
+    }
+
+    /// Gives shield `records`. Returns up to which position the log has them.
+    async fn record(&mut self, records: Vec<AuditRecord>) -> Result<i64, RelayError> {
+        let mut client = AuditServiceClient::new(self.shield.clone());
+        let call = client.record(RecordRequest { source: self.source.clone(), records });
         let taken = match tokio::time::timeout(CALL_TIME_MAX, call).await {
             Ok(answer) => answer.map_err(RelayError::Shield)?.into_inner(),
             Err(_) => return Err(RelayError::Shield(Status::deadline_exceeded("it did not answer in time"))),
         };
-        match outbox::delivered(store, AUDIT_TOPIC, taken.position).await? {
-            0 => return Err(RelayError::Shield(Status::internal("it answered without taking any"))),
-            entries => handed_over += entries,
-        }
+        self.put_back.check(&self.store, AUDIT_TOPIC, taken.last).await?;
+        Ok(taken.position)
     }
 }

@@ -13,7 +13,7 @@ use kiki_spend::{Owner, Settings};
 use rand::TryRngCore as _;
 use zeroize::Zeroizing;
 
-use super::{database, pseudonyms};
+use super::{database, outbox, pseudonyms};
 use crate::VERSION;
 use crate::process::Process;
 
@@ -72,7 +72,8 @@ impl RunningShield {
                 let is_deriving = handle.is_deriving();
                 async move { if is_deriving { Ok(()) } else { Err("tiles and views stay behind the log") } }
             }))
-            .depends_on(database(process));
+            .depends_on(database(process))
+            .depends_on(outbox(process));
         let http = match folder.clone() {
             Some(folder) => http.depends_on(Dependency::optional("policy", move || std::future::ready(folder.check()))),
             None => http,

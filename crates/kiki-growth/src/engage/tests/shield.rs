@@ -224,7 +224,9 @@ impl BudgetService for FakeShield {
 impl AuditService for FakeShield {
     async fn record(&self, request: Request<RecordRequest>) -> Result<Response<RecordResponse>, Status> {
         self.answer(|rules| {
-            for record in request.into_inner().records {
+            let records = request.into_inner().records;
+            let position = records.last().map_or(0, |record| record.position);
+            for record in records {
                 if rules.log.last().is_none_or(|last| last.position < record.position) {
                     rules.log.push(record);
                 }
@@ -232,7 +234,7 @@ impl AuditService for FakeShield {
             if std::mem::take(&mut rules.lose_answer) {
                 return Err(Status::unavailable("lost on purpose"));
             }
-            Ok(RecordResponse { position: rules.log.last().map_or(0, |last| last.position) })
+            Ok(RecordResponse { position, last: rules.log.last().map_or(0, |last| last.position) })
         })
     }
 }
