@@ -34,6 +34,7 @@ pub mod log;
 pub mod note;
 pub mod pruned;
 pub mod reader;
+pub mod served;
 pub mod shelf;
 pub mod ship;
 #[cfg(any(test, feature = "simulation"))]

@@ -26,7 +26,7 @@ use crate::service::{Caller, Shield};
 /// Reports that may be counted at the same time: each reads the log from the disk.
 static COUNTING: Semaphore = Semaphore::const_new(2);
 
-const DAY_MS: i64 = 86_400_000;
+pub(crate) const DAY_MS: i64 = 86_400_000;
 const DAYS_MAX: i64 = 3660;
 
 /// What was decided in a period.
@@ -176,7 +176,7 @@ fn count(
 }
 
 /// The first entry that was written at `time` or later.
-fn first_at(audit: &Path, size: u64, time: UnixMillis) -> Result<u64, kiki_audit::Error> {
+pub(crate) fn first_at(audit: &Path, size: u64, time: UnixMillis) -> Result<u64, kiki_audit::Error> {
     let (mut low, mut high) = (0, size);
     while low < high {
         let middle = low + (high - low) / 2;

@@ -65,6 +65,8 @@ pub struct Seed {
     pub currency: Currency,
     /// `$KIKI_DATA/audit`: the log, for reports.
     pub audit: PathBuf,
+    /// `$KIKI_DATA/keys`: the keys that the log is checked by.
+    pub keys: PathBuf,
     /// The log's name.
     pub origin: Arc<str>,
     /// The policies in force: none is known at first.

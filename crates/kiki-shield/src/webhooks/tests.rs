@@ -65,6 +65,7 @@ impl World {
             ids: Arc::new(RandomIds),
             currency: "USD".parse().unwrap(),
             audit,
+            keys: folder.path().join("keys"),
             origin: "kiki.local/test".into(),
             policies: crate::policy::Policies::default(),
         });

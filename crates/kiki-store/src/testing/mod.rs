@@ -153,3 +153,22 @@ impl Drop for Blame {
         }
     }
 }
+
+/// Puts the outbox back to where it stood after `position`, as a backup of that time has it.
+///
+/// # Panics
+/// The database does not answer.
+pub async fn put_outbox_back(store: &Store, position: i64) {
+    let put_back = async {
+        let mut tx = store.begin().await?;
+        for statement in
+            ["DELETE FROM outbox WHERE position > $1", "UPDATE outbox_counter SET position = $1 WHERE one = 1"]
+        {
+            sqlx::query(statement).bind(position).execute(tx.sql()).await?;
+        }
+        tx.commit().await
+    };
+    if let Err(error) = put_back.await {
+        panic!("the outbox cannot be put back: {error}");
+    }
+}

@@ -53,6 +53,7 @@ impl RunningShield {
             ids: platform.ids.clone(),
             currency: config.currency,
             audit: config.data.join("audit"),
+            keys: config.data.join("keys"),
             origin: config.log_origin.as_str().into(),
             policies: Policies::default(),
         });

@@ -1,7 +1,10 @@
 //! Every route of every service has an authorisation case and a description.
 //!
-//! [`CASES`] says who may do what. A route that is served and not listed fails the test, as does a listed one that is
+//! [`CASES`] says who may do what, and what of it the log tells. A route that is served and not listed fails the test, as does a listed one that is
 //! not served. gRPC methods are read from `proto/`.
+
+mod audited;
+mod log;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,61 +24,82 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::harness::{folder, here};
+use Audit::{Reads, Writes};
 
 const ID: &str = "01a1fdc5-f67a-77fb-b661-1f6e0791435e";
 
-/// Service, method, path template, the permission that it needs.
-const CASES: &[(&str, &str, &str, Permission)] = &[
-    ("shield", "GET", "/spend", Permission::SpendWrite),
-    ("shield", "POST", "/spend", Permission::SpendWrite),
-    ("shield", "GET", "/check", Permission::SpendRead),
-    ("shield", "POST", "/consent/grant", Permission::ConsentWrite),
-    ("shield", "POST", "/consent/revoke", Permission::ConsentWrite),
-    ("shield", "GET", "/consent/status", Permission::ConsentRead),
-    ("shield", "POST", "/dsr/create", Permission::SubjectRequestsWrite),
-    ("shield", "GET", "/compliance/report", Permission::ComplianceRead),
-    ("shield", "POST", "/v1/authorizations", Permission::SpendWrite),
-    ("shield", "GET", "/v1/authorizations/{id}", Permission::SpendRead),
-    ("shield", "POST", "/v1/authorizations/{id}/capture", Permission::SpendWrite),
-    ("shield", "POST", "/v1/authorizations/{id}/void", Permission::SpendWrite),
-    ("shield", "POST", "/v1/authorizations/{id}/increase", Permission::SpendWrite),
-    ("shield", "POST", "/v1/authorizations/{id}/refund", Permission::SpendWrite),
-    ("shield", "POST", "/v1/authorizations/{id}/approve", Permission::ApprovalsWrite),
-    ("shield", "POST", "/v1/authorizations/{id}/reject", Permission::ApprovalsWrite),
-    ("shield", "GET", "/v1/approvals", Permission::SpendRead),
-    ("shield", "POST", "/v1/records", Permission::SpendWrite),
-    ("shield", "GET", "/v1/stops", Permission::SpendRead),
-    ("shield", "POST", "/v1/stops", Permission::StopsWrite),
-    ("shield", "DELETE", "/v1/stops", Permission::StopsWrite),
-    ("shield", "GET", "/v1/budgets", Permission::BudgetsRead),
-    ("shield", "GET", "/v1/budgets/{id}", Permission::BudgetsRead),
-    ("shield", "PUT", "/v1/budgets/{id}", Permission::BudgetsWrite),
-    ("shield", "GET", "/v1/webhooks", Permission::WebhooksRead),
-    ("shield", "POST", "/v1/webhooks", Permission::WebhooksWrite),
-    ("shield", "GET", "/v1/webhooks/{id}", Permission::WebhooksRead),
-    ("shield", "DELETE", "/v1/webhooks/{id}", Permission::WebhooksWrite),
-    ("shield", "POST", "/v1/webhooks/{id}/rotate", Permission::WebhooksWrite),
-    ("shield", "POST", "/v1/webhooks/{id}/enable", Permission::WebhooksWrite),
-    ("shield", "POST", "/v1/webhooks/{id}/test", Permission::WebhooksWrite),
-    ("shield", "GET", "/v1/webhooks/{id}/deliveries", Permission::WebhooksRead),
-    ("shield", "POST", "/v1/webhooks/{id}/deliveries/{delivery_id}/retry", Permission::WebhooksWrite),
-    ("shield", "DELETE", "/v1/budgets/{id}", Permission::BudgetsWrite),
-    ("shield", "PUT", "/v1/mandates/{id}", Permission::BudgetsWrite),
-    ("shield", "GET", "/v1/policy", Permission::PolicyRead),
-    ("shield", "PUT", "/v1/policy", Permission::PolicyWrite),
-    ("shield", "DELETE", "/v1/policy", Permission::PolicyWrite),
-    ("shield", "GET", "/v1/policy/versions", Permission::PolicyRead),
-    ("shield", "POST", "/v1/policy/rollback", Permission::PolicyWrite),
-    ("shield", "POST", "/v1/intents", Permission::SpendRead),
-    ("engage", "GET", "/campaigns", Permission::CampaignsRead),
-    ("engage", "POST", "/campaigns", Permission::CampaignsWrite),
-    ("engage", "GET", "/campaigns/{id}", Permission::CampaignsRead),
-    ("engage", "POST", "/campaigns/{id}/run", Permission::MessagesSend),
-    ("engage", "POST", "/trigger", Permission::MessagesSend),
-    ("engage", "GET", "/sandbox/mailbox", Permission::SandboxRead),
-    ("engage", "GET", "/sandbox/mailbox/{id}", Permission::SandboxRead),
-    ("value", "POST", "/v1/predictions", Permission::ValueRead),
-    ("value", "GET", "/v1/models/current", Permission::ValueRead),
+/// What a route does to the log.
+#[derive(Clone, Copy)]
+enum Audit {
+    /// Nothing.
+    Reads,
+    /// One entry of this kind in the name of who asked.
+    Writes(&'static str),
+}
+
+/// Service, method, path template, the permission that it needs, what it does to the log.
+const CASES: &[(&str, &str, &str, Permission, Audit)] = &[
+    ("shield", "GET", "/spend", Permission::SpendWrite, Writes("spend.authorize_and_capture")),
+    ("shield", "POST", "/spend", Permission::SpendWrite, Writes("spend.authorize_and_capture")),
+    ("shield", "GET", "/check", Permission::SpendRead, Writes("spend.check")),
+    ("shield", "POST", "/consent/grant", Permission::ConsentWrite, Writes("consent.grant")),
+    ("shield", "POST", "/consent/revoke", Permission::ConsentWrite, Writes("consent.revoke")),
+    ("shield", "GET", "/consent/status", Permission::ConsentRead, Reads),
+    ("shield", "POST", "/dsr/create", Permission::SubjectRequestsWrite, Writes("dsr.create")),
+    ("shield", "GET", "/compliance/report", Permission::ComplianceRead, Reads),
+    ("shield", "POST", "/v1/authorizations", Permission::SpendWrite, Writes("spend.authorize")),
+    ("shield", "GET", "/v1/authorizations/{id}", Permission::SpendRead, Reads),
+    ("shield", "POST", "/v1/authorizations/{id}/capture", Permission::SpendWrite, Writes("spend.capture")),
+    ("shield", "POST", "/v1/authorizations/{id}/void", Permission::SpendWrite, Writes("spend.void")),
+    ("shield", "POST", "/v1/authorizations/{id}/increase", Permission::SpendWrite, Writes("spend.increase")),
+    ("shield", "POST", "/v1/authorizations/{id}/refund", Permission::SpendWrite, Writes("spend.refund")),
+    ("shield", "POST", "/v1/authorizations/{id}/approve", Permission::ApprovalsWrite, Writes("spend.approve")),
+    ("shield", "POST", "/v1/authorizations/{id}/reject", Permission::ApprovalsWrite, Writes("spend.reject")),
+    ("shield", "GET", "/v1/approvals", Permission::SpendRead, Reads),
+    ("shield", "POST", "/v1/records", Permission::SpendWrite, Writes("spend.record")),
+    ("shield", "GET", "/v1/stops", Permission::SpendRead, Reads),
+    ("shield", "POST", "/v1/stops", Permission::StopsWrite, Writes("spend.stop")),
+    ("shield", "DELETE", "/v1/stops", Permission::StopsWrite, Writes("spend.resume")),
+    ("shield", "GET", "/v1/budgets", Permission::BudgetsRead, Reads),
+    ("shield", "GET", "/v1/budgets/{id}", Permission::BudgetsRead, Reads),
+    ("shield", "PUT", "/v1/budgets/{id}", Permission::BudgetsWrite, Writes("budget.define")),
+    ("shield", "GET", "/v1/webhooks", Permission::WebhooksRead, Reads),
+    ("shield", "POST", "/v1/webhooks", Permission::WebhooksWrite, Writes("webhook.create")),
+    ("shield", "GET", "/v1/webhooks/{id}", Permission::WebhooksRead, Reads),
+    ("shield", "DELETE", "/v1/webhooks/{id}", Permission::WebhooksWrite, Writes("webhook.delete")),
+    ("shield", "POST", "/v1/webhooks/{id}/rotate", Permission::WebhooksWrite, Writes("webhook.rotate")),
+    ("shield", "POST", "/v1/webhooks/{id}/enable", Permission::WebhooksWrite, Writes("webhook.enable")),
+    ("shield", "POST", "/v1/webhooks/{id}/test", Permission::WebhooksWrite, Writes("webhook.test")),
+    ("shield", "GET", "/v1/webhooks/{id}/deliveries", Permission::WebhooksRead, Reads),
+    (
+        "shield",
+        "POST",
+        "/v1/webhooks/{id}/deliveries/{delivery_id}/retry",
+        Permission::WebhooksWrite,
+        Writes("webhook.retry"),
+    ),
+    ("shield", "DELETE", "/v1/budgets/{id}", Permission::BudgetsWrite, Writes("budget.remove")),
+    ("shield", "PUT", "/v1/mandates/{id}", Permission::BudgetsWrite, Writes("mandate.define")),
+    ("shield", "GET", "/v1/policy", Permission::PolicyRead, Reads),
+    ("shield", "PUT", "/v1/policy", Permission::PolicyWrite, Writes("policy.put")),
+    ("shield", "DELETE", "/v1/policy", Permission::PolicyWrite, Writes("policy.remove")),
+    ("shield", "GET", "/v1/policy/versions", Permission::PolicyRead, Reads),
+    ("shield", "POST", "/v1/policy/rollback", Permission::PolicyWrite, Writes("policy.rollback")),
+    ("shield", "POST", "/v1/intents", Permission::SpendRead, Writes("intent")),
+    ("shield", "GET", "/v1/audit/log/checkpoint", Permission::AuditRead, Reads),
+    ("shield", "GET", "/v1/audit/log/tile/{level}/{*rest}", Permission::AuditRead, Reads),
+    ("shield", "GET", "/v1/audit/keys", Permission::AuditRead, Reads),
+    ("shield", "GET", "/v1/audit/entries", Permission::AuditRead, Reads),
+    ("shield", "GET", "/v1/audit/entries/{index}", Permission::AuditRead, Reads),
+    ("engage", "GET", "/campaigns", Permission::CampaignsRead, Reads),
+    ("engage", "POST", "/campaigns", Permission::CampaignsWrite, Writes("campaign.create")),
+    ("engage", "GET", "/campaigns/{id}", Permission::CampaignsRead, Reads),
+    ("engage", "POST", "/campaigns/{id}/run", Permission::MessagesSend, Writes("campaign.run")),
+    ("engage", "POST", "/trigger", Permission::MessagesSend, Writes("message.send")),
+    ("engage", "GET", "/sandbox/mailbox", Permission::SandboxRead, Reads),
+    ("engage", "GET", "/sandbox/mailbox/{id}", Permission::SandboxRead, Reads),
+    ("value", "POST", "/v1/predictions", Permission::ValueRead, Reads),
+    ("value", "GET", "/v1/models/current", Permission::ValueRead, Reads),
 ];
 
 /// gRPC methods and the permission that each needs.
@@ -162,12 +186,18 @@ async fn ask(router: &Router, method: &Method, path: &str, kind: &str, key: Opti
     Reply { status, code: problem["code"].as_str().unwrap_or_default().to_owned(), grpc_status }
 }
 
+/// A path with something in the place of each parameter.
+fn concrete(path: &str) -> String {
+    let parts = [("{index}", "0"), ("{level}", "0"), ("{*rest}", "000.p/1"), ("{id}", ID), ("{delivery_id}", ID)];
+    parts.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value))
+}
+
 #[tokio::test]
 async fn every_route_has_an_authorisation_case_and_keeps_to_it() {
     let folder = folder();
     let (process, services) = services(folder.path(), keys()).await;
     let mut cases: BTreeMap<_, _> =
-        CASES.iter().map(|&(service, method, path, may)| ((service, method, path), may)).collect();
+        CASES.iter().map(|&(service, method, path, may, _)| ((service, method, path), may)).collect();
     for service in services.http() {
         let router = service.router();
         for operation in service.operations() {
@@ -178,7 +208,7 @@ async fn every_route_has_an_authorisation_case_and_keeps_to_it() {
             let what = format!("{method} {path} of {}", service.name());
             let case = cases.remove(&(service.name(), method.as_str(), path));
             let needed = case.unwrap_or_else(|| panic!("{what} has no authorisation case"));
-            let url = path.replace("{id}", ID).replace("{delivery_id}", ID);
+            let url = concrete(path);
             let ask = async |key: Option<&str>| ask(&router, method, &url, "application/json", key).await;
             assert_eq!(ask(None).await.status, StatusCode::UNAUTHORIZED, "{what} without a key");
             assert_eq!(

@@ -1,4 +1,4 @@
-use kiki_store::testing::on_both;
+use kiki_store::testing::{on_both, put_outbox_back};
 use kiki_store::{StoreError, outbox};
 use kiki_types::event::{AuditEvent, Outcome};
 
@@ -67,13 +67,7 @@ async fn a_database_that_was_put_back_hands_nothing_over_until_it_is_moved_on() 
         }
         assert_eq!(relay(&world).hand_over().await.unwrap(), 3);
         // As a backup of the time before the second one has it.
-        let mut tx = world.store.begin().await.unwrap();
-        for statement in
-            ["DELETE FROM outbox WHERE position > 1", "UPDATE outbox_counter SET position = 1 WHERE one = 1"]
-        {
-            sqlx::query(statement).execute(tx.sql()).await.unwrap();
-        }
-        tx.commit().await.unwrap();
+        put_outbox_back(&world.store, 1).await;
         let mut relay = relay(&world);
         let behind = |result| matches!(result, Err(RelayError::Store(StoreError::PutBack { last: 3, .. })));
         assert!(behind(relay.hand_over().await), "before anything is drawn again");

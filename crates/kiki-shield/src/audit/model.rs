@@ -1,0 +1,80 @@
+//! The shapes of what auditors ask and are answered.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+
+use super::entries::{Found, Page};
+
+/// `GET /v1/audit/entries`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EntriesRequest {
+    /// From the answer before: only entries behind this one.
+    pub(crate) after: Option<u64>,
+    /// How many, at most 1,000; absent: 100.
+    pub(crate) limit: Option<usize>,
+    /// `ALLOWED`, `DENIED` or `FAILED`.
+    pub(crate) outcome: Option<String>,
+    /// The verb, such as `authorize`.
+    pub(crate) action: Option<String>,
+    /// Who acted: a name, or its keyed hash as the log has it.
+    pub(crate) actor: Option<String>,
+    /// Only what happened at this time or later.
+    pub(crate) since: Option<String>,
+    /// Only what happened before this time.
+    pub(crate) until: Option<String>,
+}
+
+/// An entry of the log.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Entry)]
+pub(crate) struct EntryAnswer {
+    /// Its place, counted from 0.
+    pub(crate) index: u64,
+    /// What the log has, byte for byte: the leaf of the tree is SHA-256 over a zero byte and these bytes.
+    #[schema(value_type = Object)]
+    pub(crate) entry: Box<RawValue>,
+}
+
+impl TryFrom<Found> for EntryAnswer {
+    type Error = serde_json::Error;
+
+    fn try_from(found: Found) -> Result<Self, serde_json::Error> {
+        Ok(Self { index: found.index, entry: RawValue::from_string(found.json)? })
+    }
+}
+
+/// A page of entries.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Entries)]
+pub(crate) struct EntriesAnswer {
+    /// In the order of the log. There may be fewer than asked for, or none, although more follow: only so many are
+    /// looked at for a page.
+    pub(crate) entries: Vec<EntryAnswer>,
+    /// Send it as `after` for the next page; absent where the log ends for now.
+    pub(crate) next: Option<u64>,
+    /// Entries that the newest checkpoint covers.
+    pub(crate) size: u64,
+}
+
+impl TryFrom<Page> for EntriesAnswer {
+    type Error = serde_json::Error;
+
+    fn try_from(page: Page) -> Result<Self, serde_json::Error> {
+        let entries = page.entries.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok(Self { entries, next: page.next, size: page.size })
+    }
+}
+
+/// By which keys the log's checkpoints are checked.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LogKeys)]
+pub(crate) struct KeysAnswer {
+    /// The log's name in its checkpoints.
+    #[schema(example = "kiki.local/shield")]
+    pub(crate) origin: String,
+    /// The verifier keys of those that signed, the current one first. Compare them with what you kept: whoever
+    /// answers here could name other ones.
+    pub(crate) keys: Vec<String>,
+}
