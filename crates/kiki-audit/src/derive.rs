@@ -16,6 +16,7 @@ use crate::disk::{self, Disk};
 use crate::durable::Durable;
 use crate::error::{Error, Place};
 use crate::files;
+use crate::handover::Signer;
 use crate::index::{self, IndexWriter};
 use crate::keys::LogKey;
 use crate::pruned::{self, Pruned};
@@ -91,8 +92,13 @@ impl Deriver {
         files::create_dirs(disk.as_ref(), &log)?;
         let minimum = pruned::minimum(disk.as_ref(), dir)?;
         let views = Views::open(&disk, dir, options.retention_days, minimum)?;
-        let signed = match Checkpoint::load_on(disk.as_ref(), dir, Some(key.verifier()))? {
-            Some(checkpoint) => checkpoint,
+        let signed = match Checkpoint::load_signed(disk.as_ref(), dir, key.verifier())? {
+            Some((checkpoint, Signer::Key)) => checkpoint,
+            // The key before this one signed last.
+            Some((checkpoint, _)) => {
+                key.sign_checkpoint(disk.as_ref(), dir, &checkpoint)?;
+                checkpoint
+            }
             None => sign(disk.as_ref(), dir, &key, &Edge::default())?,
         };
         let edge = match tiles::load_edge(disk.as_ref(), &log, signed.size, signed.size) {
@@ -307,7 +313,7 @@ fn first_edge(disk: &dyn Disk, dir: &Path, signed: &Checkpoint) -> Result<Edge, 
 fn sign(disk: &dyn Disk, dir: &Path, key: &LogKey, edge: &Edge) -> Result<Checkpoint, Error> {
     let origin = key.verifier().name().to_owned();
     let checkpoint = Checkpoint { origin, size: edge.size(), root: edge.root() };
-    files::replace(disk, &checkpoint::path(dir), key.sign(&checkpoint.text()).as_bytes())?;
+    key.sign_checkpoint(disk, dir, &checkpoint)?;
     Ok(checkpoint)
 }
 

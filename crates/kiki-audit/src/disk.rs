@@ -8,7 +8,7 @@ use std::any::Any;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,6 +47,11 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// # Errors
     /// It cannot be read.
     fn paths_in(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Who may do what with a file: the permission bits.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn mode(&self, path: &Path) -> io::Result<u32>;
     /// Opens a file.
     ///
     /// # Errors
@@ -132,6 +137,10 @@ impl Disk for RealDisk {
 
     fn paths_in(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         fs::read_dir(dir)?.map(|file| Ok(file?.path())).collect()
+    }
+
+    fn mode(&self, path: &Path) -> io::Result<u32> {
+        Ok(fs::metadata(path)?.permissions().mode() & 0o777)
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {

@@ -1,22 +1,73 @@
-//! The key that signs checkpoints: `log.key`, readable by its owner only, and `log.vkey`, for everybody who checks.
+//! The key that signs checkpoints: `log.key`, readable by its owner only, and `log.vkey`, for everybody who checks;
+//! `log.vkeys` has those before it too.
+//!
+//! A key is replaced by [`LogKey::rotate`] in steps, each durable before the next: `log.key.next`; the handover beside the
+//! log, signed by both keys; `log.key.next` becomes `log.key`; the public files; the checkpoint, signed anew. The handover
+//! decides: a crash before it leaves the old key, and from it on every opening goes on with what is left to do.
+//!
+//! The folder of the keys is beside that of the log, which is called `audit`.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
 
-use crate::disk::RealDisk;
+use crate::checkpoint::{self, Checkpoint};
+use crate::disk::{Disk, RealDisk};
 use crate::error::Error;
 use crate::files;
-use crate::note::{NOTE_BYTES_MAX, NoteError, SignerKey, VerifierKey};
+use crate::handover::{self, Handover};
+use crate::note::{Kind, NOTE_BYTES_MAX, NoteError, SignerKey, VerifierKey};
 
 /// The file of the public half, beside `log.key`.
 pub const VERIFIER_FILE: &str = "log.vkey";
+/// The file of all public halves that the log has had, the newest first.
+pub const VERIFIERS_FILE: &str = "log.vkeys";
 const SIGNER_FILE: &str = "log.key";
+const NEXT_FILE: &str = "log.key.next";
+
+/// The two files of a key, and what they hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyFiles {
+    /// The private half.
+    pub(crate) signer: &'static str,
+    /// The public half.
+    pub(crate) verifier: &'static str,
+}
+
+const LOG_FILES: KeyFiles = KeyFiles { signer: SIGNER_FILE, verifier: VERIFIER_FILE };
+
+impl KeyFiles {
+    /// The key `name` of this kind in `dir`; made from `fresh_seed` if there is none yet.
+    pub(crate) fn open_or_create(
+        self,
+        disk: &dyn Disk,
+        dir: &Path,
+        name: &str,
+        kind: Kind,
+        fresh_seed: impl FnOnce() -> Zeroizing<[u8; 32]>,
+    ) -> Result<SignerKey, KeyError> {
+        files::create_dirs(disk, dir)?;
+        let (path, public) = (dir.join(self.signer), dir.join(self.verifier));
+        let key = match read_private(disk, &path)? {
+            Some(text) => SignerKey::parse(text.trim_end()).map_err(form(&path))?,
+            None if disk.exists(&public).map_err(Error::io(&public))? => return Err(KeyError::Missing { path }),
+            None => create(disk, &path, name, kind, &fresh_seed())?,
+        };
+        if key.verifier().kind() != kind {
+            return Err(form(&path)(NoteError::SignerKey));
+        }
+        let found = key.verifier().name();
+        if found != name {
+            return Err(KeyError::Origin { path, expected: name.to_owned(), found: found.to_owned() });
+        }
+        publish(disk, &public, &format!("{}\n", key.verifier()))?;
+        Ok(key)
+    }
+}
 
 /// The key of one log. Wiped from memory when dropped.
 pub struct LogKey(SignerKey);
@@ -55,12 +106,32 @@ pub enum KeyError {
         /// The file that is not there.
         path: PathBuf,
     },
-    /// The key is of another log.
+    /// The log was handed over to another key.
+    #[error("{}: the log was handed over to {to}, which this is not", path.display())]
+    HandedOver {
+        /// The file.
+        path: PathBuf,
+        /// The key that it was handed over to.
+        to: String,
+    },
+    /// There is nothing to hand over.
+    #[error("{}: nothing was signed yet", path.display())]
+    NothingSigned {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// Another process uses it.
+    #[error("{}: another process has taken this lock", path.display())]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The key is of another log or witness.
     #[error("{}: the key is of {found}, not of {expected}", path.display())]
     Origin {
         /// The file.
         path: PathBuf,
-        /// The origin that was asked for.
+        /// The name that was asked for.
         expected: String,
         /// The one in the file.
         found: String,
@@ -69,32 +140,76 @@ pub enum KeyError {
 
 impl LogKey {
     /// The key of the log `origin` in `dir`. `fresh_seed` gives 32 random bytes; it is called only where there is no key
-    /// yet. `log.vkey` is written if it is missing or differs.
+    /// yet. `log.vkey` and `log.vkeys` are written if they are missing or differ. A rotation that was begun is ended.
     ///
     /// # Errors
     /// A file cannot be read or written, is malformed, is readable by others, or is the key of another log; or the
-    /// private half is gone and the public one is not.
+    /// private half is gone and the public one is not; or the log was handed over to another key.
     pub fn open_or_create(
         dir: &Path,
         origin: &str,
         fresh_seed: impl FnOnce() -> Zeroizing<[u8; 32]>,
     ) -> Result<Self, KeyError> {
-        files::create_dirs(&RealDisk, dir)?;
-        // Two processes that start together must not make two keys. Released when the handle is dropped.
-        let guard = File::open(dir).map_err(Error::io(dir))?;
-        flock(&guard, FlockOperation::LockExclusive).map_err(io::Error::from).map_err(Error::io(dir))?;
-        let path = dir.join(SIGNER_FILE);
-        let key = match read_private(&path)? {
-            Some(text) => SignerKey::parse(text.trim_end()).map_err(form(&path))?,
-            None if dir.join(VERIFIER_FILE).exists() => return Err(KeyError::Missing { path }),
-            None => create(&path, origin, &fresh_seed())?,
-        };
-        let found = key.verifier().name();
-        if found != origin {
-            return Err(KeyError::Origin { path, expected: origin.to_owned(), found: found.to_owned() });
+        let _guard = guard(dir)?;
+        Self::open_or_create_on(&RealDisk, dir, origin, fresh_seed)
+    }
+
+    /// As [`Self::open_or_create`], on `disk`, where nobody else opens it meanwhile.
+    pub(crate) fn open_or_create_on(
+        disk: &dyn Disk,
+        dir: &Path,
+        origin: &str,
+        fresh_seed: impl FnOnce() -> Zeroizing<[u8; 32]>,
+    ) -> Result<Self, KeyError> {
+        files::create_dirs(disk, dir)?;
+        let chain = handover::load_on(disk, &log_beside(dir))?;
+        settle_next(disk, dir, &chain)?;
+        let key = LOG_FILES.open_or_create(disk, dir, origin, Kind::Note, fresh_seed)?;
+        if let Some(handover) = chain.last().filter(|last| last.to != *key.verifier()) {
+            return Err(KeyError::HandedOver { path: dir.join(SIGNER_FILE), to: handover.to.to_string() });
         }
-        publish(&dir.join(VERIFIER_FILE), key.verifier())?;
+        let keys = handover::all_keys(key.verifier(), &chain);
+        let keys: String = keys.iter().map(|key| format!("{key}\n")).collect();
+        publish(disk, &dir.join(VERIFIERS_FILE), &keys)?;
         Ok(Self(key))
+    }
+
+    /// Replaces the key in `dir` by one of `fresh_seed`, and signs the newest checkpoint with it. Nobody may have the log
+    /// open. Returns the handover.
+    ///
+    /// # Errors
+    /// A file cannot be read or written or is not as it must be, the log is open, or nothing was ever signed. If it fails
+    /// half way, the next opening of the key ends it or takes it back.
+    pub fn rotate(dir: &Path, fresh_seed: impl FnOnce() -> Zeroizing<[u8; 32]>) -> Result<Handover, KeyError> {
+        let _guard = guard(dir)?;
+        Self::rotate_on(&RealDisk, dir, fresh_seed)
+    }
+
+    /// As [`Self::rotate`], on `disk`, where nobody else opens the key meanwhile.
+    pub(crate) fn rotate_on(
+        disk: &dyn Disk,
+        dir: &Path,
+        fresh_seed: impl FnOnce() -> Zeroizing<[u8; 32]>,
+    ) -> Result<Handover, KeyError> {
+        let (log, current) = (log_beside(dir), dir.join(SIGNER_FILE));
+        let lock = log.join("lock");
+        let unsigned = || KeyError::NothingSigned { path: checkpoint::path(&log) };
+        if !disk.exists(&log).map_err(Error::io(&log))? {
+            return Err(unsigned());
+        }
+        let _lock = disk.lock(&lock).map_err(Error::io(&lock))?.ok_or(KeyError::InUse { path: lock })?;
+        let text = read_private(disk, &current)?.ok_or_else(|| KeyError::Missing { path: current.clone() })?;
+        let origin = SignerKey::parse(text.trim_end()).map_err(form(&current))?.verifier().name().to_owned();
+        // Ends what an earlier rotation has left.
+        let missing = || Zeroizing::new([0; 32]);
+        let old = Self::open_or_create_on(disk, dir, &origin, missing)?;
+        let head = Checkpoint::load_on(disk, &log, Some(old.verifier()))?.ok_or_else(unsigned)?;
+        let new = create(disk, &dir.join(NEXT_FILE), &origin, Kind::Note, &fresh_seed())?;
+        let chain = handover::load_on(disk, &log)?;
+        handover::write(disk, &log, &chain, &Handover::signed(&old.0, &new, &head))?;
+        let new = Self::open_or_create_on(disk, dir, &origin, missing)?;
+        new.sign_checkpoint(disk, &log, &head)?;
+        Ok(Handover { from: old.verifier().clone(), to: new.verifier().clone(), size: head.size, root: head.root })
     }
 
     /// The public half.
@@ -103,47 +218,85 @@ impl LogKey {
         self.0.verifier()
     }
 
+    /// Signs the checkpoint of the log at `log` and puts it there.
+    pub(crate) fn sign_checkpoint(&self, disk: &dyn Disk, log: &Path, head: &Checkpoint) -> Result<(), Error> {
+        files::replace(disk, &checkpoint::path(log), self.sign(&head.text()).as_bytes())
+    }
+
     pub(crate) fn sign(&self, text: &str) -> String {
         self.0.sign(text)
     }
+}
+
+/// Keeps other processes from making or replacing keys in `dir` until it is dropped.
+fn guard(dir: &Path) -> Result<File, Error> {
+    files::create_dirs(&RealDisk, dir)?;
+    let guard = File::open(dir).map_err(Error::io(dir))?;
+    flock(&guard, FlockOperation::LockExclusive).map_err(io::Error::from).map_err(Error::io(dir))?;
+    Ok(guard)
+}
+
+/// The log whose keys are in `dir`.
+fn log_beside(dir: &Path) -> PathBuf {
+    files::folder_of(dir).join("audit")
+}
+
+/// Puts the key that was made to be the next one in its place if the log was handed over to it; else removes it.
+fn settle_next(disk: &dyn Disk, dir: &Path, chain: &[Handover]) -> Result<(), KeyError> {
+    let next = dir.join(NEXT_FILE);
+    let Some(text) = read_private(disk, &next)? else { return Ok(()) };
+    let key = SignerKey::parse(text.trim_end()).map_err(form(&next))?;
+    if chain.last().is_some_and(|last| last.to == *key.verifier()) {
+        let current = dir.join(SIGNER_FILE);
+        disk.rename(&next, &current).map_err(Error::io(&current))?;
+    } else {
+        disk.remove_file(&next).map_err(Error::io(&next))?;
+    }
+    files::sync_dir(disk, dir)?;
+    Ok(())
 }
 
 fn form(path: &Path) -> impl FnOnce(NoteError) -> KeyError {
     move |source| KeyError::Form { path: path.to_owned(), source }
 }
 
-fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
-    let mode = match fs::metadata(path) {
-        Ok(metadata) => metadata.permissions().mode() & 0o777,
+fn read_private(disk: &dyn Disk, path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
+    let mode = match disk.mode(path) {
+        Ok(mode) => mode,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(path)(error).into()),
     };
     if mode & 0o077 != 0 {
         return Err(KeyError::Exposed { path: path.to_owned(), mode });
     }
-    let bytes = Zeroizing::new(files::read(&RealDisk, path, NOTE_BYTES_MAX)?);
+    let bytes = Zeroizing::new(files::read(disk, path, NOTE_BYTES_MAX)?);
     let text = std::str::from_utf8(&bytes).map_err(|_| form(path)(NoteError::SignerKey))?;
     Ok(Some(Zeroizing::new(text.to_owned())))
 }
 
-fn create(path: &Path, origin: &str, seed: &[u8; 32]) -> Result<SignerKey, KeyError> {
-    let key = SignerKey::new(origin, seed).map_err(form(path))?;
+fn create(disk: &dyn Disk, path: &Path, name: &str, kind: Kind, seed: &[u8; 32]) -> Result<SignerKey, KeyError> {
+    let key = SignerKey::new(name, kind, seed).map_err(form(path))?;
     let mut text = key.text();
     text.push('\n');
-    files::replace(&RealDisk, path, text.as_bytes())?;
+    files::replace(disk, path, text.as_bytes())?;
     Ok(key)
 }
 
-fn publish(path: &Path, key: &VerifierKey) -> Result<(), Error> {
-    let text = format!("{key}\n");
-    match files::read_if_there(&RealDisk, path, NOTE_BYTES_MAX)? {
+fn publish(disk: &dyn Disk, path: &Path, text: &str) -> Result<(), Error> {
+    match files::read_if_there(disk, path, NOTE_BYTES_MAX)? {
         Some(found) if found == text.as_bytes() => Ok(()),
-        _ => files::replace(&RealDisk, path, text.as_bytes()),
+        _ => files::replace(disk, path, text.as_bytes()),
     }
 }
 
 #[cfg(test)]
+mod rotation;
+
+#[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const ORIGIN: &str = "kiki.local/test";

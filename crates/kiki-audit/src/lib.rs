@@ -6,6 +6,8 @@
 //! |---|---|---|
 //! | `segments/<first index>.seg` | the entries: the only truth here | [`Log`] |
 //! | `log/tile/…`, `log/checkpoint` | Merkle tiles and the signed tree head (C2SP tlog-tiles) | [`Deriver`] |
+//! | `log/handover/<number>` | how its key went over to the next | [`LogKey::rotate`] |
+//! | `log/witnessed` | the newest checkpoint with enough cosignatures | [`Checkpoint::keep_witnessed`] |
 //! | `index/<first index>.idx` | where entries are in a segment | [`Deriver`] |
 //! | `shield_audit_gdpr.csv`, `.jsonl` | the views that people read | [`Deriver`] |
 //! | `views.json` | how far the views are | [`Deriver`] |
@@ -19,7 +21,10 @@
 //! - Everything but the segments can be derived again from them; [`verify()`] does so and names the first difference.
 //! - A checkpoint covers durable entries only, and is never signed for fewer entries than an earlier one.
 //!
-//! Start with [`log`] (append), [`reader`] (read), [`derive`](mod@derive) (tiles and views), [`verify`](mod@verify).
+//! - A proof was verified against the signed root before it is handed out.
+//!
+//! Start with [`log`] (append), [`reader`] (read), [`derive`](mod@derive) (tiles and views), [`verify`](mod@verify),
+//! [`tlogproof`] (what a stranger verifies), [`witness`].
 
 pub mod batch;
 pub mod bundle;
@@ -29,9 +34,12 @@ pub mod disk;
 pub mod durable;
 pub mod entry;
 pub mod error;
+pub mod handover;
 pub mod keys;
 pub mod log;
 pub mod note;
+pub mod policy;
+pub mod proof;
 pub mod pruned;
 pub mod reader;
 pub mod served;
@@ -39,7 +47,9 @@ pub mod shelf;
 pub mod ship;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
+pub mod tlogproof;
 pub mod verify;
+pub mod witness;
 
 mod files;
 mod index;
@@ -61,12 +71,18 @@ pub use disk::{Disk, DiskFile};
 pub use durable::Durable;
 pub use entry::{ENTRY_BYTES_MAX, Entry};
 pub use error::{Difference, Error, OpenError, Place};
+pub use handover::Handover;
 pub use keys::{KeyError, LogKey};
 pub use log::{Log, Opened, Options, Torn};
 pub use note::{NoteError, VerifierKey};
+pub use policy::Policy;
+pub use proof::{DiskTiles, SignedTree, TileSource};
 pub use pruned::{Pruned, prune_on};
 pub use reader::{Reader, Record};
 pub use segments::Cursor;
 pub use shelf::{Folder, Shelf};
 pub use ship::{ShipOptions, Shipped, Shipper};
+pub use tlogproof::{Proof, ProofError, ProveError, Proven, Which, prove};
+pub use tree::{HASH_BYTES, Hash, TILE_WIDTH, TileId, leaf_hash};
 pub use verify::{Verified, VerifyOptions, VerifyProgress, Visit, verify};
+pub use witness::Witness;

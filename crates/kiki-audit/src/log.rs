@@ -15,6 +15,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::disk::{self, Access, Disk, DiskFile};
 use crate::error::{Error, OpenError, Place};
 use crate::files;
+use crate::handover;
 use crate::note::VerifierKey;
 use crate::pruned::Pruned;
 use crate::record::{SEGMENT_HEADER_BYTES, segment_header};
@@ -99,7 +100,8 @@ impl Log {
         files::create_dirs(disk.as_ref(), &directory)?;
         let lock = lock(disk.as_ref(), &dir.join("lock"))?;
         let checkpoint = Checkpoint::load_on(disk.as_ref(), dir, options.key.as_ref())?;
-        let pruned = Pruned::load_on(disk.as_ref(), dir, options.key.as_slice())?;
+        let pruned =
+            Pruned::load_on(disk.as_ref(), dir, &handover::keys_of(disk.as_ref(), dir, options.key.as_ref())?)?;
         pruned.map_or(Ok(()), |pruned| pruned.check(&disk, dir, checkpoint.as_ref()))?;
         let segments = segments::list(disk.as_ref(), dir)?;
         segments.last().map_or(Ok(()), |segment| files::settle(disk.as_ref(), &segment.path))?;

@@ -1,4 +1,7 @@
 //! Signed notes (C2SP signed-note) with Ed25519: the form of the checkpoint, and of the keys that sign and check it.
+//!
+//! Two kinds of signatures are known: those over the text (type 1), by logs, and cosignatures with the time at which
+//! they were made (type 4, C2SP tlog-cosignature), by witnesses. Lines by unknown keys, and of other types, are ignored.
 
 use std::fmt;
 use std::path::Path;
@@ -17,9 +20,36 @@ use crate::files;
 /// Bytes of the longest note, or key, that is read.
 pub(crate) const NOTE_BYTES_MAX: usize = 64 << 10;
 
-const ED25519: u8 = 1;
 const SIGNATURE_START: &str = "— ";
 const PRIVATE_START: &str = "PRIVATE+KEY+";
+/// Bytes of the time before the signature in a cosignature.
+const TIME_BYTES: usize = 8;
+
+/// What a key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The text of a note.
+    Note,
+    /// The text of a checkpoint and the time, as a witness: `cosignature/v1`.
+    Cosignature,
+}
+
+impl Kind {
+    const fn of(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Note),
+            4 => Some(Self::Cosignature),
+            _ => None,
+        }
+    }
+
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Note => 1,
+            Self::Cosignature => 4,
+        }
+    }
+}
 
 /// What is wrong with a note or a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,31 +66,32 @@ pub enum NoteError {
     /// Not the form of a note.
     #[error("is not a signed note")]
     Form,
-    /// No signature by the key that is trusted.
+    /// No signature by a key that is trusted.
     #[error("has no signature by the key of this log")]
     Unsigned,
-    /// A signature by that key which does not match the text.
+    /// A signature by such a key which does not match the text.
     #[error("the signature does not match the text")]
     Forged,
 }
 
-/// The public half of a log's key. Its text is `NAME+ID+KEY`.
+/// The public half of the key of a log or of a witness. Its text is `NAME+ID+KEY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierKey {
     name: String,
     id: [u8; 4],
+    kind: Kind,
     key: VerifyingKey,
 }
 
 impl VerifierKey {
-    pub(crate) fn new(name: &str, key: VerifyingKey) -> Result<Self, NoteError> {
+    fn new(name: &str, kind: Kind, key: VerifyingKey) -> Result<Self, NoteError> {
         if name.is_empty() || name.contains(|c: char| c == '+' || c.is_whitespace() || c.is_control()) {
             return Err(NoteError::Name);
         }
-        let hash =
-            Sha256::new().chain_update(name).chain_update([b'\n', ED25519]).chain_update(key.as_bytes()).finalize();
+        let typed = [b'\n', kind.byte()];
+        let hash = Sha256::new().chain_update(name).chain_update(typed).chain_update(key.as_bytes()).finalize();
         let id = [hash[0], hash[1], hash[2], hash[3]];
-        Ok(Self { name: name.to_owned(), id, key })
+        Ok(Self { name: name.to_owned(), id, kind, key })
     }
 
     /// Reads it from a file, such as `log.vkey`.
@@ -74,16 +105,49 @@ impl VerifierKey {
         text.trim_end().parse().map_err(|error: NoteError| malformed(format!("a file that {error}")))
     }
 
-    /// The key's name: the origin of its log.
+    /// The key's name: the origin of its log, or the name of its witness.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// What it signs.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether both are the same key, whatever they are called and used for.
+    pub(crate) fn is_same_key(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
+    /// Checks what follows the key's id in a signature line. The time is that of a cosignature.
+    fn verify(&self, text: &str, signature: &[u8]) -> Option<Option<u64>> {
+        match self.kind {
+            Kind::Note => self.verify_bytes(text.as_bytes(), signature).then_some(None),
+            Kind::Cosignature => {
+                let (time, signature) = signature.split_first_chunk::<TIME_BYTES>()?;
+                let time = u64::from_be_bytes(*time);
+                let is_time = (1..=i64::MAX.cast_unsigned()).contains(&time);
+                (is_time && self.verify_bytes(cosigned(text, time).as_bytes(), signature)).then_some(Some(time))
+            }
+        }
+    }
+
+    fn verify_bytes(&self, message: &[u8], signature: &[u8]) -> bool {
+        Signature::from_slice(signature).is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
+    }
+}
+
+/// What a cosignature of the checkpoint `text` signs.
+fn cosigned(text: &str, time_s: u64) -> String {
+    format!("cosignature/v1\ntime {time_s}\n{text}")
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = BASE64.encode([&[ED25519], self.key.as_bytes().as_slice()].concat());
+        let key = BASE64.encode([&[self.kind.byte()], self.key.as_bytes().as_slice()].concat());
         write!(f, "{}+{:08x}+{key}", self.name, u32::from_be_bytes(self.id))
     }
 }
@@ -92,22 +156,22 @@ impl FromStr for VerifierKey {
     type Err = NoteError;
 
     fn from_str(text: &str) -> Result<Self, NoteError> {
-        let (name, key) = split_key(text).ok_or(NoteError::VerifierKey)?;
+        let (name, kind, key) = split_key(text).ok_or(NoteError::VerifierKey)?;
         let key = VerifyingKey::from_bytes(&key).map_err(|_| NoteError::VerifierKey)?;
-        let key = Self::new(name, key)?;
+        let key = Self::new(name, kind, key)?;
         // The id is a hash of the rest: only one text is right.
         if key.to_string() == text { Ok(key) } else { Err(NoteError::VerifierKey) }
     }
 }
 
-/// The name and the Ed25519 key of `NAME+ID+KEY`; the id is for the caller to check.
-fn split_key(text: &str) -> Option<(&str, Zeroizing<[u8; 32]>)> {
+/// The name, the kind and the Ed25519 key of `NAME+ID+KEY`; the id is for the caller to check.
+fn split_key(text: &str) -> Option<(&str, Kind, Zeroizing<[u8; 32]>)> {
     // Base64 may hold a plus, a name not.
     let mut parts = text.splitn(3, '+');
     let (name, _id, key) = (parts.next()?, parts.next()?, parts.next()?);
     let key = Zeroizing::new(BASE64.decode(key).ok()?);
-    let (&ED25519, key) = key.split_first()? else { return None };
-    Some((name, Zeroizing::new(key.try_into().ok()?)))
+    let (&kind, key) = key.split_first()?;
+    Some((name, Kind::of(kind)?, Zeroizing::new(key.try_into().ok()?)))
 }
 
 /// The private half. Wiped from memory when dropped; its text is `PRIVATE+KEY+NAME+ID+KEY`.
@@ -117,20 +181,20 @@ pub(crate) struct SignerKey {
 }
 
 impl SignerKey {
-    pub(crate) fn new(name: &str, seed: &[u8; 32]) -> Result<Self, NoteError> {
+    pub(crate) fn new(name: &str, kind: Kind, seed: &[u8; 32]) -> Result<Self, NoteError> {
         let key = SigningKey::from_bytes(seed);
-        let verifier = VerifierKey::new(name, key.verifying_key())?;
+        let verifier = VerifierKey::new(name, kind, key.verifying_key())?;
         Ok(Self { key, verifier })
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, NoteError> {
-        let (name, seed) = text.strip_prefix(PRIVATE_START).and_then(split_key).ok_or(NoteError::SignerKey)?;
-        let key = Self::new(name, &seed)?;
+        let (name, kind, seed) = text.strip_prefix(PRIVATE_START).and_then(split_key).ok_or(NoteError::SignerKey)?;
+        let key = Self::new(name, kind, &seed)?;
         if *key.text() == text { Ok(key) } else { Err(NoteError::SignerKey) }
     }
 
     pub(crate) fn text(&self) -> Zeroizing<String> {
-        let mut key = Zeroizing::new([ED25519; 33]);
+        let mut key = Zeroizing::new([self.verifier.kind.byte(); 33]);
         key[1..].copy_from_slice(self.key.as_bytes());
         let key = Zeroizing::new(BASE64.encode(*key));
         let id = u32::from_be_bytes(self.verifier.id);
@@ -143,9 +207,23 @@ impl SignerKey {
 
     /// `text`, which ends with a newline, and its signature.
     pub(crate) fn sign(&self, text: &str) -> String {
-        let signature = self.key.sign(text.as_bytes()).to_bytes();
-        let signature = BASE64.encode([self.verifier.id.as_slice(), &signature].concat());
-        format!("{text}\n{SIGNATURE_START}{} {signature}\n", self.verifier.name)
+        format!("{text}\n{}", self.line(text))
+    }
+
+    /// The signature of `text`, which ends with a newline, as a line of a note.
+    pub(crate) fn line(&self, text: &str) -> String {
+        self.line_of(&self.key.sign(text.as_bytes()).to_bytes())
+    }
+
+    /// The cosignature of the checkpoint `text` at a time in Unix seconds, as a line of a note.
+    pub(crate) fn cosign_line(&self, text: &str, time_s: u64) -> String {
+        let signature = self.key.sign(cosigned(text, time_s).as_bytes()).to_bytes();
+        self.line_of(&[time_s.to_be_bytes().as_slice(), &signature].concat())
+    }
+
+    fn line_of(&self, signature: &[u8]) -> String {
+        let signature = BASE64.encode([self.verifier.id.as_slice(), signature].concat());
+        format!("{SIGNATURE_START}{} {signature}\n", self.verifier.name)
     }
 }
 
@@ -154,40 +232,79 @@ impl SignerKey {
 pub(crate) struct Note<'a> {
     /// With its last newline.
     pub(crate) text: &'a str,
-    /// Lines without newlines.
-    signatures: Vec<&'a str>,
+    signatures: Vec<SignatureLine<'a>>,
+}
+
+#[derive(Debug)]
+struct SignatureLine<'a> {
+    /// Without its newline.
+    line: &'a str,
+    name: &'a str,
+    id: [u8; 4],
+    signature: Vec<u8>,
+}
+
+impl<'a> SignatureLine<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let (name, signature) = line.strip_prefix(SIGNATURE_START)?.split_once(' ')?;
+        let signature = BASE64.decode(signature).ok()?;
+        let (id, signature) = signature.split_first_chunk::<4>()?;
+        Some(Self { line, name, id: *id, signature: signature.to_vec() })
+    }
+}
+
+/// A signature of a note that was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Signed<'k, 'n> {
+    /// Who signed.
+    pub(crate) key: &'k VerifierKey,
+    /// When, if it is a cosignature: Unix seconds.
+    pub(crate) time_s: Option<u64>,
+    /// The line, without its newline.
+    pub(crate) line: &'n str,
 }
 
 impl<'a> Note<'a> {
     pub(crate) fn parse(note: &'a str) -> Result<Self, NoteError> {
         let control = |c: char| c < ' ' && c != '\n';
-        let (text, signatures) = note.rsplit_once("\n\n").ok_or(NoteError::Form)?;
-        let text = &note[..=text.len()];
-        let signatures: Vec<_> = signatures.strip_suffix('\n').ok_or(NoteError::Form)?.split('\n').collect();
-        if note.contains(control) || signatures.iter().any(|line| !line.starts_with(SIGNATURE_START)) {
+        let (text, _) = note.rsplit_once("\n\n").ok_or(NoteError::Form)?;
+        let (text, signatures) = (&note[..=text.len()], &note[text.len() + 2..]);
+        if note.len() > NOTE_BYTES_MAX || note.contains(control) {
             return Err(NoteError::Form);
         }
-        Ok(Self { text, signatures })
+        Ok(Self { text, signatures: signature_lines(signatures)? })
+    }
+
+    /// The text of a note with signatures that came apart from it.
+    pub(crate) fn of(text: &'a str, signatures: &'a str) -> Result<Self, NoteError> {
+        Ok(Self { text, signatures: signature_lines(signatures)? })
+    }
+
+    /// The signatures by `keys`, each of which is right. Those by other keys are ignored.
+    ///
+    /// # Errors
+    /// One of them does not match the text, or there is none.
+    pub(crate) fn signed_by<'k>(&self, keys: &'k [VerifierKey]) -> Result<Vec<Signed<'k, 'a>>, NoteError> {
+        let mut signed = Vec::new();
+        for line in &self.signatures {
+            for key in keys.iter().filter(|key| line.name == key.name && line.id == key.id) {
+                let time_s = key.verify(self.text, &line.signature).ok_or(NoteError::Forged)?;
+                signed.push(Signed { key, time_s, line: line.line });
+            }
+        }
+        if signed.is_empty() { Err(NoteError::Unsigned) } else { Ok(signed) }
     }
 
     /// Checks that `key` signed it. Signatures by other keys are ignored.
     pub(crate) fn check(&self, key: &VerifierKey) -> Result<(), NoteError> {
-        let mut signed = Err(NoteError::Unsigned);
-        for line in &self.signatures {
-            let Some((name, signature)) = line[SIGNATURE_START.len()..].split_once(' ') else {
-                return Err(NoteError::Form);
-            };
-            let signature = BASE64.decode(signature).map_err(|_| NoteError::Form)?;
-            let (id, signature) = signature.split_first_chunk::<4>().ok_or(NoteError::Form)?;
-            if name != key.name || *id != key.id {
-                continue;
-            }
-            let signature = Signature::from_slice(signature).map_err(|_| NoteError::Forged)?;
-            key.key.verify_strict(self.text.as_bytes(), &signature).map_err(|_| NoteError::Forged)?;
-            signed = Ok(());
-        }
-        signed
+        self.signed_by(std::slice::from_ref(key)).map(|_| ())
     }
+}
+
+/// At least one line, each with its newline.
+fn signature_lines(lines: &str) -> Result<Vec<SignatureLine<'_>>, NoteError> {
+    let lines = lines.strip_suffix('\n').ok_or(NoteError::Form)?;
+    lines.split('\n').map(|line| SignatureLine::parse(line).ok_or(NoteError::Form)).collect()
 }
 
 #[cfg(test)]
@@ -246,6 +363,66 @@ mod tests {
         for at in 0..GO_SIGNER.len() {
             assert!(SignerKey::parse(&GO_SIGNER[..at]).is_err());
         }
-        assert_eq!(SignerKey::new("a b", &[0; 32]).err(), Some(NoteError::Name));
+        assert_eq!(SignerKey::new("a b", Kind::Note, &[0; 32]).err(), Some(NoteError::Name));
+    }
+
+    const CHECKPOINT: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+
+    #[test]
+    fn a_cosignature_is_of_the_time_and_the_whole_text() {
+        let witness = SignerKey::new("witness.example/w1", Kind::Cosignature, &[9; 32]).unwrap();
+        let line = witness.cosign_line(CHECKPOINT, 1_679_315_147);
+        let signature = BASE64.decode(line.trim_end().rsplit(' ').next().unwrap()).unwrap();
+        assert_eq!(signature.len(), 76);
+        assert_eq!(signature[..4], witness.verifier().id);
+        assert_eq!(signature[4..12], 1_679_315_147_u64.to_be_bytes());
+        let message = format!("cosignature/v1\ntime 1679315147\n{CHECKPOINT}");
+        let plain = Signature::from_slice(&signature[12..]).unwrap();
+        witness.verifier().key.verify_strict(message.as_bytes(), &plain).unwrap();
+        let keys = [witness.verifier().clone()];
+        let note = format!("{CHECKPOINT}\n{line}");
+        let signed = Note::parse(&note).unwrap().signed_by(&keys).unwrap();
+        assert_eq!((signed[0].time_s, signed[0].line), (Some(1_679_315_147), line.trim_end()));
+    }
+
+    #[test]
+    fn the_two_kinds_of_one_key_are_two_keys() {
+        let [log, witness] =
+            [Kind::Note, Kind::Cosignature].map(|kind| SignerKey::new("one.example", kind, &[9; 32]).unwrap());
+        assert_ne!(log.verifier().id, witness.verifier().id);
+        assert!(log.verifier().is_same_key(witness.verifier()));
+        for key in [&log, &witness] {
+            assert_eq!(key.verifier().to_string().parse::<VerifierKey>().unwrap(), *key.verifier());
+            assert_eq!(SignerKey::parse(&key.text()).unwrap().verifier(), key.verifier());
+        }
+        let note = log.sign(CHECKPOINT);
+        assert_eq!(Note::parse(&note).unwrap().check(witness.verifier()), Err(NoteError::Unsigned));
+    }
+
+    #[test]
+    fn a_known_key_that_did_not_sign_condemns_the_note_and_an_unknown_one_does_not() {
+        let [log, other] = [7, 8].map(|seed| SignerKey::new("log.example", Kind::Note, &[seed; 32]).unwrap());
+        let witness = SignerKey::new("witness.example", Kind::Cosignature, &[9; 32]).unwrap();
+        let keys = [log.verifier().clone(), witness.verifier().clone()];
+        let note = format!("{}{}", log.sign(CHECKPOINT), other.line("another text\n"));
+        assert_eq!(Note::parse(&note).unwrap().signed_by(&keys).unwrap().len(), 1);
+        for forged in [witness.cosign_line("another text\n", 5), witness.cosign_line(CHECKPOINT, 0), log.line("x\n")] {
+            let note = format!("{}{forged}", log.sign(CHECKPOINT));
+            assert_eq!(Note::parse(&note).unwrap().signed_by(&keys).err(), Some(NoteError::Forged));
+        }
+    }
+
+    #[test]
+    fn the_example_of_tlog_cosignature_is_a_note() {
+        let note = format!(
+            "{CHECKPOINT}\n— example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/\
+             Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n— witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/\
+             zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n"
+        );
+        let note = Note::parse(&note).unwrap();
+        assert_eq!(note.text, CHECKPOINT);
+        let cosignature = &note.signatures[1];
+        assert_eq!((cosignature.name, cosignature.signature.len()), ("witness.example.com/w1", 72));
+        assert_eq!(cosignature.signature[..8], 1_679_315_147_u64.to_be_bytes());
     }
 }

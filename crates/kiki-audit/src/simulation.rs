@@ -262,6 +262,12 @@ impl Disk for SimDisk {
         machine.names.within(dir)
     }
 
+    fn mode(&self, path: &Path) -> io::Result<u32> {
+        let machine = self.machine();
+        machine.up()?;
+        machine.file(path).map(|_| 0o600)
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
         let mut machine = self.machine();
         machine.up()?;

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 /// SHA-256.
-pub(crate) type Hash = [u8; HASH_BYTES];
+pub type Hash = [u8; HASH_BYTES];
 /// Bytes of a hash.
-pub(crate) const HASH_BYTES: usize = 32;
+pub const HASH_BYTES: usize = 32;
 /// Hashes in a full tile.
-pub(crate) const TILE_WIDTH: usize = 256;
+pub const TILE_WIDTH: usize = 256;
 
 const TILE_HEIGHT: u32 = 8;
 
 /// The hash of an entry.
-pub(crate) fn leaf_hash(entry: &[u8]) -> Hash {
+#[must_use]
+pub fn leaf_hash(entry: &[u8]) -> Hash {
     Sha256::new().chain_update([0]).chain_update(entry).finalize().into()
 }
 
@@ -42,16 +43,17 @@ pub(crate) fn root_over(subtrees: &[Hash]) -> Hash {
 
 /// The name of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TileId {
+pub struct TileId {
     /// 0: its hashes are those of entries.
-    pub(crate) level: u32,
+    pub level: u32,
     /// Counted from the left within the level.
-    pub(crate) index: u64,
+    pub index: u64,
 }
 
 impl TileId {
     /// How many hashes it has in a tree of `size` entries, at most [`TILE_WIDTH`].
-    pub(crate) fn width_at(self, size: u64) -> usize {
+    #[must_use]
+    pub fn width_at(self, size: u64) -> usize {
         let hashes = hashes_at(self.level, size).saturating_sub(self.index << TILE_HEIGHT);
         usize::try_from(hashes).unwrap_or(TILE_WIDTH).min(TILE_WIDTH)
     }

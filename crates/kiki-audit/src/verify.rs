@@ -17,6 +17,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::disk::{self, RealDisk};
 use crate::entry::Entry;
 use crate::error::{Error, Place};
+use crate::handover;
 use crate::log::Torn;
 use crate::note::VerifierKey;
 use crate::pruned::Pruned;
@@ -112,7 +113,9 @@ fn load_checkpoint(dir: &Path, key: Option<&VerifierKey>) -> Result<Option<Check
 /// The first entry that is kept, if what was pruned is as the log says.
 fn check_pruned(dir: &Path, key: Option<&VerifierKey>, checkpoint: Option<&Checkpoint>) -> Result<u64, Error> {
     let disk = disk::real();
-    let Some(pruned) = Pruned::load_on(disk.as_ref(), dir, &Vec::from_iter(key.cloned()))? else { return Ok(0) };
+    let Some(pruned) = Pruned::load_on(disk.as_ref(), dir, &handover::keys_of(disk.as_ref(), dir, key)?)? else {
+        return Ok(0);
+    };
     pruned.check(&disk, dir, checkpoint)?;
     Ok(pruned.minimum)
 }

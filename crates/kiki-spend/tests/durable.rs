@@ -61,6 +61,10 @@ impl Disk for SlowDisk {
         self.disk.paths_in(dir)
     }
 
+    fn mode(&self, path: &Path) -> io::Result<u32> {
+        self.disk.mode(path)
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
         let file = self.disk.open(path, access)?;
         // Views are opened otherwise: they may wait for nobody.
