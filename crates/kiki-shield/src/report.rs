@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use kiki_audit::Reader;
 use kiki_kit::problem::Problem;
-use kiki_spend::shard::governor_time;
+use kiki_spend::find::first_at;
 use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
 use kiki_types::id::SubjectRequestId;
 use kiki_types::{TenantId, UnixMillis};
@@ -173,25 +173,6 @@ fn count(
         }
     }
     Ok(counted)
-}
-
-/// The first entry that was written at `time` or later.
-pub(crate) fn first_at(audit: &Path, size: u64, time: UnixMillis) -> Result<u64, kiki_audit::Error> {
-    let (mut low, mut high) = (0, size);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let mut reader = Reader::open(audit, middle, middle + 1)?;
-        let written = match reader.next_record()? {
-            Some(record) => governor_time(&record.entry()?).unwrap_or(i64::MIN),
-            None => i64::MAX,
-        };
-        if written < time.0 {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    Ok(low)
 }
 
 /// The period's first moment and the first one after it.

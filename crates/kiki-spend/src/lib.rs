@@ -16,6 +16,7 @@ mod derive;
 pub mod digest;
 mod expiry;
 pub mod fault;
+pub mod find;
 mod image;
 pub mod kind;
 pub mod limit;

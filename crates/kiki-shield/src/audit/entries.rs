@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use kiki_audit::{Error, Reader};
+use kiki_spend::find::first_at;
 use kiki_types::event::{AuditEvent, Outcome};
 use kiki_types::{Permission, TenantId, UnixMillis};
 
 use super::model::EntriesRequest;
 use crate::error::ShieldError;
-use crate::report::{DAY_MS, first_at};
+use crate::report::DAY_MS;
 use crate::service::{Caller, Shield};
 
 /// Entries on a page, if nothing is said.
