@@ -112,6 +112,7 @@ impl Cli {
         let listen = match &self.command {
             Command::Up(listen) | Command::Serve { listen, .. } => Some(listen),
             Command::Demo(options) => Some(&options.listen),
+            Command::Audit(command) => command.listen(),
             _ => None,
         };
         let port = match &self.command {
@@ -154,7 +155,11 @@ pub fn run() -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let loaded = cli.load()?;
-    let serves = matches!(cli.command, Command::Up(_) | Command::Serve { .. });
+    let serves = match &cli.command {
+        Command::Up(_) | Command::Serve { .. } => true,
+        Command::Audit(command) => command.listen().is_some(),
+        _ => false,
+    };
     let output = if serves { Output::Stdout } else { Output::Stderr };
     // A command speaks through what it prints; of the log it shows only failures unless asked for more.
     let is_asked = serves || loaded.origin("KIKI_LOG") != Some(&Origin::Default);

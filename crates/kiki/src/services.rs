@@ -23,6 +23,7 @@ use crate::VERSION;
 use crate::process::Process;
 use mail::SandboxMail;
 pub use shield::RunningShield;
+pub(crate) use shield::secret_bytes;
 
 /// The address that the sandbox's messages come from.
 const MAIL_FROM: &str = "hello@kiki.invalid";

@@ -113,7 +113,7 @@ fn reach(config: &Config) -> Reach {
 
 /// Randomness of the operating system for what nobody may guess.
 #[expect(clippy::expect_used, reason = "without the system's randomness no key can be made, and none must")]
-fn secret_bytes() -> Zeroizing<[u8; 32]> {
+pub(crate) fn secret_bytes() -> Zeroizing<[u8; 32]> {
     let mut seed = Zeroizing::new([0; 32]);
     rand::rngs::OsRng.try_fill_bytes(&mut *seed).expect("the operating system gives randomness");
     seed

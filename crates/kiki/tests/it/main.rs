@@ -22,6 +22,8 @@ mod path;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod proofs;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod shield;
@@ -33,3 +35,5 @@ mod strangers;
 mod webhooks;
 #[cfg(test)]
 mod whatif;
+#[cfg(test)]
+mod witness;

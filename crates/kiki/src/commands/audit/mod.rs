@@ -1,14 +1,22 @@
 //! `kiki audit`: what can be done with the log below `--data`, without a service. A file per subcommand.
 
+mod key;
+mod prove;
 mod verify;
+mod verify_proof;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Subcommand;
+use kiki_audit::VerifierKey;
 use kiki_kit::config::Config;
 
 pub use verify::verify_log;
+
+use crate::cli::{Listen, runtime};
 
 /// What can be asked of the audit log without a service.
 #[derive(Debug, Subcommand)]
@@ -17,6 +25,32 @@ pub enum Command {
     ///
     /// Names the place of the first difference and exits with 1. It may run beside a live service.
     Verify(verify::Options),
+    /// Prints a proof that an entry is in the log: a .tlog-proof, which anybody can verify without this log.
+    ///
+    /// It may run beside a live service, whose checkpoint covers an entry within about a second.
+    Prove(prove::Options),
+    /// Verifies a proof: the entry, the path to the root, the signature of the log, the cosignatures of witnesses.
+    ///
+    /// Needs no log. Prints what was proven and the entry, or says what does not hold and exits with 1.
+    VerifyProof(verify_proof::Options),
+    /// The key that signs the log.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Runs a witness (C2SP tlog-witness): it cosigns the checkpoints of logs as long as each continues the last one.
+    ///
+    /// Best on another machine, under another hand, than the logs: its word is worth what its independence is.
+    Witness(witness::Options),
+}
+
+impl Command {
+    /// Where it listens, if it is one that serves.
+    #[must_use]
+    pub const fn listen(&self) -> Option<&Listen> {
+        match self {
+            Self::Witness(options) => Some(&options.listen),
+            _ => None,
+        }
+    }
 }
 
 /// Runs the command.
@@ -26,6 +60,10 @@ pub enum Command {
 pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
         Command::Verify(options) => verify::run(&options, config),
+        Command::Prove(options) => prove::run(&options, config),
+        Command::VerifyProof(options) => verify_proof::run(&options),
+        Command::Key(command) => key::run(&command, config),
+        Command::Witness(options) => runtime()?.block_on(witness::run(&options, config)),
     }
 }
 
@@ -37,4 +75,15 @@ fn log_in(data: &Path) -> anyhow::Result<PathBuf> {
     let audit = data.join("audit");
     anyhow::ensure!(audit.is_dir(), "there is no log at {}: is --data right?", audit.display());
     Ok(audit)
+}
+
+/// A verifier key, given as it is or as the file that holds it.
+///
+/// # Errors
+/// It is neither.
+fn verifier_key(given: &str) -> anyhow::Result<VerifierKey> {
+    match given.parse() {
+        Ok(key) => Ok(key),
+        Err(_) => VerifierKey::load(Path::new(given)).with_context(|| format!("cannot read the key {given}")),
+    }
 }
