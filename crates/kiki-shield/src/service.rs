@@ -259,6 +259,7 @@ impl Shield {
                 Outcome::Stale => self.see_policy(&caller.principal.tenant).await?,
                 Outcome::Conflict => return Err(ShieldError::KeyConflict),
                 Outcome::Invalid => return Err(ShieldError::invalid("amount", "is out of range")),
+                Outcome::Exhausted { of } => return Err(ShieldError::Exhausted(of)),
                 outcome => return Ok(Preview { ruling, outcome, notices, standings, is_repeat }),
             }
         }

@@ -126,12 +126,15 @@ impl Tenant {
         }
     }
 
-    /// Takes out the ended authorization that is to be forgotten first, if one may be at `now`.
-    fn evict(&mut self, now: i64, records: &Records) -> Option<u32> {
-        let evicted = self.ended_keyless.pop_front().or_else(|| {
-            let ended = records.get(*self.ended.front()?)?.ended;
-            if ended.saturating_add(KEPT_MS) <= now { self.ended.pop_front() } else { None }
-        });
+    /// Whether an ended authorization may be forgotten at `now`.
+    fn may_evict(&self, now: i64, records: &Records) -> bool {
+        let oldest = || records.get(*self.ended.front()?);
+        !self.ended_keyless.is_empty() || oldest().is_some_and(|oldest| oldest.ended.saturating_add(KEPT_MS) <= now)
+    }
+
+    /// Takes out the ended authorization that is to be forgotten first.
+    fn evict(&mut self) -> Option<u32> {
+        let evicted = self.ended_keyless.pop_front().or_else(|| self.ended.pop_front());
         self.authorizations -= u32::from(evicted.is_some());
         evicted
     }
@@ -343,17 +346,21 @@ impl State {
     pub fn preview(&mut self, request: &Authorize) -> (Outcome, Notices) {
         self.begin();
         let (nearest, missing) = self.accounts.deepest(&request.path);
-        let outcome = match self.repeated(request.key, request.request) {
-            Some(answer) => answer,
-            None => match self.judge_request(request, nearest, missing == 0) {
-                Err(outcome) => outcome,
-                Ok(_) if !self.refused_by.is_empty() => Outcome::Denied { refused_by: self.refusals() },
-                Ok(Some(_)) => Outcome::Pending,
-                Ok(None) if request.capture => Outcome::Captured,
-                Ok(None) => Outcome::Held,
-            },
+        if let Some(answer) = self.repeated(request.key, request.request) {
+            return (answer, Notices::new());
+        }
+        let outcome = match self.judge_request(request, nearest, missing == 0) {
+            Err(outcome) => return (outcome, Notices::new()),
+            Ok(_) if !self.refused_by.is_empty() => Outcome::Denied { refused_by: self.refusals() },
+            Ok(Some(_)) => Outcome::Pending,
+            Ok(None) if request.capture => Outcome::Captured,
+            Ok(None) => Outcome::Held,
         };
-        (outcome, std::mem::take(&mut self.notices))
+        let is_open = matches!(outcome, Outcome::Held | Outcome::Pending);
+        match self.room((nearest, missing), is_open) {
+            Err(of) if is_open || request.key.is_some() => (Outcome::Exhausted { of }, Notices::new()),
+            _ => (outcome, std::mem::take(&mut self.notices)),
+        }
     }
 
     /// The answer to a request whose key was seen before.
@@ -441,19 +448,27 @@ impl State {
         waits
     }
 
-    /// Whether one more authorization and `missing` accounts below `nearest` fit; forgets the longest ended
-    /// authorization of the tenant if that makes it fit.
-    fn make_room(&mut self, (nearest, missing): (Option<u32>, u32), is_open: bool) -> Result<(), Bound> {
+    /// Whether one more authorization and `missing` accounts below `nearest` fit; the tenant that must forget an
+    /// ended authorization for that.
+    fn room(&self, (nearest, missing): (Option<u32>, u32), is_open: bool) -> Result<Option<u32>, Bound> {
         if !self.accounts.has_room(nearest, missing, self.bounds.accounts_per_tenant) {
             return Err(Bound::Accounts);
         }
         let root = nearest.map(|nearest| self.accounts.get(nearest).root);
-        let Some(tenant) = root.and_then(|root| self.tenants.get_mut(&root)) else { return Ok(()) };
+        let Some(tenant) = root.and_then(|root| self.tenants.get(&root)) else { return Ok(None) };
         if is_open && tenant.holds >= self.bounds.holds_per_tenant {
             return Err(Bound::Holds);
         }
-        if tenant.authorizations >= self.bounds.authorizations_per_tenant {
-            let evicted = tenant.evict(self.now, &self.records).ok_or(Bound::Authorizations)?;
+        if tenant.authorizations < self.bounds.authorizations_per_tenant {
+            return Ok(None);
+        }
+        if tenant.may_evict(self.now, &self.records) { Ok(root) } else { Err(Bound::Authorizations) }
+    }
+
+    /// As [`State::room`], and forgets what must be.
+    fn make_room(&mut self, at: (Option<u32>, u32), is_open: bool) -> Result<(), Bound> {
+        let full = self.room(at, is_open)?;
+        if let Some(evicted) = full.and_then(|root| self.tenants.get_mut(&root)?.evict()) {
             self.records.remove(evicted);
         }
         Ok(())

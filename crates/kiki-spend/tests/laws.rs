@@ -146,6 +146,29 @@ proptest! {
     }
 
     #[test]
+    fn a_dry_run_answers_what_is_answered_next_at_any_bound(
+        history in history(), holds in 0..4_u32, authorizations in 0..6_u32, accounts in 1..6_u32,
+    ) {
+        let mut state = State::new(Bounds {
+            holds_per_tenant: holds,
+            authorizations_per_tenant: authorizations,
+            accounts_per_tenant: accounts,
+            ..Bounds::default()
+        });
+        let mut at = START;
+        for (later, command) in history {
+            at += later;
+            state.advance(at);
+            let foreseen = match &command {
+                Command::Authorize(request) => Some(state.preview(request).0),
+                _ => None,
+            };
+            let answered = state.apply(&command, at).outcome;
+            prop_assert_eq!(foreseen.unwrap_or_else(|| answered.clone()), answered);
+        }
+    }
+
+    #[test]
     fn looking_at_the_state_changes_no_answer(history in history()) {
         let (mut looked_at, mut alone) = (state(), state());
         let mut at = START;
@@ -260,7 +283,7 @@ proptest! {
             }
         }
         // A dry run of the whole: denied until the last of those that refuse lets it pass.
-        let is_stopped = !state.stops("t").is_empty();
+        let is_stopped = !state.stops("t", None, 1).is_empty();
         let refusing = standings.iter().filter(|standing| standing.refused && !standing.is_shadow);
         let last = refusing.map(|standing| standing.passes_at).try_fold(0, |last, time| Some(time?.max(last)));
         if let Some(last) = last.filter(|last| *last > 0 && !is_stopped) {
