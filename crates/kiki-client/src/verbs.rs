@@ -35,6 +35,7 @@ struct ApprovalPage {
 #[derive(Deserialize)]
 struct Stops {
     stopped: Vec<String>,
+    next: Option<Value>,
 }
 
 /// A list that comes in pages.
@@ -47,6 +48,13 @@ impl Page for BudgetPage {
     type Entry = Budget;
     fn parts(self) -> (Vec<Budget>, Option<Value>) {
         (self.budgets, self.next)
+    }
+}
+
+impl Page for Stops {
+    type Entry = String;
+    fn parts(self) -> (Vec<String>, Option<Value>) {
+        (self.stopped, self.next)
     }
 }
 
@@ -158,13 +166,12 @@ impl Client {
         self.0.api.answer(&Call::new(Method::DELETE, path)).await.map(drop)
     }
 
-    /// The accounts that are stopped, with everything below; the empty one is the tenant itself.
+    /// The accounts that are stopped, with everything below; the empty one is the tenant itself. At most 100,000.
     ///
     /// # Errors
     /// Nobody can say.
     pub async fn stops(&self) -> Result<Vec<String>, Error> {
-        let stops: Stops = self.0.api.call(&Call::get("/v1/stops")).await?;
-        Ok(stops.stopped)
+        self.pages::<Stops>("/v1/stops").await
     }
 
     /// What the policy says of an intent. Nothing is reserved.

@@ -22,11 +22,6 @@ use tonic::{Request, Status};
 use crate::error::ShieldError;
 use crate::service::{Caller, Shield};
 
-/// Entries on a page if its size is 0.
-const PAGE: usize = 100;
-/// Entries on a page at the most.
-const PAGE_MAX: usize = 1000;
-
 /// The gRPC services of shield.
 #[must_use]
 pub fn services(shield: &Shield) -> Routes {
@@ -63,12 +58,4 @@ fn purpose(text: &str) -> Result<Purpose, ShieldError> {
 
 fn given(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
-}
-
-fn page_size(size: i32) -> Result<usize, ShieldError> {
-    match usize::try_from(size) {
-        Ok(0) => Ok(PAGE),
-        Ok(size) if size <= PAGE_MAX => Ok(size),
-        _ => Err(ShieldError::invalid("page_size", format!("must be 0 to {PAGE_MAX}"))),
-    }
 }

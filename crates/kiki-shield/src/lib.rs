@@ -17,6 +17,7 @@ pub mod limits;
 mod mandate;
 mod model;
 mod names;
+mod pages;
 pub mod policy;
 pub mod pseudonym;
 mod repo;

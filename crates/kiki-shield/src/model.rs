@@ -30,6 +30,7 @@ pub(crate) use receipt::{RECEIPT, ReceiptAnswer};
 pub(crate) use v1::{
     AmountBody, ApprovalsAnswer, ApprovalsRequest, AuthorizationAnswer, AuthorizeBody, BudgetAnswer, BudgetBody,
     BudgetsAnswer, CaptureBody, Constraint, DryRunAnswer, MandateBody, RecordAnswer, RecordBody, StopBody, StopsAnswer,
+    StopsRequest,
 };
 
 /// Significant digits that every double carries (DBL_DIG).

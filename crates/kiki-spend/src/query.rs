@@ -171,11 +171,14 @@ impl State {
         })
     }
 
-    /// The accounts of a tenant at which nothing new is authorized.
+    /// At most `most` accounts of a tenant at which nothing new is authorized, after `after`, in the order of their paths.
     #[must_use]
-    pub fn stops(&self, tenant: &str) -> Vec<Arc<str>> {
+    pub fn stops(&self, tenant: &str, after: Option<&str>, most: usize) -> Vec<Arc<str>> {
         let tenant = self.accounts.find(tenant).and_then(|root| self.tenants.get(&root));
-        tenant.map_or_else(Vec::new, |tenant| tenant.stops.iter().cloned().collect())
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        tenant.map_or_else(Vec::new, |tenant| {
+            tenant.stops.range::<str, _>((from, Bound::Unbounded)).take(most).cloned().collect()
+        })
     }
 
     /// The policy of a tenant that is in force.

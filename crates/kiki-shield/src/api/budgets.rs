@@ -10,10 +10,8 @@ use utoipa_axum::routes;
 
 use super::caller;
 use crate::model::{BudgetAnswer, BudgetBody, BudgetsAnswer, MandateBody, Mode, PageRequest, RECEIPT};
+use crate::pages;
 use crate::service::Shield;
-
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1000;
 
 pub(super) fn routes() -> OpenApiRouter<Shield> {
     OpenApiRouter::new()
@@ -31,12 +29,9 @@ async fn budgets(
     network: RemoteNetwork,
     Query(page): Query<PageRequest>,
 ) -> Result<Json<BudgetsAnswer>, Problem> {
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::invalid("limit", format_args!("must be 1 to {PAGE_MAX}")));
-    }
+    let limit = pages::limit(page.limit)?;
     let found = shield.budgets(&caller(&allowed, network), page.after, limit).await?;
-    let next = found.last().filter(|_| found.len() == limit).map(|(place, ..)| *place);
+    let next = pages::next(&found, limit, |(place, ..)| *place);
     let currency = shield.0.currency;
     let budgets = found.into_iter().map(|(_, view, standing)| BudgetAnswer::new(&(view, standing), currency)).collect();
     Ok(Json(BudgetsAnswer { budgets, next }))

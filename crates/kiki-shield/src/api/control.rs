@@ -11,11 +11,9 @@ use utoipa_axum::routes;
 
 use super::{caller, denial, refused_by};
 use crate::error::ShieldError;
-use crate::model::{ApprovalsAnswer, ApprovalsRequest, AuthorizationAnswer, StopBody, StopsAnswer};
+use crate::model::{ApprovalsAnswer, ApprovalsRequest, AuthorizationAnswer, StopBody, StopsAnswer, StopsRequest};
+use crate::pages;
 use crate::service::Shield;
-
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1000;
 
 pub(super) fn routes() -> OpenApiRouter<Shield> {
     OpenApiRouter::new()
@@ -26,13 +24,17 @@ pub(super) fn routes() -> OpenApiRouter<Shield> {
 }
 
 /// The accounts at which nothing new is authorized.
-#[utoipa::path(get, path = "/v1/stops", tag = "control", responses((status = 200, body = StopsAnswer)))]
+#[utoipa::path(get, path = "/v1/stops", tag = "control", params(StopsRequest),
+    responses((status = 200, body = StopsAnswer)))]
 async fn stops(
     State(shield): State<Shield>,
     allowed: Allowed<can::SpendRead>,
     network: RemoteNetwork,
+    Query(page): Query<StopsRequest>,
 ) -> Result<Json<StopsAnswer>, Problem> {
-    Ok(Json(StopsAnswer { stopped: shield.stops(&caller(&allowed, network)).await?, receipt: None }))
+    let limit = pages::limit(page.limit)?;
+    let (stopped, next) = shield.stops(&caller(&allowed, network), page.after, limit).await?;
+    Ok(Json(StopsAnswer { stopped, next, receipt: None }))
 }
 
 /// Refuse everything new at an account and below, from the very next decision on.
@@ -68,7 +70,8 @@ async fn put_stop(
     is_stopped: bool,
 ) -> Result<Json<StopsAnswer>, Problem> {
     let receipt = shield.receipt(shield.put_stop(caller, account, is_stopped).await?);
-    Ok(Json(StopsAnswer { stopped: shield.stops(caller).await?, receipt }))
+    let (stopped, next) = shield.stops(caller, None, pages::limit(None)?).await?;
+    Ok(Json(StopsAnswer { stopped, next, receipt }))
 }
 
 /// Requests that wait for approval, the oldest first.
@@ -80,14 +83,11 @@ async fn approvals(
     network: RemoteNetwork,
     Query(page): Query<ApprovalsRequest>,
 ) -> Result<Json<ApprovalsAnswer>, Problem> {
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::invalid("limit", format_args!("must be 1 to {PAGE_MAX}")));
-    }
+    let limit = pages::limit(page.limit)?;
     let after = page.after.as_deref().map(str::parse::<AuthorizationId>).transpose();
     let after = after.map_err(|error| ShieldError::invalid("after", error))?;
     let found = shield.approvals(&caller(&allowed, network), after, limit).await?;
-    let next = found.last().filter(|_| found.len() == limit).map(|known| known.id.to_string());
+    let next = pages::next(&found, limit, |known| known.id.to_string());
     let approvals = found.iter().map(|known| AuthorizationAnswer::new(known, &shield)).collect();
     Ok(Json(ApprovalsAnswer { approvals, next }))
 }

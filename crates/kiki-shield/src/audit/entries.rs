@@ -9,13 +9,10 @@ use kiki_types::{Permission, TenantId, UnixMillis};
 
 use super::model::EntriesRequest;
 use crate::error::ShieldError;
+use crate::pages;
 use crate::report::DAY_MS;
 use crate::service::{Caller, Shield};
 
-/// Entries on a page, if nothing is said.
-const PAGE: usize = 100;
-/// Entries on a page at the most.
-const PAGE_MAX: usize = 1000;
 /// Bytes of entries on a page at the most, give or take the last one.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Entries that are looked at for a page at the most.
@@ -68,10 +65,7 @@ fn seen_by(caller: &Caller) -> Option<TenantId> {
 impl Shield {
     /// A page of the entries that `caller` may see and `request` asks for, in the order of the log.
     pub(super) async fn entries(&self, caller: &Caller, request: EntriesRequest) -> Result<Page, ShieldError> {
-        let limit = request.limit.unwrap_or(PAGE);
-        if !(1..=PAGE_MAX).contains(&limit) {
-            return Err(ShieldError::invalid("limit", format_args!("must be 1 to {PAGE_MAX}")));
-        }
+        let limit = pages::limit(request.limit)?;
         let (after, filter) = (request.after, self.filter(caller, request)?);
         self.read_log(move |audit| page(audit, after, limit, &filter)).await
     }

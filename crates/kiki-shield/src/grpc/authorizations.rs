@@ -13,10 +13,11 @@ use kiki_types::Money;
 use tonic::{Request, Response, Status};
 
 use super::limit::standing;
-use super::{caller, given, id, in_proto, money, page_size, purpose};
+use super::{caller, given, id, in_proto, money, purpose};
 use crate::api::{names_of, passes_at};
 use crate::error::ShieldError;
 use crate::names::{public_account, public_name};
+use crate::pages;
 use crate::service::control::would_refuse;
 use crate::service::{Ask, Caller, Known, Shield, known};
 
@@ -176,7 +177,7 @@ impl AuthorizationService for Shield {
     ) -> Result<Response<ListPendingResponse>, Status> {
         let caller = caller::<can::SpendRead, _>(&request)?;
         let ListPendingRequest { page_size: size, page_token } = request.into_inner();
-        let size = page_size(size)?;
+        let size = pages::size(size)?;
         let after = given(page_token).map(|token| token.parse()).transpose();
         let after = after.map_err(|error| ShieldError::invalid("page_token", error))?;
         let found = self.approvals(&caller, after, size).await?;

@@ -11,9 +11,10 @@ use kiki_types::Currency;
 use tonic::{Request, Response, Status};
 
 use super::limit::{amount, in_proto, kind, standing};
-use super::{caller, given, page_size};
+use super::{caller, given};
 use crate::error::ShieldError;
 use crate::names::{public_account, public_name};
+use crate::pages;
 use crate::service::Shield;
 
 fn answer((view, stands): &(LimitView, Standing), currency: Currency) -> Budget {
@@ -78,11 +79,11 @@ impl BudgetService for Shield {
     async fn list(&self, request: Request<ListBudgetsRequest>) -> Result<Response<ListBudgetsResponse>, Status> {
         let caller = caller::<can::BudgetsRead, _>(&request)?;
         let ListBudgetsRequest { page_size: size, page_token } = request.into_inner();
-        let size = page_size(size)?;
+        let size = pages::size(size)?;
         let after = given(page_token).map(|token| token.parse::<u32>()).transpose();
         let after = after.map_err(|_| ShieldError::invalid("page_token", "is of no answer"))?;
         let found = self.budgets(&caller, after, size).await?;
-        let next = found.last().filter(|_| found.len() == size).map(|(place, ..)| place.to_string());
+        let next = pages::next(&found, size, |(place, ..)| place.to_string());
         let budgets = found.into_iter().map(|(_, view, standing)| answer(&(view, standing), self.0.currency)).collect();
         Ok(Response::new(ListBudgetsResponse { budgets, next_page_token: next.unwrap_or_default() }))
     }

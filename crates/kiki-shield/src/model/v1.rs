@@ -128,11 +128,24 @@ pub(crate) struct StopBody {
     pub(crate) account: String,
 }
 
+/// `GET /v1/stops`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StopsRequest {
+    /// How many, at most 1,000; absent: 100.
+    pub(crate) limit: Option<usize>,
+    /// From the answer before.
+    pub(crate) after: Option<String>,
+}
+
 /// The accounts at which nothing new is authorized.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StopsAnswer {
-    /// Below the tenant; empty is the tenant itself. Everything below is stopped too.
+    /// Below the tenant, in the order of their names; empty is the tenant itself. Everything below is stopped too.
     pub(crate) stopped: Vec<String>,
+    /// Send it as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
     /// Where the log has what was decided now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) receipt: Option<ReceiptAnswer>,

@@ -13,6 +13,7 @@ use crate::error::ShieldError;
 use crate::mandate;
 use crate::model::{Constraint, check_limit};
 use crate::names::{budget_id, path_of, public_account, public_name};
+use crate::pages;
 
 impl Shield {
     /// Defines a budget or replaces it; what was spent stays counted. Returns its entry; `None` if it stood so before.
@@ -129,11 +130,22 @@ impl Shield {
         Ok(self.decide(command, draft).await?.index)
     }
 
-    /// The accounts of the tenant at which nothing new is authorized.
-    pub(crate) async fn stops(&self, caller: &Caller) -> Result<Vec<String>, ShieldError> {
+    /// At most `limit` accounts of the tenant at which nothing new is authorized, after the account `after`, and where the
+    /// next page begins.
+    pub(crate) async fn stops(
+        &self,
+        caller: &Caller,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<String>, Option<String>), ShieldError> {
         let tenant = caller.principal.tenant.clone();
-        let stops = self.0.governor.read(move |state| state.stops(tenant.as_str())).await?;
-        Ok(stops.iter().map(|path| public_account(path).to_owned()).collect())
+        let after = after.map(|account| path_of(&tenant, &account)).transpose();
+        let after = after.map_err(|_| ShieldError::invalid("after", "is of no answer"))?;
+        let look = move |state: &mut kiki_spend::State| state.stops(tenant.as_str(), after.as_deref(), limit);
+        let stops = self.0.governor.read(look).await?;
+        let accounts: Vec<String> = stops.iter().map(|path| public_account(path).to_owned()).collect();
+        let next = pages::next(&accounts, limit, String::clone);
+        Ok((accounts, next))
     }
 
     /// At most `limit` requests that wait for approval, after `after`, the oldest first.

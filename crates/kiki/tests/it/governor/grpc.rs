@@ -190,7 +190,7 @@ async fn a_stopped_account_is_listed_and_refuses() {
     assert_eq!(stopped.stopped, ["growth"]);
     let denied = AuthorizationServiceClient::new(channel).authorize(ask("growth/mail", 1)).await.unwrap().into_inner();
     assert_eq!((denied.state(), denied.refused_by), (State::Denied, vec!["stopped".to_owned()]));
-    assert_eq!(control.list_stops(ListStopsRequest {}).await.unwrap().into_inner().stopped, ["growth"]);
+    assert_eq!(control.list_stops(ListStopsRequest::default()).await.unwrap().into_inner().stopped, ["growth"]);
     let resumed = control.resume(ResumeRequest { account: "growth".into() }).await.unwrap().into_inner();
     assert!(resumed.stopped.is_empty());
     desk.end();

@@ -151,7 +151,7 @@ async fn the_same_receipts_come_over_grpc() {
     assert_eq!(client.authorize(dry).await.unwrap().into_inner().receipt, None);
     let mut control = ControlServiceClient::new(channel);
     let stopped = control.stop(StopRequest { account: "off".into() }).await.unwrap().into_inner().receipt.unwrap();
-    assert_eq!(control.list_stops(ListStopsRequest {}).await.unwrap().into_inner().receipt, None);
+    assert_eq!(control.list_stops(ListStopsRequest::default()).await.unwrap().into_inner().receipt, None);
     drop((client, control));
     let entries = desk.end();
     for (index, kind) in [(receipt.index, "authorize"), (denied.index, "authorize"), (stopped.index, "stop")] {

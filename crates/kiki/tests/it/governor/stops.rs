@@ -37,6 +37,28 @@ async fn a_stop_refuses_what_is_new_below_it_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn stops_come_in_pages() {
+    let desk = Desk::open();
+    for account in ["b", "", "c", "a"] {
+        desk.post("/v1/stops", json!({"account": account})).await;
+    }
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    for _ in 0..4 {
+        let page = desk.get(&format!("/v1/stops?limit=1{after}")).await.json();
+        seen.push(page["stopped"].clone());
+        after = format!("&after={}", page["next"].as_str().expect("a full page says where the next begins"));
+    }
+    assert_eq!(seen, [json!([""]), json!(["a"]), json!(["b"]), json!(["c"])]);
+    let last = desk.get(&format!("/v1/stops?limit=1{after}")).await.json();
+    assert_eq!((&last["stopped"], last.get("next")), (&json!([]), None));
+    for (query, field) in [("limit=0", "limit"), ("limit=1001", "limit"), ("after=a//b", "after")] {
+        let refused = desk.get(&format!("/v1/stops?{query}")).await;
+        assert_eq!((refused.status, &refused.json()["field"]), (StatusCode::BAD_REQUEST, &json!(field)), "{query}");
+    }
+    desk.end();
+}
+
+#[tokio::test]
 async fn a_stop_of_the_tenant_stops_everything() {
     let desk = Desk::open();
     desk.post("/v1/stops", json!({})).await;
