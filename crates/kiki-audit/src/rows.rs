@@ -26,9 +26,9 @@ const COLUMNS: [&str; 13] = [
     "retention_days",
 ];
 
-/// A kind of view.
+/// The form of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// `shield_audit_gdpr.csv`, with a header.
     Csv,
     /// `shield_audit_gdpr.jsonl`: an object for each entry, with the columns' names.
@@ -55,7 +55,8 @@ impl Format {
     }
 
     /// What the file starts with.
-    pub(crate) const fn header(self) -> &'static [u8] {
+    #[must_use]
+    pub const fn header(self) -> &'static [u8] {
         match self {
             Self::Csv => {
                 b"timestamp,event_id,level,event_type,user_id_hash,customer_id_hash,action,resource,outcome,reason,\
@@ -66,7 +67,7 @@ impl Format {
     }
 
     /// Adds a row.
-    pub(crate) fn write(self, out: &mut Vec<u8>, row: &Row<'_>) {
+    pub fn write(self, out: &mut Vec<u8>, row: &Row<'_>) {
         match self {
             Self::Csv => write_csv(out, row),
             Self::Jsonl => write_json(out, row),
@@ -75,7 +76,7 @@ impl Format {
 }
 
 /// The values of an entry in the views.
-pub(crate) struct Row<'a> {
+pub struct Row<'a> {
     at: String,
     id: [u8; Hyphenated::LENGTH],
     event: &'a AuditEvent,
@@ -83,7 +84,9 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(crate) fn new(event: &'a AuditEvent, retention_days: u32) -> Self {
+    /// Of an entry that is kept for so many days.
+    #[must_use]
+    pub fn new(event: &'a AuditEvent, retention_days: u32) -> Self {
         let mut id = [0; Hyphenated::LENGTH];
         event.id.as_hyphenated().encode_lower(&mut id);
         Self { at: event.at.rfc3339(), id, event, retention_days: retention_days.to_string() }

@@ -38,5 +38,5 @@ pub use kind::{Field, LimitKind};
 pub use limit::{Room, Standing};
 pub use owner::{Decision, Handle, Owner, OwnerError, Settings};
 pub use query::{AuthorizationView, LimitView, Status};
-pub use shard::{OpenError, fold};
+pub use shard::{Decoded, OpenError, decode, fold, fold_decoded};
 pub use state::{Bounds, State};

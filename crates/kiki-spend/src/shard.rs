@@ -120,12 +120,30 @@ pub(crate) fn body(entry: &Entry) -> Result<Body<Command, Outcome, Notices>, Str
     serde_json::from_str(raw.get()).map_err(|error| format!("its body is no command with its outcome: {error}"))
 }
 
+/// An entry's command and its outcome, ready to be applied. Decoding needs no state, so it may run ahead.
+pub struct Decoded(Body<Command, Outcome, Notices>);
+
+/// Decodes the engine's part of `entry`.
+///
+/// # Errors
+/// It has none.
+pub fn decode(entry: &Entry) -> Result<Decoded, String> {
+    body(entry).map(Decoded)
+}
+
 /// Applies an entry of the log to `state` and compares the outcome with the one that the log has.
 ///
 /// # Errors
 /// What the entry should have held, and what it holds.
 pub fn fold(state: &mut State, entry: &Entry) -> Result<(), String> {
-    let body = body(entry)?;
+    fold_decoded(state, decode(entry)?)
+}
+
+/// As [`fold`], for an entry that was decoded before.
+///
+/// # Errors
+/// As [`fold`].
+pub fn fold_decoded(state: &mut State, Decoded(body): Decoded) -> Result<(), String> {
     let applied = state.apply(&body.cmd, body.at);
     if applied.outcome != body.out || !applied.is_new {
         return Err(format!("the rules give {:?}, the log has {:?}", applied.outcome, body.out));

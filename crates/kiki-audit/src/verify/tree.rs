@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::{self, Checkpoint};
 use crate::disk::RealDisk;
 use crate::error::{Error, Place};
+use crate::proof::{self, DiskTiles};
 use crate::segments::{bytes, hex};
 use crate::tiles;
-use crate::tree::{Edge, HASH_BYTES, Hash, TILE_WIDTH, TileId, full_tiles, leaf_hash, partial_tiles};
+use crate::tree::{Edge, HASH_BYTES, Hash, TILE_WIDTH, TileId, full_tiles, partial_tiles};
+use crate::verify::{Kept, Point, Start};
 
 /// Two hashes that should be one.
 struct Disagreement {
@@ -43,17 +45,102 @@ pub(super) struct TreeCheck {
     leaves: Vec<Hash>,
     /// The first one.
     disagreement: Option<Disagreement>,
+    /// Checkpoints from elsewhere that the tree has not reached yet, the smallest last.
+    kept: Vec<Kept>,
 }
 
 impl TreeCheck {
-    /// Of a log whose entries before `minimum` were pruned; that its tiles have the root that was recorded is known.
-    pub(super) fn new(dir: &Path, checkpoint: Option<Checkpoint>, minimum: u64) -> Result<Self, Error> {
-        let log = checkpoint::log_dir(dir);
-        let size = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
-        let edge = if minimum == 0 { Edge::default() } else { tiles::load_edge(&RealDisk, &log, minimum, size)? };
-        let mut check = Self { dir: dir.to_owned(), log, checkpoint, edge, leaves: Vec::new(), disagreement: None };
+    /// That the tiles have the root that was recorded where entries were pruned is known.
+    pub(super) fn new(dir: &Path, checkpoint: Option<Checkpoint>, start: Start<'_>) -> Result<Self, Error> {
+        let (dir, log) = (dir.to_owned(), checkpoint::log_dir(dir));
+        let (edge, leaves, kept) = (Edge::default(), Vec::new(), Vec::new());
+        let mut check = Self { dir, log, checkpoint, edge, leaves, disagreement: None, kept };
+        match start.point {
+            Some(point) => check.go_on_from(point)?,
+            None if start.minimum > 0 => {
+                check.edge = tiles::load_edge(&RealDisk, &check.log, start.minimum, check.size())?;
+            }
+            None => {}
+        }
         check.check_root_at_its_size()?;
         Ok(check)
+    }
+
+    /// The tree that was verified up to there must be the one that the tiles still give.
+    fn go_on_from(&mut self, point: &Point) -> Result<(), Error> {
+        let size = self.size();
+        if point.index > size {
+            return Err(self.too_short(&checkpoint::path(&self.dir), point.index));
+        }
+        let edge = tiles::load_edge(&RealDisk, &self.log, point.index, size)?;
+        let origin = self.checkpoint.as_ref().map_or("", |checkpoint| &checkpoint.origin);
+        if !point.is_of(origin, &edge.root()) {
+            let expected =
+                format!("the tree verified before: {} {}, root {}", point.origin, point.index, hex(&point.root));
+            let found = format!("{origin}, root {}", hex(&edge.root()));
+            return Err(Error::different(Place::file(&self.log.join("tile")), expected, found));
+        }
+        self.edge = edge;
+        Ok(())
+    }
+
+    /// The checkpoint is older than something that is known of this log.
+    fn too_short(&self, file: &Path, entries: u64) -> Error {
+        let found = format!("a checkpoint of {}: the log was cut or rolled back, or this is another one", self.size());
+        Error::different(Place::file(file), format!("a checkpoint of {entries} entries at least"), found)
+    }
+
+    /// Checkpoints that the tree must agree with.
+    pub(super) fn keep(&mut self, kept: &[Kept]) -> Result<(), Error> {
+        let origin = self.checkpoint.as_ref().map_or_else(String::new, |checkpoint| checkpoint.origin.clone());
+        for kept in kept {
+            if kept.checkpoint.origin != origin {
+                let found = kept.checkpoint.origin.clone();
+                return Err(Error::different(Place::file(&kept.from), format!("a checkpoint of {origin}"), found));
+            }
+            if kept.checkpoint.size > self.size() {
+                return Err(self.too_short(&kept.from, kept.checkpoint.size));
+            }
+            if kept.checkpoint.size < self.edge.size() {
+                self.prove_kept(kept)?;
+            }
+        }
+        self.kept = kept.iter().filter(|kept| kept.checkpoint.size >= self.edge.size()).cloned().collect();
+        self.kept.sort_unstable_by_key(|kept| std::cmp::Reverse(kept.checkpoint.size));
+        self.check_kept()
+    }
+
+    /// One whose entries are not looked at any more: the tiles prove that its tree is the beginning of this one.
+    fn prove_kept(&self, kept: &Kept) -> Result<(), Error> {
+        let Some(head) = &self.checkpoint else { return Ok(()) };
+        let old = &kept.checkpoint;
+        let hashes = proof::consistency(&DiskTiles::new(&RealDisk, &self.dir, head.size), old.size, head.size)?;
+        if proof::verify_consistency(old.size, &old.root, head.size, &head.root, &hashes) {
+            return Ok(());
+        }
+        let expected = format!("a checkpoint that the tree of {} entries contains", head.size);
+        Err(Error::different(Place::file(&kept.from), expected, two_histories(old)))
+    }
+
+    /// Those of the tree's size.
+    fn check_kept(&mut self) -> Result<(), Error> {
+        while let Some(kept) = self.kept.pop_if(|kept| kept.checkpoint.size == self.edge.size()) {
+            if agree(&kept, &self.edge).is_err() {
+                // An entry that was changed names its own place.
+                return self
+                    .disagreement
+                    .take()
+                    .map_or_else(|| agree(&kept, &self.edge), |other| Err(other.of_entry()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The origin and the root, if the tree has that size and no entry differs so far.
+    pub(super) fn root_at(&self, size: u64) -> Option<(String, Hash)> {
+        let checkpoint = self.checkpoint.as_ref()?;
+        let is_right = self.edge.size() == size && self.disagreement.is_none();
+        is_right.then(|| (checkpoint.origin.clone(), self.edge.root()))
     }
 
     pub(super) fn into_checkpoint(self) -> Option<Checkpoint> {
@@ -74,18 +161,14 @@ impl TreeCheck {
         self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size)
     }
 
-    /// Takes the next entry, if the checkpoint covers it.
-    pub(super) fn push(&mut self, entry: &[u8], place: &Place) -> Result<(), Error> {
+    /// Takes the hash of the next entry, which the checkpoint covers.
+    pub(super) fn push(&mut self, leaf: Hash, place: &Place) -> Result<(), Error> {
         let index = self.edge.size();
-        if index >= self.size() {
-            return Ok(());
-        }
         let at = usize::try_from(index % bytes(TILE_WIDTH)).unwrap_or(0);
         let tile = TileId { level: 0, index: index / bytes(TILE_WIDTH) };
         if at == 0 || self.leaves.is_empty() {
             self.leaves = self.stored(tile)?;
         }
-        let leaf = leaf_hash(entry);
         if let Some(in_tile) = self.leaves.get(at).filter(|in_tile| **in_tile != leaf) {
             let tile = place_in(self.stored_path(tile), at);
             let other = Disagreement { entry: Some(place.clone()), tile, computed: leaf, in_tile: *in_tile };
@@ -100,6 +183,7 @@ impl TreeCheck {
             }
             self.check_partials(tile.id, &tile.hashes)?;
         }
+        self.check_kept()?;
         self.check_root_at_its_size()
     }
 
@@ -168,6 +252,19 @@ impl TreeCheck {
     }
 }
 
+fn agree(kept: &Kept, edge: &Edge) -> Result<(), Error> {
+    let Kept { from, checkpoint } = kept;
+    if checkpoint.root == edge.root() {
+        return Ok(());
+    }
+    let expected = format!("root {} of the first {} entries", hex(&edge.root()), edge.size());
+    Err(Error::different(Place::file(from), expected, two_histories(checkpoint)))
+}
+
+fn two_histories(kept: &Checkpoint) -> String {
+    format!("root {} of {}: this log and that checkpoint are two histories", hex(&kept.root), kept.size)
+}
+
 fn place_in(file: PathBuf, at: usize) -> Place {
     Place { file, offset: bytes(at * HASH_BYTES), entry: None }
 }
@@ -176,12 +273,14 @@ fn place_in(file: PathBuf, at: usize) -> Place {
 mod tests {
     use super::*;
     use crate::tiles::TileWriter;
+    use crate::tree::leaf_hash;
 
     fn check(dir: &Path, checkpoint: &Checkpoint) -> Result<u64, Error> {
-        let mut check = TreeCheck::new(dir, Some(checkpoint.clone()), 0)?;
+        let start = Start { minimum: 0, point: None };
+        let mut check = TreeCheck::new(dir, Some(checkpoint.clone()), start)?;
         for index in 0..checkpoint.size {
             let place = Place { file: PathBuf::from("segment"), offset: 0, entry: Some(index) };
-            check.push(&index.to_le_bytes(), &place)?;
+            check.push(leaf_hash(&index.to_le_bytes()), &place)?;
         }
         Ok(check.tiles())
     }

@@ -4,16 +4,17 @@
 //! where a crash, or the writer at this moment, may have left a row unfinished.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-
-use kiki_types::event::AuditEvent;
 
 use crate::disk::RealDisk;
 use crate::error::{Error, Place};
 use crate::files;
-use crate::rows::{Format, Row};
+use crate::rows::Format;
 use crate::segments::bytes;
+use crate::verify::Start;
+use crate::verify::chunk::Rows;
+use crate::verify::point::ViewsPoint;
 use crate::views::ViewProgress;
 
 /// Bytes of a row that an error shows.
@@ -22,43 +23,67 @@ const SHOWN_BYTES_MAX: usize = 200;
 pub(super) struct ViewsCheck {
     progress: ViewProgress,
     views: Vec<ViewCheck>,
-    /// The row that belongs next.
-    expected: Vec<u8>,
 }
 
 impl ViewsCheck {
     /// `None` if there are no views, which must not be where entries have been derived from; or if they start with an
     /// entry that was pruned: then they are about to start over.
-    pub(super) fn open(dir: &Path, derived: bool, minimum: u64) -> Result<Option<Self>, Error> {
+    pub(super) fn open(dir: &Path, derived: bool, start: Start<'_>) -> Result<Option<Self>, Error> {
         let path = ViewProgress::path(dir);
         let Some(progress) = ViewProgress::load(&RealDisk, dir)? else {
             let missing = Error::different(Place::file(&path), "how far the views are", "no such file, or not that");
             return if derived || path.exists() { Err(missing) } else { Ok(None) };
         };
-        if progress.first < minimum {
+        if progress.first < start.minimum {
             return Ok(None);
         }
-        let mut check = Self { progress, views: Vec::new(), expected: Vec::new() };
+        let mut check = Self { progress, views: Vec::new() };
         for format in Format::ALL {
             let mut view = ViewCheck::open(dir, format, progress.bytes(format))?;
             view.compare(format.header(), None, true)?;
             check.views.push(view);
         }
-        if progress.first > minimum {
+        if progress.first > start.minimum {
             let found = format!("entry {}", progress.first);
-            return Err(Error::different(Place::file(&path), format!("views from entry {minimum} on"), found));
+            let expected = format!("views from entry {} on", start.minimum);
+            return Err(Error::different(Place::file(&path), expected, found));
         }
-        check.check_count(minimum)?;
+        if let Some(point) = start.point {
+            let same = |before: &ViewsPoint| {
+                (before.first, before.retention_days) == (progress.first, progress.retention_days)
+            };
+            let Some(before) = point.views.filter(same) else {
+                let expected = "the views that were verified so far";
+                return Err(Error::different(
+                    Place::file(&path),
+                    expected,
+                    "views that were not, or were written anew",
+                ));
+            };
+            check.views.iter_mut().try_for_each(|view| view.skip_to(&before))?;
+        }
+        check.check_count(start.index())?;
         Ok(Some(check))
     }
 
-    pub(super) fn entry(&mut self, index: u64, event: &AuditEvent) -> Result<(), Error> {
+    /// What stands in the last column.
+    pub(super) const fn retention_days(&self) -> u32 {
+        self.progress.retention_days
+    }
+
+    /// Where the rows of entry `index` are, if those before it are counted.
+    pub(super) fn point(&self, index: u64) -> Option<ViewsPoint> {
+        let [csv, jsonl] = self.views.as_slice() else { return None };
+        let ViewProgress { first, retention_days, .. } = self.progress;
+        let point = ViewsPoint { first, csv_bytes: csv.offset, jsonl_bytes: jsonl.offset, retention_days };
+        (index <= self.progress.entries).then_some(point)
+    }
+
+    /// Compares the next of `rows`.
+    pub(super) fn entry(&mut self, index: u64, rows: &mut [Rows]) -> Result<(), Error> {
         let counted = index < self.progress.entries;
-        let row = Row::new(event, self.progress.retention_days);
-        for view in &mut self.views {
-            self.expected.clear();
-            view.format.write(&mut self.expected, &row);
-            view.compare(&self.expected, Some(index), counted)?;
+        for (view, rows) in self.views.iter_mut().zip(rows) {
+            view.compare(rows.take(), Some(index), counted)?;
         }
         self.check_count(index + 1)
     }
@@ -128,6 +153,20 @@ impl ViewCheck {
             return Err(Error::different(place(len), expected, format!("{len} bytes")));
         }
         Ok(Self { format, path, input: BufReader::new(file), len, counted, offset: 0, rows: 0, found: Vec::new() })
+    }
+
+    /// Passes over what was verified before.
+    fn skip_to(&mut self, before: &ViewsPoint) -> Result<(), Error> {
+        self.offset = match self.format {
+            Format::Csv => before.csv_bytes,
+            Format::Jsonl => before.jsonl_bytes,
+        };
+        if self.offset > self.len {
+            let place = Place { file: self.path.clone(), offset: self.len, entry: None };
+            let found = format!("{} bytes", self.len);
+            return Err(Error::different(place, format!("a view of {} bytes at least", self.offset), found));
+        }
+        self.input.seek(SeekFrom::Start(self.offset)).map(|_| ()).map_err(Error::io(&self.path))
     }
 
     /// Compares what comes next with `expected`; it may end early unless it is `whole`.

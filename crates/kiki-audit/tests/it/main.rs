@@ -7,6 +7,7 @@ mod crash;
 mod derive;
 mod prune;
 mod random_access;
+mod resume;
 mod ship;
 mod support;
 mod tamper;

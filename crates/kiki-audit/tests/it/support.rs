@@ -3,6 +3,7 @@
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kiki_audit::{
     Batch, DeriveOptions, Deriver, Difference, Error, Log, LogKey, OpenError, Opened, Options, Place, Verified,
@@ -58,6 +59,8 @@ pub(crate) struct TestLog {
     pub(crate) dir: PathBuf,
     pub(crate) keys: PathBuf,
     pub(crate) segment_bytes_max: u64,
+    /// How often.
+    verified: AtomicU32,
 }
 
 impl TestLog {
@@ -66,7 +69,7 @@ impl TestLog {
         let memory = Path::new("/dev/shm");
         let root = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let (dir, keys) = (root.path().join("audit"), root.path().join("keys"));
-        Self { _root: root, dir, keys, segment_bytes_max }
+        Self { _root: root, dir, keys, segment_bytes_max, verified: AtomicU32::new(0) }
     }
 
     /// A log of `len` entries in batches of two, two batches a segment, the first `derived` of them derived.
@@ -113,9 +116,15 @@ impl TestLog {
         Deriver::open(&self.dir, key_in(&self.keys, 7), options).unwrap()
     }
 
-    pub(crate) fn verify_with(&self, key: Option<VerifierKey>) -> Result<Verified, Error> {
-        let options = VerifyOptions { key, views: true };
+    /// By one thread, and now and then by four, which must find the same.
+    pub(crate) fn verify_options(&self, options: &VerifyOptions) -> Result<Verified, Error> {
+        let threads = if self.verified.fetch_add(1, Ordering::Relaxed).is_multiple_of(8) { 4 } else { 1 };
+        let options = VerifyOptions { threads, ..options.clone() };
         verify(&self.dir, &options, &mut |_, _, _| Ok(()), &mut |_| ())
+    }
+
+    pub(crate) fn verify_with(&self, key: Option<VerifierKey>) -> Result<Verified, Error> {
+        self.verify_options(&VerifyOptions { key, views: true, ..VerifyOptions::default() })
     }
 
     pub(crate) fn verify(&self) -> Result<Verified, Error> {

@@ -1,5 +1,7 @@
 //! `kiki audit verify`.
 
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,14 +9,19 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use kiki_audit::{Verified, VerifierKey, VerifyOptions, verify};
+use kiki_audit::{Audit, Entry, Kept, Place, Point, Verified, VerifierKey, VerifyOptions, VerifyProgress, verify_with};
 use kiki_kit::config::Config;
-use kiki_spend::{Bounds, State, fold};
+use kiki_spend::{Bounds, Decoded, State, decode, fold_decoded, snapshot};
 
 use crate::console::say;
 
+/// Entries between two points to go on from; each costs a snapshot of the state.
+const POINT_EVERY: u64 = 1 << 20;
+/// The file that names the last point, in the folder of `--resume`.
+const POINT_FILE: &str = "at.json";
+
 /// What is verified.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct Options {
     /// The verifier key to trust instead of the one beside the log.
     #[arg(long, value_name = "FILE")]
@@ -22,6 +29,16 @@ pub struct Options {
     /// Leaves the CSV and JSON views out.
     #[arg(long)]
     no_views: bool,
+    /// Threads that hash and parse entries; as many as there are cores unless told.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// A checkpoint that was kept from earlier: the log must still be consistent with it. May be given more than once.
+    #[arg(long, value_name = "FILE")]
+    kept: Vec<PathBuf>,
+    /// Keeps in this folder how far it came, every million entries, and goes on from there the next time. Whoever can write
+    /// to the folder can make the next run pass over entries: keep it where the log's keeper cannot.
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -29,7 +46,7 @@ pub struct Options {
 /// # Errors
 /// The log or the key cannot be read, or the log does not check.
 pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode> {
-    let verified = verify_log(&config.data, options.key.as_deref(), !options.no_views, &bar())?;
+    let verified = verify_as(&config.data, options, &bar())?;
     say(summary(&verified))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -43,26 +60,93 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// Verifies the log below `data`, decisions included.
+/// Verifies the log below `data`, decisions and views included, with the key beside it.
 ///
 /// # Errors
 /// The first difference and its place, or a file that cannot be read.
-pub fn verify_log(data: &Path, key: Option<&Path>, views: bool, bar: &ProgressBar) -> anyhow::Result<Verified> {
+pub fn verify_log(data: &Path, bar: &ProgressBar) -> anyhow::Result<Verified> {
+    verify_as(data, &Options::default(), bar)
+}
+
+fn verify_as(data: &Path, options: &Options, bar: &ProgressBar) -> anyhow::Result<Verified> {
     let audit = super::log_in(data)?;
-    let key_path = key.map_or_else(|| data.join("keys/log.vkey"), Path::to_owned);
+    let key_path = options.key.clone().unwrap_or_else(|| data.join("keys/log.vkey"));
     let key = VerifierKey::load(&key_path).with_context(|| format!("cannot read the key {}", key_path.display()))?;
-    let mut state = State::new(Bounds::default());
-    let verified = verify(
-        &audit,
-        &VerifyOptions { key: Some(key), views },
-        &mut |_, entry, _| fold(&mut state, entry),
-        &mut |progress| {
-            bar.set_length(progress.bytes_total);
-            bar.set_position(progress.bytes);
-        },
-    );
+    let kept = options.kept.iter().map(|path| Kept::load(path, &audit, &key)).collect::<Result<_, _>>()?;
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (from, state) = match options.resume.as_deref().map(read_point).transpose()?.flatten() {
+        Some((point, state)) => (Some(point), state),
+        None => (None, State::new(Bounds::default())),
+    };
+    let what = VerifyOptions {
+        key: Some(key),
+        views: !options.no_views,
+        threads: options.threads.unwrap_or_else(cores),
+        kept,
+        from,
+        point_every: if options.resume.is_some() { POINT_EVERY } else { 0 },
+    };
+    let verified = verify_with(&audit, &what, &mut Recompute { state, folder: options.resume.as_deref(), bar });
     bar.finish_and_clear();
     Ok(verified?)
+}
+
+/// Recomputes every decision.
+struct Recompute<'a> {
+    state: State,
+    /// Where points are kept.
+    folder: Option<&'a Path>,
+    bar: &'a ProgressBar,
+}
+
+impl Audit for Recompute<'_> {
+    type Prepared = Decoded;
+
+    fn prepare(_: u64, entry: Entry) -> Result<Decoded, String> {
+        decode(&entry)
+    }
+
+    fn visit(&mut self, _: u64, decoded: Decoded, _: &Place) -> Result<(), String> {
+        fold_decoded(&mut self.state, decoded)
+    }
+
+    fn point(&mut self, point: &Point) -> io::Result<()> {
+        self.folder.map_or(Ok(()), |folder| write_point(folder, point, &self.state))
+    }
+
+    fn progress(&mut self, progress: VerifyProgress) {
+        self.bar.set_length(progress.bytes_total);
+        self.bar.set_position(progress.bytes);
+    }
+}
+
+/// The state first, then the point that needs it, each whole or not there.
+fn write_point(folder: &Path, point: &Point, state: &State) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    snapshot::write(folder, point.index, point.root, state)?;
+    let (path, unfinished) = (folder.join(POINT_FILE), folder.join("at.tmp"));
+    let mut file = File::create(&unfinished)?;
+    file.write_all(&serde_json::to_vec(point)?)?;
+    file.sync_all()?;
+    fs::rename(unfinished, path)?;
+    File::open(folder)?.sync_all()
+}
+
+/// The point in the folder and the state there; `None` if there is none yet.
+fn read_point(folder: &Path) -> anyhow::Result<Option<(Point, State)>> {
+    let path = folder.join(POINT_FILE);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let point: Point = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+    let is_of_point = |entries, root| entries == point.index && root == point.root;
+    let found = snapshot::newest_within(folder, Bounds::default(), point.index, is_of_point)?;
+    let (_, state) = found.with_context(|| {
+        format!("{}: there is no state after {} entries; begin in an empty folder", folder.display(), point.index)
+    })?;
+    Ok(Some((point, state)))
 }
 
 /// What was verified, in a line.
@@ -78,9 +162,17 @@ fn summary(verified: &Verified) -> String {
         Some(torn) => format!("; an incomplete record at the end ({}) is cut at the next start", torn.place),
         None => String::new(),
     };
+    let kept = match verified.kept {
+        0 => String::new(),
+        kept => format!("; consistent with {kept} kept checkpoints"),
+    };
+    let from = match verified.from {
+        0 => String::new(),
+        from => format!(", looked at from entry {from} on, those before were verified earlier"),
+    };
     format!(
-        "verified: {} entries in {} segments, every decision recomputed; {signed}; {} tiles, {} view rows, {} entries not \
-         in a checkpoint yet{torn}",
+        "verified: {} entries in {} segments{from}, every decision recomputed; {signed}; {} tiles, {} view rows, {} entries \
+         not in a checkpoint yet{kept}{torn}",
         verified.entries, verified.segments, verified.tiles, verified.view_rows, verified.beyond_checkpoint
     )
 }

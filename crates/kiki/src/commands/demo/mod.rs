@@ -114,7 +114,7 @@ fn fit() -> anyhow::Result<FitReport> {
 async fn verify(data: PathBuf) -> anyhow::Result<kiki_audit::Verified> {
     let verified = tokio::task::spawn_blocking(move || {
         let bar: ProgressBar = people::bar("verifying the log", 0);
-        verify_log(&data, None, true, &bar)
+        verify_log(&data, &bar)
     });
     verified.await?.context("the log does not verify")
 }
