@@ -1,7 +1,10 @@
 //! `kiki audit`: what can be done with the log below `--data`, without a service. A file per subcommand.
 
+mod export;
 mod key;
 mod prove;
+mod select;
+mod tail;
 mod verify;
 mod verify_proof;
 mod witness;
@@ -40,6 +43,10 @@ pub enum Command {
     ///
     /// Best on another machine, under another hand, than the logs: its word is worth what its independence is.
     Witness(witness::Options),
+    /// Prints the newest entries, and those to come.
+    Tail(tail::Options),
+    /// Writes entries as CSV or JSON lines: a span of time, or a file a day.
+    Export(export::Options),
 }
 
 impl Command {
@@ -64,6 +71,8 @@ pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
         Command::VerifyProof(options) => verify_proof::run(&options),
         Command::Key(command) => key::run(&command, config),
         Command::Witness(options) => runtime()?.block_on(witness::run(&options, config)),
+        Command::Tail(options) => tail::run(&options, config),
+        Command::Export(options) => export::run(&options, config),
     }
 }
 
