@@ -5,6 +5,7 @@
 mod append;
 mod crash;
 mod derive;
+mod matrix;
 mod prune;
 mod random_access;
 mod resume;
