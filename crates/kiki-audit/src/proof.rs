@@ -475,5 +475,7 @@ mod tests {
         assert!(!verify_consistency(3, &one, 5, &one, &[]));
         assert!(!verify_inclusion(&one, 0, 0, &[], &one));
         assert!(verify_inclusion(&one, 0, 1, &[], &one));
+        // The root of two entries is not itself one of them.
+        assert!(!verify_inclusion(&one, 0, 2, &[], &one));
     }
 }

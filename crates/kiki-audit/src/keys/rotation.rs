@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::derive::{DeriveOptions, Deriver};
+use crate::handover::Signer;
 use crate::log::{Log, Options};
+use crate::pruned;
 use crate::simulation::{Crash, SimDisk};
 use crate::testing::batch_of;
 
@@ -90,6 +92,31 @@ fn a_key_that_was_replaced_signs_nothing_more() {
 }
 
 #[test]
+fn what_a_former_key_says_was_pruned_stays_so() {
+    let disk = SimDisk::new(1);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    serve(&disk, 3).unwrap();
+    let key = LogKey::open_or_create_on(&disk, keys(), ORIGIN, seed(1)).unwrap();
+    let (mut log, _) = Log::open_on(shared.clone(), audit(), &Options::default()).unwrap();
+    log.seal();
+    let mut batch = batch_of(3..300);
+    let mut record = crate::testing::event(300);
+    record.event_type = pruned::PRUNE_EVENT.to_owned();
+    record.resource = pruned::resource(3);
+    record.reason = pruned::reason(&pruned::root_at(&disk, audit(), 3).unwrap());
+    batch.push(&record, None).unwrap();
+    log.append(&mut batch).unwrap();
+    drop(log);
+    serve(&disk, 301).unwrap();
+    pruned::prune_on(&shared, audit(), &key, 3, 300).unwrap();
+    LogKey::rotate_on(&disk, keys(), seed(2)).unwrap();
+    serve(&disk, 302).unwrap();
+    assert_eq!(checkpoint_for(&disk, &vkey(1)).unwrap().unwrap().size, 302);
+    let strangers = Options { key: Some(vkey(4)), ..Options::default() };
+    assert!(Log::open_on(shared, audit(), &strangers).is_err());
+}
+
+#[test]
 fn a_log_that_is_open_or_was_never_signed_keeps_its_key() {
     let disk = SimDisk::new(1);
     assert!(matches!(LogKey::rotate_on(&disk, keys(), seed(2)), Err(KeyError::NothingSigned { .. })));
@@ -141,6 +168,11 @@ fn after_a_crash_at_any_point_of_a_rotation_the_log_goes_on_under_one_key() {
             disk.restart(crash);
             let before =
                 Checkpoint::load_on(&disk, audit(), None).ok().flatten().map_or(0, |checkpoint| checkpoint.size);
+            // Without a new entry, too, the newest checkpoint is by the key that counts now.
+            serve(&disk, 0).unwrap_or_else(|error| panic!("{crash:?} at {point}: {error}"));
+            let key = LogKey::open_or_create_on(&disk, keys(), ORIGIN, seed(9)).unwrap();
+            let signed = Checkpoint::load_signed(&disk, audit(), key.verifier()).unwrap();
+            assert_eq!(signed.unwrap().1, Signer::Key, "{crash:?} at {point}");
             serve(&disk, 7).unwrap_or_else(|error| panic!("{crash:?} at {point}: {error}"));
             let chain = handover::load_on(&disk, audit()).unwrap();
             let current = SignerKey::parse(
