@@ -95,6 +95,18 @@ pub fn load(dir: &Path) -> Result<Vec<Handover>, Error> {
 /// # Errors
 /// As [`load`].
 pub fn load_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<Handover>, Error> {
+    Ok(notes_on(disk, dir)?.into_iter().map(|(handover, _)| handover).collect())
+}
+
+/// The handovers of the log at `dir`, in order, each with its note.
+///
+/// # Errors
+/// As [`load`].
+pub fn notes(dir: &Path) -> Result<Vec<(Handover, String)>, Error> {
+    notes_on(&RealDisk, dir)
+}
+
+fn notes_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<(Handover, String)>, Error> {
     let directory = directory(dir);
     if !disk.exists(&directory).map_err(Error::io(&directory))? {
         return Ok(Vec::new());
@@ -103,19 +115,19 @@ pub fn load_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<Handover>, Error> {
     let mut files = disk.paths_in(&directory).map_err(Error::io(&directory))?;
     files.retain(is_finished);
     files.sort_unstable();
-    let mut chain: Vec<Handover> = Vec::new();
+    let mut chain: Vec<(Handover, String)> = Vec::new();
     for (number, file) in (1..).zip(files) {
         let wrong = |expected: &str| Error::different(Place::file(&file), expected, "another file");
         if file != path(dir, number) || number > HANDOVERS_MAX {
             return Err(wrong(&format!("the handover {number:0DIGITS$}")));
         }
         let note = String::from_utf8(files::read(disk, &file, NOTE_BYTES_MAX)?).ok();
-        let handover = note.and_then(|note| Handover::parse(&note));
-        let handover = handover.ok_or_else(|| wrong("a handover, signed by both keys"))?;
-        if chain.last().is_some_and(|last| last.to != handover.from) {
+        let handover = note.and_then(|note| Some((Handover::parse(&note)?, note)));
+        let (handover, note) = handover.ok_or_else(|| wrong("a handover, signed by both keys"))?;
+        if chain.last().is_some_and(|(last, _)| last.to != handover.from) {
             return Err(wrong("a handover from the key of the one before"));
         }
-        chain.push(handover);
+        chain.push((handover, note));
     }
     Ok(chain)
 }

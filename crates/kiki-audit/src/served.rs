@@ -8,15 +8,27 @@
 use std::path::Path;
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::disk::RealDisk;
+use crate::disk::{self, RealDisk};
 use crate::error::Error;
-use crate::files;
-use crate::note::NOTE_BYTES_MAX;
+use crate::pruned;
 use crate::tiles;
 use crate::tree::{TILE_WIDTH, TileId};
 
+/// What is found of the log.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// It.
+    There(T),
+    /// It holds entries that were pruned: those before this index.
+    Pruned(u64),
+    /// The checkpoint does not cover it, or nobody may see it.
+    Absent,
+}
+
 /// Levels that a tree can have.
 const LEVELS: u32 = 64 / 8;
+/// Entries of a whole bundle.
+const BUNDLE_ENTRIES: u64 = 256;
 /// Digits of a group in a name.
 const GROUP_DIGITS: usize = 3;
 
@@ -75,13 +87,18 @@ fn number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// The signed note of the log at `dir`, as it is stored; `None` before the first.
+/// The entries of `part` of a bundle of the log at `dir`, each behind its length.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn checkpoint_note(dir: &Path) -> Result<Option<String>, Error> {
-    let note = files::read_if_there(&RealDisk, &checkpoint::path(dir), NOTE_BYTES_MAX)?;
-    Ok(note.and_then(|note| String::from_utf8(note).ok()))
+/// A file cannot be read or does not check.
+pub fn bundle(dir: &Path, part: Part) -> Result<Found<Vec<u8>>, Error> {
+    let (disk, size) = (disk::real(), Checkpoint::load(dir, None)?.map_or(0, |checkpoint| checkpoint.size));
+    let minimum = pruned::minimum(disk.as_ref(), dir)?;
+    match part {
+        part if !part.is_covered(0, size) => Ok(Found::Absent),
+        Part { index, .. } if index.saturating_mul(BUNDLE_ENTRIES) < minimum => Ok(Found::Pruned(minimum)),
+        Part { index, width } => Ok(Found::There(crate::bundle::bundle(&disk, dir, index, width)?)),
+    }
 }
 
 /// The hashes of `part` of a tile of `level` of the log at `dir`, one after another; `None` if the checkpoint does not

@@ -63,6 +63,12 @@ pub enum ShieldError {
     /// Nobody decided.
     #[error("nobody decided: {0}")]
     Undecided(#[from] OwnerError),
+    /// What is asked for holds entries that were pruned: those before this one.
+    #[error("the entries before {0} were pruned")]
+    Pruned(u64),
+    /// No checkpoint covers the entry yet.
+    #[error("no checkpoint covers entry {0} yet")]
+    ProofNotReady(u64),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -137,6 +143,12 @@ impl From<ShieldError> for Problem {
             ShieldError::Undecided(error) => {
                 Self::unavailable("authority_unavailable", format!("Nobody decided: {error}."), SOON)
             }
+            ShieldError::Pruned(minimum) => pruned(minimum),
+            ShieldError::ProofNotReady(index) => Self::unavailable(
+                "proof_not_ready",
+                format!("No signed checkpoint covers entry {index} yet; one will within a second, mostly."),
+                SOON,
+            ),
             ShieldError::Store(error) if error.is_unavailable() => {
                 tracing::warn!(%error, "the database is away");
                 Self::unavailable("database_unavailable", "The database does not answer.", SOON)
@@ -156,6 +168,11 @@ fn refused_policy(mistakes: &PolicyErrors) -> Problem {
     });
     let detail = mistakes.to_string();
     Problem::invalid("rule_sets", detail).with("mistakes", told.collect::<Vec<_>>())
+}
+
+fn pruned(minimum: u64) -> Problem {
+    let detail = format!("The entries before {minimum} were kept as long as they had to be, and are deleted.");
+    Problem::new(StatusCode::GONE, "pruned", detail).with("minimum", minimum)
 }
 
 fn plural(of: Bound) -> &'static str {

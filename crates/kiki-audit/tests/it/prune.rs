@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use kiki_audit::pruned::{self, PRUNE_EVENT};
+use kiki_audit::served::{self, Found, Part};
 use kiki_audit::{Batch, Disk, Error, Log, Options, Pruned, Reader, bundle, prune_on};
 
 use crate::support::{TestLog, batch_of, different, entries, event, key_in, with_changed};
@@ -78,6 +79,10 @@ fn what_was_pruned_is_not_read_as_the_end_of_the_log() {
         assert_eq!(difference.expected, format!("an entry from {to} on"));
     }
     different(bundle(&disk(), &test.dir, 0, 40).map(drop));
+    let part = |name| Part::parse(name).unwrap();
+    assert_eq!(served::bundle(&test.dir, part("000.p/40")).unwrap(), Found::Pruned(to));
+    assert_eq!(served::bundle(&test.dir, part("000.p/42")).unwrap(), Found::Absent);
+    assert!(served::tile(&test.dir, 0, part("000.p/40")).unwrap().is_some(), "all tiles stay");
 }
 
 #[test]

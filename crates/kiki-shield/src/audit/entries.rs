@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use kiki_audit::{Error, Reader};
+use kiki_audit::served::Found;
+use kiki_audit::{Error, Reader, disk, pruned};
 use kiki_spend::find::first_at;
 use kiki_types::event::{AuditEvent, Outcome};
 use kiki_types::{Permission, TenantId, UnixMillis};
 
 use super::model::EntriesRequest;
+use super::there;
 use crate::error::ShieldError;
 use crate::pages;
 use crate::report::DAY_MS;
@@ -19,7 +21,7 @@ const PAGE_BYTES_MAX: usize = 4 << 20;
 const SCANNED_MAX: u64 = 20_000;
 
 /// An entry as the log has it.
-pub(super) struct Found {
+pub(super) struct Logged {
     pub(super) index: u64,
     /// Its JSON, byte for byte what the tree hashes.
     pub(super) json: String,
@@ -27,7 +29,7 @@ pub(super) struct Found {
 
 /// Some entries, and where to go on.
 pub(super) struct Page {
-    pub(super) entries: Vec<Found>,
+    pub(super) entries: Vec<Logged>,
     /// The last entry that was looked at, if there are more behind it.
     pub(super) next: Option<u64>,
     /// Entries that the checkpoint covers.
@@ -89,18 +91,22 @@ impl Shield {
     }
 
     /// The entry at `index`, if the checkpoint covers it and `caller` may see it.
-    pub(super) async fn entry(&self, caller: &Caller, index: u64) -> Result<Found, ShieldError> {
+    pub(super) async fn entry(&self, caller: &Caller, index: u64) -> Result<Logged, ShieldError> {
         let tenant = seen_by(caller);
         let found = self.read_log(move |audit| {
             if index >= covered(audit)? {
-                return Ok(None);
+                return Ok(Found::Absent);
+            }
+            let minimum = minimum(audit)?;
+            if index < minimum {
+                return Ok(Found::Pruned(minimum));
             }
             let mut reader = Reader::open(audit, index, index + 1)?;
-            let Some(record) = reader.next_record()? else { return Ok(None) };
-            let event = record.entry()?.event;
-            Ok(tenant.is_none_or(|tenant| event.tenant == tenant).then(|| found(index, record.bytes)))
+            let Some(record) = reader.next_record()? else { return Ok(Found::Absent) };
+            let is_seen = tenant.is_none() || tenant == Some(record.entry()?.event.tenant);
+            Ok(if is_seen { Found::There(logged(index, record.bytes)) } else { Found::Absent })
         });
-        found.await?.ok_or(ShieldError::NotFound("entry"))
+        there(found.await?, "entry")
     }
 }
 
@@ -108,13 +114,17 @@ fn covered(audit: &Path) -> Result<u64, Error> {
     Ok(kiki_audit::Checkpoint::load(audit, None)?.map_or(0, |checkpoint| checkpoint.size))
 }
 
-fn found(index: u64, bytes: &[u8]) -> Found {
-    Found { index, json: String::from_utf8_lossy(bytes).into_owned() }
+fn minimum(audit: &Path) -> Result<u64, Error> {
+    pruned::minimum(disk::real().as_ref(), audit)
+}
+
+fn logged(index: u64, bytes: &[u8]) -> Logged {
+    Logged { index, json: String::from_utf8_lossy(bytes).into_owned() }
 }
 
 fn page(audit: &Path, after: Option<u64>, limit: usize, filter: &Filter) -> Result<Page, Error> {
     let size = covered(audit)?;
-    let mut from = after.map_or(0, |after| after.saturating_add(1));
+    let mut from = after.map_or(0, |after| after.saturating_add(1)).max(minimum(audit)?);
     if filter.since.0 > i64::MIN {
         // Those that other services hand over may be written down somewhat after they happened, never before.
         from = from.max(first_at(audit, size, filter.since.plus(-DAY_MS))?);
@@ -127,7 +137,7 @@ fn page(audit: &Path, after: Option<u64>, limit: usize, filter: &Filter) -> Resu
         last = Some(record.index);
         if filter.passes(&record.entry()?.event) {
             bytes += record.bytes.len();
-            entries.push(found(record.index, record.bytes));
+            entries.push(logged(record.index, record.bytes));
         }
     }
     Ok(Page { entries, next: last.filter(|last| last + 1 < size), size })

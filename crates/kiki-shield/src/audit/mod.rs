@@ -9,8 +9,11 @@
 mod api;
 mod entries;
 mod model;
+mod proofs;
 
 use std::path::Path;
+
+use kiki_audit::served::Found;
 
 use tokio::sync::Semaphore;
 
@@ -36,6 +39,15 @@ impl Shield {
             read(&audit)
         });
         reading.await.map_err(failed)?.map_err(failed)
+    }
+}
+
+/// What was found, or why it is not shown; `what` names it.
+fn there<T>(found: Found<T>, what: &'static str) -> Result<T, ShieldError> {
+    match found {
+        Found::There(found) => Ok(found),
+        Found::Pruned(minimum) => Err(ShieldError::Pruned(minimum)),
+        Found::Absent => Err(ShieldError::NotFound(what)),
     }
 }
 

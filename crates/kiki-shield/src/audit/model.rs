@@ -1,10 +1,13 @@
 //! The shapes of what auditors ask and are answered.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kiki_audit::Hash;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use super::entries::{Found, Page};
+use super::entries::{Logged, Page};
 
 /// `GET /v1/audit/entries`.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -37,10 +40,10 @@ pub(crate) struct EntryAnswer {
     pub(crate) entry: Box<RawValue>,
 }
 
-impl TryFrom<Found> for EntryAnswer {
+impl TryFrom<Logged> for EntryAnswer {
     type Error = serde_json::Error;
 
-    fn try_from(found: Found) -> Result<Self, serde_json::Error> {
+    fn try_from(found: Logged) -> Result<Self, serde_json::Error> {
         Ok(Self { index: found.index, entry: RawValue::from_string(found.json)? })
     }
 }
@@ -77,4 +80,77 @@ pub(crate) struct KeysAnswer {
     /// The verifier keys of those that signed, the current one first. Compare them with what you kept: whoever
     /// answers here could name other ones.
     pub(crate) keys: Vec<String>,
+    /// How the log went over from one key to the next, from the first one on: signed notes, each signed by both keys.
+    /// Whoever trusts the first key may follow them to the current one.
+    pub(crate) handovers: Vec<String>,
+}
+
+/// `GET /v1/audit/log/checkpoint`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CheckpointRequest {
+    /// Whether the newest one is wanted that enough witnesses have cosigned, with their signatures.
+    #[serde(default)]
+    pub(crate) witnessed: bool,
+}
+
+/// `GET /v1/audit/proofs/inclusion`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InclusionRequest {
+    /// The entry.
+    pub(crate) index: u64,
+    /// The entries of the tree; absent: those that the newest checkpoint covers.
+    pub(crate) size: Option<u64>,
+}
+
+/// That an entry is in a tree (RFC 6962, section 2.1.1).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InclusionProof)]
+pub(crate) struct InclusionAnswer {
+    /// The entry.
+    pub(crate) index: u64,
+    /// The entries of the tree.
+    pub(crate) size: u64,
+    /// The entry's hash, in base64.
+    pub(crate) leaf: String,
+    /// The hashes from the leaf's sibling up, in base64.
+    pub(crate) hashes: Vec<String>,
+    /// The root of the tree, in base64.
+    pub(crate) root: String,
+    /// The newest checkpoint, a signed note. Where it covers more than `size`, a proof of consistency leads there.
+    pub(crate) checkpoint: String,
+}
+
+/// `GET /v1/audit/proofs/consistency`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ConsistencyRequest {
+    /// The entries of the older tree.
+    pub(crate) from: u64,
+    /// Those of the newer one; absent: those that the newest checkpoint covers.
+    pub(crate) to: Option<u64>,
+}
+
+/// That a tree is the beginning of another (RFC 6962, section 2.1.2).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConsistencyProof)]
+pub(crate) struct ConsistencyAnswer {
+    /// The entries of the older tree.
+    pub(crate) from: u64,
+    /// Those of the newer one.
+    pub(crate) to: u64,
+    /// The root of the older tree, in base64.
+    pub(crate) from_root: String,
+    /// That of the newer one.
+    pub(crate) to_root: String,
+    /// The hashes of the proof, in base64.
+    pub(crate) hashes: Vec<String>,
+    /// The newest checkpoint, a signed note.
+    pub(crate) checkpoint: String,
+}
+
+/// A hash as notes and proofs write it.
+pub(super) fn base64(hash: &Hash) -> String {
+    STANDARD.encode(hash)
 }

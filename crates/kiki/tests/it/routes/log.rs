@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderMap;
-use kiki_audit::Checkpoint;
+use kiki_audit::{Checkpoint, Hash, Policy, Proof, Proven, VerifierKey, proof};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -236,5 +238,147 @@ async fn without_the_right_to_the_whole_log_only_the_own_tenants_entries_are_the
     ] {
         assert_eq!(world.get(key, &format!("/v1/audit/entries/{index}")).await.status, status, "{key} {index}");
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn bundles_hold_the_entries_of_all_tenants_for_whoever_may_read_the_log() {
+    let world = World::open().await;
+    for tenant in ["one", "other"] {
+        futures::future::join_all((0..150).map(|_| world.spend(tenant, "a", "0.01"))).await;
+    }
+    let size = world.covered(300).await;
+    let mut leaves = Vec::new();
+    for path in ["000".to_owned(), format!("001.p/{}", size - 256)] {
+        let bundle = world.get("one", &format!("/v1/audit/log/tile/entries/{path}")).await;
+        assert_eq!(
+            (bundle.status, &bundle.headers["content-type"]),
+            (StatusCode::OK, &"application/octet-stream".parse().unwrap())
+        );
+        assert!(bundle.headers["cache-control"].to_str().unwrap().contains("immutable"));
+        let mut rest = bundle.body.as_ref();
+        while let Some((len, behind)) = rest.split_first_chunk::<2>() {
+            let (entry, behind) = behind.split_at(usize::from(u16::from_be_bytes(*len)));
+            leaves.push(kiki_audit::leaf_hash(entry).to_vec());
+            rest = behind;
+        }
+    }
+    let tiles = [
+        world.get("one", "/v1/audit/log/tile/0/000").await,
+        world.get("one", &format!("/v1/audit/log/tile/0/001.p/{}", size - 256)).await,
+    ];
+    let expected: Vec<Vec<u8>> = tiles.iter().flat_map(|tile| tile.body.chunks(32)).map(<[u8]>::to_vec).collect();
+    assert_eq!(leaves, expected);
+    for (key, path, status) in [
+        ("one", "001", StatusCode::NOT_FOUND),
+        ("one", "x", StatusCode::NOT_FOUND),
+        ("auditor of one", "000", StatusCode::FORBIDDEN),
+    ] {
+        let answer = world.get(key, &format!("/v1/audit/log/tile/entries/{path}")).await;
+        assert_eq!(answer.status, status, "{key} {path}");
+    }
+    world.end().await;
+}
+
+impl World {
+    async fn json(&self, path: &str) -> Value {
+        let answer = self.get("one", path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::of_log(&VerifierKey::load(&self.audit.join("../keys/log.vkey")).unwrap())
+    }
+
+    /// What the proof at `path` proves to whoever has the log's key alone.
+    async fn proven(&self, key: &str, path: &str) -> Proven {
+        let answer = self.get(key, path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
+        let name = answer.headers["content-disposition"].to_str().unwrap();
+        assert!(name.starts_with("attachment") && name.ends_with(".tlog-proof\""), "{name}");
+        let proof: Proof = String::from_utf8(answer.body.to_vec()).unwrap().parse().unwrap();
+        proof.verify(&self.policy()).unwrap()
+    }
+}
+
+fn hash(base64: &Value) -> Hash {
+    STANDARD.decode(base64.as_str().unwrap()).unwrap().try_into().unwrap()
+}
+
+fn hashes(list: &Value) -> Vec<Hash> {
+    list.as_array().unwrap().iter().map(hash).collect()
+}
+
+#[tokio::test]
+async fn inclusion_and_consistency_are_proven_between_any_sizes() {
+    let world = World::open().await;
+    futures::future::join_all((0..40).map(|_| world.spend("one", "a", "0.01"))).await;
+    let size = world.covered(40).await;
+    for (index, of) in [(0, 1), (0, 40), (7, 8), (7, 33), (39, 40), (size - 1, size)] {
+        let proof = world.json(&format!("/v1/audit/proofs/inclusion?index={index}&size={of}")).await;
+        let (leaf, root, path) = (hash(&proof["leaf"]), hash(&proof["root"]), hashes(&proof["hashes"]));
+        assert!(proof::verify_inclusion(&leaf, index, of, &path, &root), "{proof}");
+        let note = proof["checkpoint"].as_str().unwrap();
+        let newest = world.policy().check(note).unwrap().checkpoint;
+        let on = world.json(&format!("/v1/audit/proofs/consistency?from={of}&to={}", newest.size)).await;
+        assert_eq!(hash(&on["from_root"]), root);
+        assert!(proof::verify_consistency(of, &root, newest.size, &newest.root, &hashes(&on["hashes"])), "{on}");
+    }
+    let newest = world.json("/v1/audit/proofs/inclusion?index=0").await;
+    assert_eq!(newest["size"], size, "the newest checkpoint's");
+    assert_eq!(world.json("/v1/audit/proofs/consistency?from=0").await["hashes"], json!([]));
+    let beyond = size + 1;
+    for query in [
+        format!("inclusion?index={size}"),
+        format!("inclusion?index=0&size={beyond}"),
+        "inclusion?index=5&size=5".to_owned(),
+        format!("consistency?from=1&to={beyond}"),
+        "consistency?from=9&to=8".to_owned(),
+    ] {
+        assert_eq!(
+            world.get("one", &format!("/v1/audit/proofs/{query}")).await.status,
+            StatusCode::NOT_FOUND,
+            "{query}"
+        );
+    }
+    for query in ["inclusion", "inclusion?index=-1", "consistency?to=3"] {
+        assert_eq!(
+            world.get("one", &format!("/v1/audit/proofs/{query}")).await.status,
+            StatusCode::BAD_REQUEST,
+            "{query}"
+        );
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_decision_can_be_proven_as_soon_as_it_was_answered() {
+    let world = World::open().await;
+    for amount in ["1", "2", "3"] {
+        let answer = world.spend("one", "a", amount).await;
+        let (id, index) = (answer["id"].as_str().unwrap(), answer["receipt"]["index"].as_u64().unwrap());
+        let proven = world.proven("one", &format!("/v1/authorizations/{id}/proof")).await;
+        assert_eq!(
+            (proven.index, proven.checkpoint.origin.as_str()),
+            (index, answer["receipt"]["log"].as_str().unwrap())
+        );
+        let entry: Value = serde_json::from_slice(&proven.entry).unwrap();
+        assert_eq!(entry["body"]["cmd"]["id"], id.replace('-', ""), "{entry}");
+        assert_eq!(world.proven("one", &format!("/v1/audit/entries/{index}/proof")).await.entry, proven.entry);
+        let other = world.get("other", &format!("/v1/authorizations/{id}/proof")).await;
+        assert_eq!(other.status, StatusCode::NOT_FOUND, "it is another tenant's");
+    }
+    let other = world.spend("other", "a", "1").await["receipt"]["index"].as_u64().unwrap();
+    world.covered(other + 1).await;
+    let path = format!("/v1/audit/entries/{other}/proof");
+    world.proven("other", &path).await;
+    world.proven("auditor of other", &path).await;
+    world.proven("one", &path).await;
+    assert_eq!(world.get("auditor of one", &path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.get("one", &format!("/v1/authorizations/{ID}/proof")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.get("one", "/v1/audit/entries/99999/proof").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.get("one", "/v1/audit/log/checkpoint?witnessed=true").await.status, StatusCode::NOT_FOUND);
     world.end().await;
 }
