@@ -18,7 +18,8 @@ use crate::rows::{Format, Row};
 use crate::segments::bytes;
 
 const PROGRESS_BYTES_MAX: usize = 4096;
-const BUFFER_BYTES: usize = 1 << 20;
+/// What is written and made durable in one go. The log waits for its disk meanwhile, so it is a little at a time.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// How far the views are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +129,7 @@ impl Views {
         for view in [&mut self.csv, &mut self.jsonl] {
             view.format.write(&mut view.buffer, &row);
             if view.buffer.len() >= BUFFER_BYTES {
-                view.flush()?;
+                view.sync()?;
             }
         }
         self.entries += 1;
@@ -138,8 +139,7 @@ impl Views {
     /// Makes the rows durable, then counts them.
     pub(crate) fn save(&mut self) -> Result<(), Error> {
         for view in [&mut self.csv, &mut self.jsonl] {
-            view.flush()?;
-            view.file.sync_data().map_err(Error::io(&view.path))?;
+            view.sync()?;
         }
         let progress = ViewProgress {
             first: self.first,
@@ -180,10 +180,11 @@ impl View {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
+    /// Writes what is buffered and makes it durable.
+    fn sync(&mut self) -> Result<(), Error> {
         self.file.write_all(&self.buffer).map_err(Error::io(&self.path))?;
         self.len += bytes(self.buffer.len());
         self.buffer.clear();
-        Ok(())
+        self.file.sync_data().map_err(Error::io(&self.path))
     }
 }
