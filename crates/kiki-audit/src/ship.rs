@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `tile/<level>/…`, `tile/entries/…` | tiles and entry bundles (C2SP tlog-tiles) | never |
 //! | `segments/<first index>.seg` | segments that are full | never |
-//! | `daily/<year>/<day>.csv`, `.jsonl`, further parts `<day>.2.csv` | the rows of a day that is over | never |
+//! | `daily/<year>/<day>.csv`, `.jsonl`, further parts `<day>.2.csv` | the rows of a day that is over | if retention does |
 //! | `handover/<number>` | changes of the log's key | never |
 //! | `log.vkeys`, `pruned`, `witnessed` | as beside the log | replaced |
 //! | `checkpoint` | the head of the tree, last of all | replaced |
@@ -272,8 +272,7 @@ impl Shipper {
             }
             let name = segment.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let read = files::read(self.disk.as_ref(), &segment.path, OBJECT_BYTES_MAX)?;
-            let objects = [(format!("segments/{name}"), read)];
-            self.shelf.put_new(&objects).map_err(Error::io(&self.place(&objects[0].0)))?;
+            self.put_once(format!("segments/{name}"), read)?;
             to = next.first;
         }
         Ok(to)
@@ -326,7 +325,8 @@ impl Shipper {
             paths.sort_unstable();
             for path in paths.iter().filter(|path| path.extension().is_none()) {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                self.put_changed(&format!("handover/{name}"), &files::read(self.disk.as_ref(), path, NOTE_BYTES_MAX)?)?;
+                let note = files::read(self.disk.as_ref(), path, NOTE_BYTES_MAX)?;
+                self.put_once(format!("handover/{name}"), note)?;
             }
         }
         for (name, path) in [("pruned", pruned::path(&self.dir)), ("witnessed", log.join("witnessed"))] {
@@ -373,6 +373,12 @@ impl Shipper {
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         self.shelf.put(name, bytes).map_err(Error::io(&self.place(name)))
+    }
+
+    /// Puts an object that is never changed.
+    fn put_once(&self, name: String, bytes: Vec<u8>) -> Result<(), Error> {
+        let place = self.place(&name);
+        self.shelf.put_new(&[(name, bytes)]).map_err(Error::io(&place))
     }
 
     /// Puts an object that may be there with these bytes.

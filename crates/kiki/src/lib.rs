@@ -8,6 +8,7 @@ pub mod commands;
 pub mod console;
 pub mod process;
 pub mod services;
+mod shelf;
 
 /// The version that `--version`, `/health` and `/metrics` show.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

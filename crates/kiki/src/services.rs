@@ -1,7 +1,9 @@
 //! The services and how they reach each other.
 
 mod mail;
+pub(crate) mod retention;
 mod shield;
+pub(crate) mod shipping;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +25,7 @@ use crate::VERSION;
 use crate::process::Process;
 use mail::SandboxMail;
 pub use shield::RunningShield;
-pub(crate) use shield::secret_bytes;
+pub(crate) use shield::{governor_settings, secret_bytes};
 
 /// The address that the sandbox's messages come from.
 const MAIL_FROM: &str = "hello@kiki.invalid";

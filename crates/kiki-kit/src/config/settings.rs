@@ -13,8 +13,8 @@ use super::merge::Values;
 use super::mistake::Mistake;
 use super::secret::{Secret, SecretUrl};
 use super::value::{
-    Environment, LogFormat, address, amount, bytes, currency, filter, host, optional, origin, path, phone, port,
-    seconds, secret, secret_url, service_url, spelled, whole_days, window,
+    Environment, LogFormat, address, amount, bytes, credential, currency, filter, host, optional, origin, path, phone,
+    port, region, seconds, secret, secret_url, service_url, shelf, spelled, whole_days, window,
 };
 use crate::egress::Reach;
 use crate::server::Trust;
@@ -127,7 +127,37 @@ settings! {
         "The name under which the log signs its checkpoints. A log keeps the name that it began with; strangers tell logs by it, so give each installation its own.";
     retention_days: u32, whole_days, Shown, "audit.retention_days", "RETENTION_DAYS", "2555",
         "whole days from 1 to 36525",
-        "How long entries of the log are kept.";
+        "How long entries of the log are kept. Older ones are deleted by whole segments, a week of entries at the most; proofs of them stay valid.";
+    ship_to: Option<String>, optional(shelf), Shown, "audit.ship_to", "KIKI_SHIP_TO", "",
+        "a path, file://path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix",
+        "Where the log is copied to: what is there is never changed, and nothing is deleted here before it is there. Without it, nowhere.";
+    ship_pause: Duration, seconds, Shown, "audit.ship_seconds", "KIKI_SHIP_SECONDS", "60",
+        "whole seconds from 0 to 600",
+        "How long to wait from one copy to the next.";
+    aws_access_key_id: Option<Secret>, optional(credential), Hidden, "shelf.aws_access_key_id", "AWS_ACCESS_KEY_ID", "",
+        "visible ASCII characters",
+        "The account that stores the log in S3.";
+    aws_secret_access_key: Option<Secret>, optional(credential), Hidden, "shelf.aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", "",
+        "visible ASCII characters",
+        "Its secret.";
+    aws_session_token: Option<Secret>, optional(credential), Hidden, "shelf.aws_session_token", "AWS_SESSION_TOKEN", "",
+        "visible ASCII characters",
+        "Its token, if it is a temporary one.";
+    aws_region: String, region, Shown, "shelf.aws_region", "AWS_REGION", "us-east-1",
+        "a region such as eu-central-1",
+        "The region of the bucket.";
+    aws_endpoint_url: Option<Uri>, optional(service_url), Shown, "shelf.aws_endpoint_url", "AWS_ENDPOINT_URL", "",
+        "an address such as https://minio.example:9000",
+        "Another store that speaks as S3 does, with the bucket in the path; without encryption only on this machine.";
+    google_service_account: Option<PathBuf>, optional(path), Shown, "shelf.google_service_account", "GOOGLE_SERVICE_ACCOUNT", "",
+        "a path",
+        "The file of the service account that stores the log in GCS.";
+    azure_storage_account_name: Option<String>, optional(region), Shown, "shelf.azure_storage_account_name", "AZURE_STORAGE_ACCOUNT_NAME", "",
+        "letters, digits and hyphens",
+        "The account that stores the log in Azure.";
+    azure_storage_account_key: Option<Secret>, optional(credential), Hidden, "shelf.azure_storage_account_key", "AZURE_STORAGE_ACCOUNT_KEY", "",
+        "visible ASCII characters",
+        "Its key.";
     policy_dir: Option<PathBuf>, optional(path), Shown, "policy.dir", "POLICY_DIR", "",
         "a path",
         "A folder of rule sets in Cedar that is put in force at the start and whenever it changes; without it, the policy is what was put in force by HTTP.";

@@ -78,6 +78,28 @@ pub(super) fn secret(text: &str) -> Option<Secret> {
     sane.then(|| Secret::new(text))
 }
 
+/// What another service gave out, whatever its length.
+pub(super) fn credential(text: &str) -> Option<Secret> {
+    let sane = (1..=8_192).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    sane.then(|| Secret::new(text))
+}
+
+/// A region, or an account in a cloud.
+pub(super) fn region(text: &str) -> Option<String> {
+    let sane = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    sane.then(|| text.to_owned())
+}
+
+/// A path, or a place in an object store.
+pub(super) fn shelf(text: &str) -> Option<String> {
+    let place = text
+        .split_once("://")
+        .map_or(text, |(scheme, place)| if matches!(scheme, "file" | "s3" | "gs" | "az") { place } else { "" });
+    let sane = !place.is_empty() && text.len() <= 1_024 && !text.contains(|c: char| c.is_control() || c == '?');
+    // An address that holds a password would be shown.
+    (sane && (!text.contains("://") || !text.contains('@'))).then(|| text.to_owned())
+}
+
 /// A number in international form (E.164).
 pub(super) fn phone(text: &str) -> Option<Secret> {
     let digits = text.strip_prefix('+')?;

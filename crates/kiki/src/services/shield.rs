@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use kiki_kit::clock::Clock;
 use kiki_kit::config::{Config, Environment};
 use kiki_kit::egress::{Egress, Reach};
 use kiki_kit::service::{Dependency, HttpService};
@@ -10,10 +11,12 @@ use kiki_shield::policy::{Policies, PolicyFolder};
 use kiki_shield::webhooks::{self, Webhooks};
 use kiki_shield::{Seed, Shield};
 use kiki_spend::{Owner, Settings};
+use kiki_types::IdSource;
 use rand::TryRngCore as _;
 use zeroize::Zeroizing;
 
-use super::{database, outbox, pseudonyms};
+use super::shipping::{self, Shipping};
+use super::{database, outbox, pseudonyms, retention};
 use crate::VERSION;
 use crate::process::Process;
 
@@ -32,15 +35,8 @@ impl RunningShield {
     pub async fn start(process: &Process) -> anyhow::Result<Self> {
         let config = &process.config;
         let platform = &process.platform;
-        let clock = platform.clock.clone();
-        let settings = Settings {
-            data: config.data.clone(),
-            origin: config.log_origin.clone(),
-            retention_days: config.retention_days,
-            clock: Arc::new(move || clock.now()),
-            ids: platform.ids.clone(),
-            key_seed: secret_bytes,
-        };
+        let settings = governor_settings(config, platform.clock.clone(), platform.ids.clone());
+        let retained = settings.clone();
         // Before the log's own key: where that one is, this one must be.
         let pseudonyms = pseudonyms(process)?;
         let owner =
@@ -79,6 +75,18 @@ impl RunningShield {
             Some(folder) => http.depends_on(Dependency::optional("policy", move || std::future::ready(folder.check()))),
             None => http,
         };
+        let http = match &config.ship_to {
+            Some(to) => {
+                let shipping = Shipping::default();
+                let shipper = shipping::shipper(to, config, platform.shutdown.clone())?;
+                let job = shipping::run(shipper, config.ship_pause, shipping.clone(), platform.shutdown.clone());
+                process.tasks.spawn("shipping", job);
+                http.depends_on(Dependency::optional("shelf", move || std::future::ready(shipping.check())))
+            }
+            None => http,
+        };
+        let pruning = retention::run(retained, owner.handle(), config.ship_to.clone(), platform.shutdown.clone());
+        process.tasks.spawn("retention", pruning);
         if let Some(folder) = folder {
             process.tasks.spawn("policy folder", folder.follow(platform.shutdown.clone()));
         }
@@ -95,6 +103,18 @@ impl RunningShield {
     /// The runtime is gone.
     pub async fn stop(self) -> anyhow::Result<()> {
         Ok(tokio::task::spawn_blocking(|| self.owner.stop()).await?)
+    }
+}
+
+/// What the governor of this configuration is made with.
+pub(crate) fn governor_settings(config: &Config, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Settings {
+    Settings {
+        data: config.data.clone(),
+        origin: config.log_origin.clone(),
+        retention_days: config.retention_days,
+        clock: Arc::new(move || clock.now()),
+        ids,
+        key_seed: secret_bytes,
     }
 }
 

@@ -28,6 +28,8 @@ mod routes;
 #[cfg(test)]
 mod shield;
 #[cfg(test)]
+mod ship;
+#[cfg(test)]
 mod soak;
 #[cfg(test)]
 mod strangers;

@@ -3,7 +3,9 @@
 mod export;
 mod key;
 mod prove;
+mod prune;
 mod select;
+mod ship;
 mod tail;
 mod verify;
 mod verify_proof;
@@ -47,6 +49,15 @@ pub enum Command {
     Tail(tail::Options),
     /// Writes entries as CSV or JSON lines: a span of time, or a file a day.
     Export(export::Options),
+    /// Copies what a checkpoint covers to a folder or an object store, where nothing is ever changed.
+    ///
+    /// Goes on where it ended, reads back what it wrote, and exits with 1 if the place holds another history. A running
+    /// service does so by itself when KIKI_SHIP_TO is set.
+    Ship(ship::Options),
+    /// Deletes the entries that are older than RETENTION_DAYS, as an entry of the log tells; proofs of them stay valid.
+    ///
+    /// A running service does so by itself; this is for one that is stopped.
+    Prune(prune::Options),
 }
 
 impl Command {
@@ -73,6 +84,8 @@ pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
         Command::Witness(options) => runtime()?.block_on(witness::run(&options, config)),
         Command::Tail(options) => tail::run(&options, config),
         Command::Export(options) => export::run(&options, config),
+        Command::Ship(options) => ship::run(&options, config),
+        Command::Prune(options) => prune::run(&options, config),
     }
 }
 

@@ -1,0 +1,229 @@
+//! The log on a shelf: `kiki audit ship`, to a folder and to a store that speaks as S3 does, and by the service itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, StatusCode, header};
+use tempfile::TempDir;
+
+use crate::harness::{Http, Serving, fail, folder, kiki, succeed};
+
+/// A store in memory. What it does wrong on purpose is for a test to say.
+#[derive(Clone, Default)]
+struct Store(Arc<Mutex<Stored>>);
+
+#[derive(Default)]
+struct Stored {
+    objects: BTreeMap<String, Vec<u8>>,
+    /// Objects whose name ends so are stored with another first byte.
+    spoils: Option<&'static str>,
+    /// Answers 501 to a request to create.
+    lacks_conditions: bool,
+    unsigned: usize,
+}
+
+impl Store {
+    async fn serve(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(answer).with_state(self.clone());
+        tokio::spawn(
+            async move { axum::serve(listener, router.layer(axum::extract::DefaultBodyLimit::disable())).await },
+        );
+        format!("http://{address}")
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap().objects.keys().cloned().collect()
+    }
+
+    fn object(&self, name: &str) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().objects.get(name).cloned()
+    }
+}
+
+async fn answer(State(store): State<Store>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 28).await.unwrap();
+    let name = parts.uri.path().trim_start_matches('/').to_owned();
+    let mut stored = store.0.lock().unwrap();
+    let signature = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !signature.starts_with("AWS4-HMAC-SHA256 Credential=the-key-of-the-test/") {
+        stored.unsigned += 1;
+    }
+    match parts.method {
+        Method::PUT => stored.put(name, &parts.headers, &body),
+        Method::GET | Method::HEAD => stored.get(&name),
+        Method::DELETE => {
+            stored.objects.remove(&name);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Method::POST => stored.delete(&name, std::str::from_utf8(&body).unwrap()),
+        _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+    }
+}
+
+impl Stored {
+    fn put(&mut self, name: String, headers: &HeaderMap, body: &Bytes) -> Response {
+        if headers.contains_key(header::IF_NONE_MATCH) {
+            if self.lacks_conditions {
+                return StatusCode::NOT_IMPLEMENTED.into_response();
+            }
+            if self.objects.contains_key(&name) {
+                return StatusCode::PRECONDITION_FAILED.into_response();
+            }
+        }
+        let mut bytes = body.to_vec();
+        if self.spoils.is_some_and(|ending| name.ends_with(ending)) {
+            bytes[0] ^= 1;
+        }
+        self.objects.insert(name, bytes);
+        [(header::ETAG, "\"one\"")].into_response()
+    }
+
+    fn get(&self, name: &str) -> Response {
+        let Some(bytes) = self.objects.get(name) else { return StatusCode::NOT_FOUND.into_response() };
+        let headers = [(header::ETAG, "\"one\""), (header::LAST_MODIFIED, "Sat, 21 Nov 2026 10:00:00 GMT")];
+        (headers, bytes.clone()).into_response()
+    }
+
+    /// Several at once, named in XML.
+    fn delete(&mut self, bucket: &str, request: &str) -> Response {
+        for key in request.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()) {
+            self.objects.remove(&format!("{}/{key}", bucket.trim_end_matches('/')));
+        }
+        "<?xml version=\"1.0\"?><DeleteResult></DeleteResult>".into_response()
+    }
+}
+
+/// A shield that has answered `spends` requests more, and has ended.
+async fn live(folder: &Path, spends: usize) {
+    let serving = Serving::shield(folder, &[]);
+    let http = Http::new();
+    for _ in 0..spends {
+        http.get(&serving.url("shield", "/spend?amount=1")).await;
+    }
+    serving.terminate();
+}
+
+async fn log() -> TempDir {
+    let folder = folder();
+    live(folder.path(), 5).await;
+    folder
+}
+
+/// `kiki audit ship` to a bucket at `endpoint`.
+fn ship(folder: &Path, endpoint: &str) -> Result<String, String> {
+    let mut command = kiki(folder);
+    command.args(["audit", "ship", "--to", "s3://bucket/a/log"]);
+    command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_ACCESS_KEY_ID", "the-key-of-the-test");
+    let output = command.env("AWS_SECRET_ACCESS_KEY", "the-secret-of-the-test").output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_gets_the_log_object_by_object_signed_and_never_changed() {
+    let folder = log().await;
+    for lacks_conditions in [false, true] {
+        let store = Store::default();
+        store.0.lock().unwrap().lacks_conditions = lacks_conditions;
+        let endpoint = store.serve().await;
+        ship(folder.path(), &endpoint).unwrap();
+        let checkpoint = std::fs::read(folder.path().join("data/audit/log/checkpoint")).unwrap();
+        assert_eq!(store.object("bucket/a/log/checkpoint").unwrap(), checkpoint);
+        assert!(store.names().iter().any(|name| name.starts_with("bucket/a/log/tile/entries/000.p/")));
+        let before = store.names();
+        ship(folder.path(), &endpoint).unwrap();
+        assert_eq!(store.names(), before);
+        assert_eq!(store.0.lock().unwrap().unsigned, 0);
+        live(folder.path(), 3).await;
+        ship(folder.path(), &endpoint).unwrap();
+        assert_ne!(store.object("bucket/a/log/checkpoint").unwrap(), checkpoint);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bucket_stored_otherwise_is_noticed_before_the_checkpoint_says_it_is_there() {
+    let folder = log().await;
+    let store = Store::default();
+    store.0.lock().unwrap().spoils = Some("/log.vkeys");
+    let endpoint = store.serve().await;
+    let complaint = ship(folder.path(), &endpoint).unwrap_err();
+    assert!(complaint.contains("log.vkeys") && complaint.contains("other bytes"), "{complaint}");
+    assert_eq!(store.object("bucket/a/log/checkpoint"), None);
+    store.0.lock().unwrap().spoils = None;
+    let name = store.names().into_iter().find(|name| name.contains("/entries/")).unwrap();
+    store.0.lock().unwrap().objects.insert(name.clone(), b"another".to_vec());
+    assert!(ship(folder.path(), &endpoint).unwrap_err().contains("other bytes"));
+    assert_eq!(store.object(&name).unwrap(), b"another");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_with_another_history_is_left_alone_and_a_place_that_is_none_is_refused() {
+    let (folder, other) = (log().await, log().await);
+    let shelf = tempfile::tempdir().unwrap();
+    let to = shelf.path().join("log").to_str().unwrap().to_owned();
+    assert!(succeed(folder.path(), &["audit", "ship", "--to", &to]).contains("shipped"));
+    let checkpoint = std::fs::read(shelf.path().join("log/checkpoint")).unwrap();
+    let complaint = fail(other.path(), &["audit", "ship", "--to", &to]);
+    assert!(complaint.contains("signed by this log"), "{complaint}");
+    assert_eq!(std::fs::read(shelf.path().join("log/checkpoint")).unwrap(), checkpoint);
+    for (to, said) in [("s3://bucket/log", "AWS_ACCESS_KEY_ID"), ("ftp://there", "expected"), ("s3://", "bucket")] {
+        let complaint = fail(folder.path(), &["audit", "ship", "--to", to]);
+        assert!(complaint.contains(said), "{complaint}");
+    }
+    assert!(fail(folder.path(), &["audit", "ship"]).contains("KIKI_SHIP_TO"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_ships_by_itself_and_says_when_it_cannot() {
+    let folder = folder();
+    let shelf = tempfile::tempdir().unwrap();
+    let to = shelf.path().join("log").to_str().unwrap().to_owned();
+    let serving = Serving::shield(folder.path(), &[("KIKI_SHIP_TO", to.as_str()), ("KIKI_SHIP_SECONDS", "0")]);
+    let http = Http::new();
+    http.get(&serving.url("shield", "/spend?amount=1")).await;
+    let path = shelf.path().join("log/checkpoint");
+    let size = || std::fs::read_to_string(&path).ok().and_then(|note| note.lines().nth(1)?.parse::<u64>().ok());
+    wait_until(|| size().is_some_and(|size| size >= 2)).await;
+    // Somebody puts another history there.
+    std::fs::write(&path, b"nothing that anybody signed").unwrap();
+    for looks in 0.. {
+        let health = http.get(&serving.url("shield", "/health")).await.json();
+        if health["status"] == "degraded" {
+            break;
+        }
+        assert!(looks < 200, "{health}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    serving.terminate();
+}
+
+async fn wait_until(is_so: impl Fn() -> bool) {
+    for _ in 0..400 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it never was so");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_prunes_by_itself_and_a_stopped_one_by_command() {
+    let folder = log().await;
+    for arguments in [&["audit", "prune", "--dry-run"][..], &["audit", "prune"]] {
+        assert!(succeed(folder.path(), arguments).starts_with("nothing"));
+    }
+    let serving = Serving::shield(folder.path(), &[]);
+    succeed(folder.path(), &["audit", "prune", "--dry-run"]);
+    assert!(fail(folder.path(), &["audit", "prune"]).contains("by itself"));
+    serving.terminate();
+}
