@@ -153,6 +153,27 @@ fn an_empty_checkpoint_has_the_empty_root_and_a_first_one_no_proof() {
 }
 
 #[test]
+fn of_those_that_come_at_once_one_is_cosigned_and_the_others_are_told() {
+    let (disk, history) = (SimDisk::new(1), History::new(9, 9, 0));
+    let witness = witness(&disk).unwrap();
+    let bodies: Vec<String> = (1..=9).map(|size| history.submission(0, size).to_string()).collect();
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let submit = |body: &String| {
+            let (witness, body) = (&witness, body.clone());
+            scope.spawn(move || witness.add_checkpoint(body.as_bytes(), NOW_S))
+        };
+        let submitted: Vec<_> = bodies.iter().map(submit).collect();
+        submitted.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let cosigned: Vec<u64> = (1..).zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(size, _)| size).collect();
+    let [size] = cosigned[..] else { panic!("{cosigned:?} were cosigned") };
+    let told =
+        |answer: &Result<String, Refusal>| matches!(answer, Err(Refusal::Conflict { size: told }) if *told == size);
+    assert_eq!(answers.iter().filter(|answer| told(answer)).count(), 8);
+    assert!(witness.checkpoint(&hash_of_origin(ORIGIN)).unwrap().unwrap().contains(&format!("\n{size}\n")));
+}
+
+#[test]
 fn a_folder_has_one_witness_of_one_name() {
     let disk = SimDisk::new(1);
     let first = witness(&disk).unwrap();

@@ -99,6 +99,8 @@ async fn a_proof_that_a_witness_stands_behind_says_so() {
     fs::write(strangers.path().join("one"), succeed(log.path(), &["audit", "prove", &id])).unwrap();
     let complaint = fail(strangers.path(), &verify);
     assert!(complaint.contains("too few"), "{complaint}");
+    let complaint = fail(strangers.path(), &["audit", "verify-proof", "one", "--key", &witness_key]);
+    assert!(complaint.contains("the key of a witness"), "{complaint}");
 
     let witnessed = format!("{}{}", submission.note, lines.concat());
     Checkpoint::keep_witnessed(disk::real().as_ref(), &log.path().join("data/audit"), &witnessed).unwrap();

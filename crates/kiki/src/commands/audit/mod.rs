@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Subcommand;
 use kiki_audit::VerifierKey;
+use kiki_audit::note::Kind;
 use kiki_kit::config::Config;
 
 pub use verify::verify_log;
@@ -99,13 +100,15 @@ fn log_in(data: &Path) -> anyhow::Result<PathBuf> {
     Ok(audit)
 }
 
-/// A verifier key, given as it is or as the file that holds it.
+/// The verifier key of a log, given as it is or as the file that holds it.
 ///
 /// # Errors
-/// It is neither.
+/// It is neither, or the key of a witness.
 fn verifier_key(given: &str) -> anyhow::Result<VerifierKey> {
-    match given.parse() {
-        Ok(key) => Ok(key),
-        Err(_) => VerifierKey::load(Path::new(given)).with_context(|| format!("cannot read the key {given}")),
-    }
+    let key = match given.parse() {
+        Ok(key) => key,
+        Err(_) => VerifierKey::load(Path::new(given)).with_context(|| format!("cannot read the key {given}"))?,
+    };
+    anyhow::ensure!(key.kind() == Kind::Note, "{key} is the key of a witness, not of a log");
+    Ok(key)
 }
