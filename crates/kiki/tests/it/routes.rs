@@ -5,6 +5,7 @@
 
 mod audited;
 mod log;
+mod outbox;
 
 use std::collections::BTreeMap;
 use std::path::Path;

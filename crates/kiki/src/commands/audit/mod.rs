@@ -2,6 +2,7 @@
 
 mod export;
 mod key;
+mod outbox;
 mod prove;
 mod prune;
 mod select;
@@ -42,6 +43,9 @@ pub enum Command {
     /// The key that signs the log.
     #[command(subcommand)]
     Key(key::Command),
+    /// The audit entries that wait in the database to be handed over to the log.
+    #[command(subcommand)]
+    Outbox(outbox::Command),
     /// Runs a witness (C2SP tlog-witness): it cosigns the checkpoints of logs as long as each continues the last one.
     ///
     /// Best on another machine, under another hand, than the logs: its word is worth what its independence is.
@@ -82,6 +86,7 @@ pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
         Command::Prove(options) => prove::run(&options, config),
         Command::VerifyProof(options) => verify_proof::run(&options),
         Command::Key(command) => key::run(&command, config),
+        Command::Outbox(command) => runtime()?.block_on(outbox::run(&command, config)),
         Command::Witness(options) => runtime()?.block_on(witness::run(&options, config)),
         Command::Tail(options) => tail::run(&options, config),
         Command::Export(options) => export::run(&options, config),
