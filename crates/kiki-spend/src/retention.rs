@@ -17,8 +17,9 @@ use uuid::Uuid;
 use crate::command::Command;
 use crate::derive::open_deriver;
 use crate::owner::fold_and_snapshot;
-use crate::shard::{OpenError, Settings, Shard, governor_time};
+use crate::shard::{OpenError, Settings, Shard, governor_time, last_hash};
 use crate::snapshot;
+use crate::state::{Bounds, State};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// A segment that is shorter does not end with its day.
@@ -138,6 +139,26 @@ pub fn prune(disk: &Arc<dyn Disk>, settings: &Settings, to: u64, recorded_in: u6
 /// A file cannot be removed.
 pub fn sweep(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<usize, OpenError> {
     Ok(pruned::sweep(disk.as_ref(), &settings.audit())?)
+}
+
+/// From where on the decisions of the log below `data` can be recomputed, and the state there: the beginning, or where
+/// entries were pruned the oldest snapshot after them. `None` if there is no such snapshot.
+///
+/// # Errors
+/// The log or the snapshots cannot be read.
+pub fn recomputable_from(data: &Path) -> Result<Option<(u64, State)>, OpenError> {
+    let (audit, path) = (data.join("audit"), data.join("spend"));
+    let disk = kiki_audit::disk::real();
+    let minimum = pruned::minimum(disk.as_ref(), &audit)?;
+    if minimum == 0 {
+        return Ok(Some((0, State::new(Bounds::default()))));
+    }
+    let kept = snapshot::kept(&path).map_err(|source| OpenError::Snapshot { path: path.clone(), source })?;
+    let fits = |entries, hash| last_hash(&disk, &audit, entries).is_ok_and(|last| last == hash);
+    // One that a running service has just replaced is as good as none.
+    let behind = kept.into_iter().rev().filter(|entries| *entries > minimum);
+    let read = |most| snapshot::newest_within(&path, Bounds::default(), most, fits).ok().flatten();
+    Ok(behind.filter_map(read).find(|(entries, _)| *entries > minimum))
 }
 
 /// Prunes the log of a service that does not run: what the service does by itself when it does.

@@ -50,6 +50,11 @@ pub fn of_log(data: &Path, plan: Plan, from: Option<i64>) -> Result<Report, What
         return Err(WhatifError::Plan("the span ends before it starts".to_owned()));
     }
     let (start, state) = state_before(data, &audit, from, entries);
+    let minimum = kiki_audit::pruned::minimum(kiki_audit::disk::real().as_ref(), &audit)?;
+    if start < minimum {
+        let problem = format!("the entries before {minimum} were pruned, and no snapshot is older than the span");
+        return Err(WhatifError::Plan(problem));
+    }
     let mut whatif = Whatif::new(state, Plan { from, ..plan }).map_err(WhatifError::Plan)?;
     let mut reader = Reader::open(&audit, start, entries)?;
     while let Some(record) = reader.next_record()? {

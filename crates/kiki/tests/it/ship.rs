@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +11,14 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, header};
+use kiki_audit::{DeriveOptions, Deriver, LogKey};
+use kiki_kit::clock::SystemClock;
+use kiki_kit::ids::SystemIds;
+use kiki_shield::Pseudonyms;
+use kiki_spend::shard::Shard;
+use kiki_spend::{Command, Settings};
+use kiki_types::UnixMillis;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::{Http, Serving, fail, folder, kiki, succeed};
@@ -204,6 +213,69 @@ async fn a_service_ships_by_itself_and_says_when_it_cannot() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     serving.terminate();
+}
+
+/// A log of 600 entries, 20 a day, that are years old.
+fn old_log() -> TempDir {
+    let folder = folder();
+    let data = folder.path().join("data");
+    Pseudonyms::open_or_create(&data.join("keys"), &mut rand::rng()).unwrap();
+    let time = Arc::new(AtomicI64::new(1_262_304_000_000));
+    let clock = time.clone();
+    let settings = Settings {
+        data: data.clone(),
+        origin: "kiki.local/shield".to_owned(),
+        retention_days: 2555,
+        clock: Arc::new(move || UnixMillis(clock.load(Ordering::Relaxed))),
+        ids: Arc::new(SystemIds::new(Arc::new(SystemClock::new()))),
+        key_seed: || [7; 32].into(),
+    };
+    let disk = kiki_audit::disk::real();
+    let mut shard = Shard::open_on(&disk, &settings).unwrap();
+    let key = LogKey::open_or_create(&data.join("keys"), &settings.origin, settings.key_seed).unwrap();
+    let options = DeriveOptions { retention_days: 2555, entries_per_step: 1000 };
+    let mut deriver = Deriver::open(&data.join("audit"), key, options).unwrap();
+    let draft = json!({
+        "id": "00000000-0000-0000-0000-000000000000", "at": 0, "tenant": "default", "level": "INFO", "type": "t", "actor": "a",
+        "action": "act", "resource": "r", "outcome": "ALLOWED",
+    });
+    for _ in 0..30 {
+        for _ in 0..20 {
+            shard.decide(&Command::Note { from: None }, serde_json::from_value(draft.clone()).unwrap()).unwrap();
+        }
+        shard.commit().unwrap();
+        time.fetch_add(24 * 3600 * 1000, Ordering::Relaxed);
+    }
+    deriver.advance(600).unwrap();
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pruned_log_verifies_serves_and_proves_what_went() {
+    let folder = old_log();
+    let proof = succeed(folder.path(), &["audit", "prove", "3"]);
+    let before = std::fs::read(folder.path().join("data/audit/log/checkpoint")).unwrap();
+    std::fs::write(folder.path().join("before"), before).unwrap();
+    std::fs::write(folder.path().join("proof"), proof).unwrap();
+    let due = succeed(folder.path(), &["audit", "prune", "--dry-run"]);
+    assert!(due.contains("entries before 420"), "{due}");
+    // Not before it is on the shelf, where there is to be one.
+    let shelf = folder.path().join("shelf").to_str().unwrap().to_owned();
+    let prune = |variables: &[(&str, &str)]| {
+        let output = kiki(folder.path()).args(["audit", "prune"]).envs(variables.iter().copied()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(prune(&[("KIKI_SHIP_TO", &shelf)]).starts_with("nothing"));
+    succeed(folder.path(), &["audit", "ship", "--to", &shelf]);
+    let pruned = prune(&[("KIKI_SHIP_TO", &shelf)]);
+    assert!(pruned.contains("entries before 420 are deleted"), "{pruned}");
+    let verified = succeed(folder.path(), &["audit", "verify", "--kept", "before"]);
+    assert!(verified.contains("earlier entries were pruned") && verified.contains("consistent"), "{verified}");
+    assert!(succeed(folder.path(), &["audit", "verify-proof", "proof", "--key", "data/keys/log.vkey"]).contains('3'));
+    assert!(fail(folder.path(), &["audit", "prove", "3"]).contains("pruned"));
+    live(folder.path(), 2).await;
+    succeed(folder.path(), &["audit", "verify"]);
+    succeed(folder.path(), &["audit", "ship", "--to", &shelf]);
 }
 
 async fn wait_until(is_so: impl Fn() -> bool) {

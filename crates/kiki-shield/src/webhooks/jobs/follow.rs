@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kiki_audit::{Cursor, Reader};
+use kiki_audit::{Cursor, Reader, disk, pruned};
 use kiki_kit::shutdown::Shutdown;
 use kiki_store::Tx;
 use kiki_types::{Currency, TenantId};
@@ -196,6 +196,9 @@ fn read(
     position: u64,
     to: u64,
 ) -> Result<Found, kiki_audit::Error> {
+    // What was pruned meanwhile is told to nobody any more.
+    let minimum = pruned::minimum(disk::real().as_ref(), audit)?;
+    let (cursor, position) = if position < minimum { (None, minimum) } else { (cursor, position) };
     let mut reader = match cursor {
         Some(cursor) => Reader::resume(audit, cursor, to)?,
         None => Reader::open(audit, position, to)?,

@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kiki_audit::{Audit, Entry, Kept, Place, Point, Verified, VerifierKey, VerifyOptions, VerifyProgress, verify_with};
 use kiki_kit::config::Config;
-use kiki_spend::{Bounds, Decoded, State, decode, fold_decoded, snapshot};
+use kiki_spend::{Bounds, Decoded, State, decode, fold_decoded, retention, snapshot};
 
 use crate::console::say;
 
@@ -46,8 +46,8 @@ pub struct Options {
 /// # Errors
 /// The log or the key cannot be read, or the log does not check.
 pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode> {
-    let verified = verify_as(&config.data, options, &bar())?;
-    say(summary(&verified))?;
+    let (verified, decisions) = verify_as(&config.data, options, &bar())?;
+    say(summary(&verified, &decisions))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -65,19 +65,26 @@ fn bar() -> ProgressBar {
 /// # Errors
 /// The first difference and its place, or a file that cannot be read.
 pub fn verify_log(data: &Path, bar: &ProgressBar) -> anyhow::Result<Verified> {
-    verify_as(data, &Options::default(), bar)
+    verify_as(data, &Options::default(), bar).map(|(verified, _)| verified)
 }
 
-fn verify_as(data: &Path, options: &Options, bar: &ProgressBar) -> anyhow::Result<Verified> {
+/// Says too, in words, which decisions were recomputed.
+fn verify_as(data: &Path, options: &Options, bar: &ProgressBar) -> anyhow::Result<(Verified, String)> {
     let audit = super::log_in(data)?;
     let key_path = options.key.clone().unwrap_or_else(|| data.join("keys/log.vkey"));
     let key = VerifierKey::load(&key_path).with_context(|| format!("cannot read the key {}", key_path.display()))?;
     let kept = options.kept.iter().map(|path| Kept::load(path, &audit, &key)).collect::<Result<_, _>>()?;
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let (from, state) = match options.resume.as_deref().map(read_point).transpose()?.flatten() {
-        Some((point, state)) => (Some(point), state),
-        None => (None, State::new(Bounds::default())),
+    let (from, start) = match options.resume.as_deref().map(read_point).transpose()?.flatten() {
+        Some((point, state)) => (Some(point), Some((0, state))),
+        None => (None, retention::recomputable_from(data)?),
     };
+    let decisions = match &start {
+        Some((0, _)) => "every decision recomputed".to_owned(),
+        Some((first, _)) => format!("every decision from entry {first} on recomputed: earlier entries were pruned"),
+        None => "no decision recomputed: earlier entries were pruned, and there is no snapshot after them".to_owned(),
+    };
+    let (first, state) = start.unwrap_or_else(|| (u64::MAX, State::new(Bounds::default())));
     let what = VerifyOptions {
         key: Some(key),
         views: !options.no_views,
@@ -86,13 +93,15 @@ fn verify_as(data: &Path, options: &Options, bar: &ProgressBar) -> anyhow::Resul
         from,
         point_every: if options.resume.is_some() { POINT_EVERY } else { 0 },
     };
-    let verified = verify_with(&audit, &what, &mut Recompute { state, folder: options.resume.as_deref(), bar });
+    let verified = verify_with(&audit, &what, &mut Recompute { first, state, folder: options.resume.as_deref(), bar });
     bar.finish_and_clear();
-    Ok(verified?)
+    Ok((verified?, decisions))
 }
 
 /// Recomputes every decision.
 struct Recompute<'a> {
+    /// The first entry that `state` does not hold yet.
+    first: u64,
     state: State,
     /// Where points are kept.
     folder: Option<&'a Path>,
@@ -106,8 +115,8 @@ impl Audit for Recompute<'_> {
         decode(&entry)
     }
 
-    fn visit(&mut self, _: u64, decoded: Decoded, _: &Place) -> Result<(), String> {
-        fold_decoded(&mut self.state, decoded)
+    fn visit(&mut self, index: u64, decoded: Decoded, _: &Place) -> Result<(), String> {
+        if index < self.first { Ok(()) } else { fold_decoded(&mut self.state, decoded) }
     }
 
     fn point(&mut self, point: &Point) -> io::Result<()> {
@@ -150,7 +159,7 @@ fn read_point(folder: &Path) -> anyhow::Result<Option<(Point, State)>> {
 }
 
 /// What was verified, in a line.
-fn summary(verified: &Verified) -> String {
+fn summary(verified: &Verified, decisions: &str) -> String {
     let signed = match &verified.checkpoint {
         Some(checkpoint) => {
             let root: String = checkpoint.root.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
@@ -168,10 +177,10 @@ fn summary(verified: &Verified) -> String {
     };
     let from = match verified.from {
         0 => String::new(),
-        from => format!(", looked at from entry {from} on, those before were verified earlier"),
+        from => format!(", looked at from entry {from} on, those before were verified earlier or pruned"),
     };
     format!(
-        "verified: {} entries in {} segments{from}, every decision recomputed; {signed}; {} tiles, {} view rows, {} entries \
+        "verified: {} entries in {} segments{from}, {decisions}; {signed}; {} tiles, {} view rows, {} entries \
          not in a checkpoint yet{kept}{torn}",
         verified.entries, verified.segments, verified.tiles, verified.view_rows, verified.beyond_checkpoint
     )
