@@ -2,7 +2,8 @@
 //!
 //! - Appending: entries encoded and made durable in batches, in turns (A B A B …) with a plain file that gets the same
 //!   bytes by one write and one fdatasync a batch.
-//! - A proof: while entries come at a fixed rate, the time from when one is durable until a signed checkpoint covers it.
+//! - A proof: while entries come at a fixed rate, the time from when one is durable until a signed checkpoint covers it
+//!   and its proof is made.
 //! - Verifying: as `kiki audit verify` does, every decision recomputed, views included; by one thread, and by as many as
 //!   the machine has cores.
 //!
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use kiki_audit::{
     Audit, Batch, Checkpoint, DeriveOptions, Deriver, Durable, Entry, Log, LogKey, Options, Place, VerifyOptions,
-    verify_with,
+    Which, prove, verify_with,
 };
 use kiki_spend::shard::Shard;
 use kiki_spend::{Authorize, Bounds, Command, Decoded, Digest, Settings, State, decode, fold_decoded};
@@ -40,7 +41,7 @@ const RATE_TIME: Duration = Duration::from_secs(8);
 /// Entries come in batches as often.
 const TICK: Duration = Duration::from_millis(10);
 /// As the governor derives.
-const DERIVE_PACE: Duration = Duration::from_millis(500);
+const DERIVE_PACE: Duration = Duration::from_millis(250);
 const DERIVE_ENTRIES: u64 = 50_000;
 /// Logs to verify, and how often.
 const VERIFIED: [(u64, usize); 3] = [(100_000, 5), (1_000_000, 3), (10_000_000, 1)];
@@ -51,7 +52,7 @@ const BYTES_FREE: u64 = 5 << 30;
 
 fn main() {
     append();
-    prove();
+    provable();
     verify();
 }
 
@@ -117,7 +118,7 @@ fn authorize(number: u64) -> Command {
     Command::Authorize(Authorize { capture: true, ..Authorize::of(id, "t/ads/search", 1_010_000, 0) })
 }
 
-fn prove() {
+fn provable() {
     for rate in RATES {
         let folder = tempfile::tempdir().unwrap();
         let audit = folder.path().join("audit");
@@ -154,15 +155,15 @@ fn prove() {
         for (share, name) in [(0.5, "p50"), (0.99, "p99"), (1.0, "longest")] {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
             let place = ((times.len() as f64 * share) as usize).min(times.len() - 1);
-            let what = format!("from durable to provable under a signed checkpoint, {name}");
+            let what = format!("from durable to proven under a signed checkpoint, {name}");
             record(&json!({"what": what, "size": size, "figure": times[place], "unit": "ms"}));
         }
     }
 }
 
-/// How long each had to wait for a checkpoint that covers it, in milliseconds.
+/// How long each had to wait until a checkpoint covered it and it was proven, in milliseconds.
 fn wait_for_each(audit: &Path, asked: &Receiver<(u64, Instant)>) -> Vec<f64> {
-    let (mut times, mut covered) = (Vec::new(), 0);
+    let (mut times, mut covered, disk) = (Vec::new(), 0, kiki_audit::disk::real());
     while let Ok((index, since)) = asked.recv() {
         while covered <= index {
             covered = Checkpoint::load(audit, None).unwrap().map_or(0, |checkpoint| checkpoint.size);
@@ -170,6 +171,7 @@ fn wait_for_each(audit: &Path, asked: &Receiver<(u64, Instant)>) -> Vec<f64> {
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
+        prove(&disk, audit, index, Which::Newest).unwrap();
         times.push(since.elapsed().as_secs_f64() * 1e3);
     }
     times

@@ -8,18 +8,22 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
-use kiki_audit::{Batch, DeriveOptions, Deriver, Log, LogKey, Options, Reader};
+use hyper::Method;
+use kiki_audit::{
+    Batch, DeriveOptions, Deriver, Folder, Log, LogKey, Options, ShipOptions, Shipper, VerifierKey, Which, prove,
+};
+use kiki_shield::Pseudonyms;
+use kiki_spend::shard::governor_time;
 use kiki_types::event::AuditEvent;
 use serde_json::{Value, json};
 
-use crate::harness::{folder, here};
+use crate::harness::{Http, Serving, folder, here, request};
 
 /// The last tile is partial on each level but the topmost.
 const ENTRIES: u64 = 100_123;
-const BUNDLE_ENTRIES: u64 = 256;
 /// How long it may take to download and compile the strangers, and how long one may look at a log.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -41,21 +45,38 @@ impl Stranger {
         if built.status.success() { Ok(Self { name, program }) } else { Err(complaint) }
     }
 
-    fn look(&self, vkey: &str, place: &Path) -> Output {
-        output(Command::new(&self.program).arg(vkey).arg(place)).unwrap()
+    /// Lets it look at the log in a folder or at a URL, at which it presents `bearer`.
+    fn look(&self, log: &Served<'_>) -> Output {
+        let mut command = Command::new(&self.program);
+        if self.name == "xmod" {
+            for proof in log.proofs {
+                command.arg("-proof").arg(proof);
+            }
+        }
+        output(command.arg(log.vkey).arg(log.place).env("BEARER", log.bearer)).unwrap()
     }
 
-    fn assert_accepts(&self, vkey: &str, place: &Path) {
-        let Output { status, stdout, stderr } = self.look(vkey, place);
+    fn assert_accepts(&self, log: &Served<'_>) {
+        let Output { status, stdout, stderr } = self.look(log);
         let said = String::from_utf8([stdout, stderr].concat()).unwrap();
         assert!(status.success() && said.contains("accepted: "), "{}: {said}", self.name);
     }
 
-    fn assert_refuses(&self, vkey: &str, place: &Path, why: &str) {
-        let Output { status, stderr, .. } = self.look(vkey, place);
+    fn assert_refuses(&self, log: &Served<'_>, why: &str) {
+        let Output { status, stderr, .. } = self.look(log);
         let said = String::from_utf8(stderr).unwrap();
         assert!(!status.success() && said.contains("refused: "), "{} accepts {why}: {said}", self.name);
     }
+}
+
+/// A log as strangers see it.
+#[derive(Clone, Copy)]
+struct Served<'a> {
+    vkey: &'a str,
+    place: &'a str,
+    bearer: &'a str,
+    /// Proofs that it gave out.
+    proofs: &'a [PathBuf],
 }
 
 /// What a program says, which is killed if it takes too long.
@@ -70,8 +91,13 @@ fn output(command: &mut Command) -> std::io::Result<Output> {
     })
 }
 
-/// Those that can be built here; for each other one a line on the terminal.
-fn strangers() -> Vec<Stranger> {
+/// Those that can be built here, built once; for each other one a line on the terminal.
+fn strangers() -> &'static [Stranger] {
+    static BUILT: OnceLock<Vec<Stranger>> = OnceLock::new();
+    BUILT.get_or_init(build_all)
+}
+
+fn build_all() -> Vec<Stranger> {
     let is_required = std::env::var_os("KIKI_STRANGERS").is_some_and(|value| value == "required");
     let built = ["xmod", "tessera"].map(|name| {
         Stranger::build(name).map_err(|reason| {
@@ -88,7 +114,7 @@ fn strangers() -> Vec<Stranger> {
 fn entry(event: &mut AuditEvent, number: u64) -> Value {
     event.resource = "a/b/".repeat(usize::try_from(number % 7).unwrap());
     let at = 1_770_287_400_000 + number;
-    let command = json!({"op": "authorize", "id": format!("{number:032x}"), "path": "default", "amount": 1, "ttl_ms": 0, "capture": true});
+    let command = json!({"op": "authorize", "id": format!("{:032x}", number + 1), "path": "default", "amount": 1, "ttl_ms": 0, "capture": true});
     json!({"at": at, "cmd": command, "out": {"outcome": "captured"}})
 }
 
@@ -117,24 +143,27 @@ fn make_log(data: &Path) -> String {
     vkey
 }
 
-/// Adds the entry bundles to the tiles of the log at `audit`; where they are together.
-fn bundled(audit: &Path) -> PathBuf {
-    let place = audit.join("log");
-    let bundles = place.join("tile/entries");
-    for from in (0..ENTRIES).step_by(usize::try_from(BUNDLE_ENTRIES).unwrap()) {
-        let to = ENTRIES.min(from + BUNDLE_ENTRIES);
-        let (number, width) = (from / BUNDLE_ENTRIES, to - from);
-        let name = if width == BUNDLE_ENTRIES { format!("{number:03}") } else { format!("{number:03}.p/{width}") };
-        let mut reader = Reader::open(audit, from, to).unwrap();
-        let mut bundle = Vec::new();
-        while let Some(record) = reader.next_record().unwrap() {
-            bundle.extend(u16::try_from(record.bytes.len()).unwrap().to_be_bytes());
-            bundle.extend(record.bytes);
-        }
-        fs::create_dir_all(bundles.join(&name).parent().unwrap()).unwrap();
-        fs::write(bundles.join(name), bundle).unwrap();
-    }
-    place
+/// Ships the log below `data`; where it is then.
+fn ship(data: &Path) -> PathBuf {
+    let shelf = data.join("shelf");
+    let key = VerifierKey::load(&data.join("keys/log.vkey")).unwrap();
+    let options = ShipOptions { keys: vec![key], to: "shelf".to_owned(), retention_days: 2555, time_of: governor_time };
+    let disk = kiki_audit::disk::real();
+    let folder = Folder::new(disk.clone(), &shelf);
+    let shipped = Shipper::open_on(disk, &data.join("audit"), options, Box::new(folder)).advance().unwrap();
+    assert_eq!(shipped.size, ENTRIES);
+    shelf
+}
+
+/// Proofs of entries at the edges and between, below `data`.
+fn proofs(data: &Path) -> Vec<PathBuf> {
+    let prove = |index: u64| {
+        let proof = prove(&kiki_audit::disk::real(), &data.join("audit"), index, Which::Newest).unwrap();
+        let path = data.join(format!("{index}.tlog-proof"));
+        fs::write(&path, proof.to_string()).unwrap();
+        path
+    };
+    [0, 1, 255, 256, 65_535, 65_536, 77_777, 100_095, 100_096, ENTRIES - 1].map(prove).into()
 }
 
 #[test]
@@ -145,25 +174,65 @@ fn verifiers_that_others_wrote_accept_a_log_of_100k_entries_and_refuse_it_with_o
     }
     let folder = folder();
     let vkey = make_log(folder.path());
-    let place = bundled(&folder.path().join("audit"));
-    for stranger in &strangers {
-        stranger.assert_accepts(&vkey, &place);
+    let (shelf, proofs) = (ship(folder.path()), proofs(folder.path()));
+    let log = Served { vkey: &vkey, place: shelf.to_str().unwrap(), bearer: "", proofs: &proofs };
+    let files =
+        ["checkpoint", "tile/0/200", "tile/0/391.p/27", "tile/1/000", "tile/entries/100", "tile/entries/391.p/27"];
+    for stranger in strangers {
+        stranger.assert_accepts(&log);
     }
-    for file in
-        ["checkpoint", "tile/0/200", "tile/0/391.p/27", "tile/1/000", "tile/entries/100", "tile/entries/391.p/27"]
-    {
-        let path = place.join(file);
+    for file in files {
+        let path = shelf.join(file);
         let whole = fs::read(&path).unwrap();
         let mut changed = whole.clone();
         changed[whole.len() / 2] ^= 1;
         fs::write(&path, changed).unwrap();
-        for stranger in &strangers {
-            stranger.assert_refuses(&vkey, &place, file);
+        for stranger in strangers {
+            stranger.assert_refuses(&Served { proofs: &[], ..log }, file);
         }
         fs::write(&path, whole).unwrap();
     }
     let other = LogKey::open_or_create(&folder.path().join("other"), "kiki.local/shield", || [8; 32].into()).unwrap();
-    for stranger in &strangers {
-        stranger.assert_refuses(&other.verifier().to_string(), &place, "a signature by another key");
+    let other = other.verifier().to_string();
+    for stranger in strangers {
+        stranger.assert_refuses(&Served { vkey: &other, ..log }, "a signature by another key");
     }
+}
+
+#[tokio::test]
+async fn verifiers_that_others_wrote_accept_the_log_as_a_service_gives_it_out() {
+    const KEY: &str = "a-key-of-sixteen-characters";
+    let strangers = strangers();
+    if strangers.is_empty() {
+        return;
+    }
+    let folder = folder();
+    let data = folder.path().join("data");
+    Pseudonyms::open_or_create(&data.join("keys"), &mut rand::rng()).unwrap();
+    let vkey = make_log(&data);
+    let serving = Serving::shield(folder.path(), &[("INTERNAL_API_KEY", KEY)]);
+    let http = Http::new();
+    let ask = async |method: Method, path: &str, body: Option<&Value>| {
+        let mut request = request(method, &serving.url("shield", path), body);
+        request.headers_mut().insert("authorization", format!("Bearer {KEY}").parse().unwrap());
+        http.send(request).await
+    };
+    let body = json!({"account": "growth", "amount": {"amount": "1.00", "currency": "USD"}});
+    let id = ask(Method::POST, "/v1/authorizations", Some(&body)).await.json()["id"].as_str().unwrap().to_owned();
+    let mut proofs = Vec::new();
+    for (name, path) in
+        [("one", format!("/v1/authorizations/{id}/proof")), ("two", "/v1/audit/entries/77777/proof".into())]
+    {
+        let answer = ask(Method::GET, &path, None).await;
+        assert!(answer.status.is_success(), "{path}: {answer:?}");
+        proofs.push(folder.path().join(name));
+        fs::write(&proofs[proofs.len() - 1], answer.body).unwrap();
+    }
+    let place = serving.url("shield", "/v1/audit/log");
+    let log = Served { vkey: &vkey, place: &place, bearer: KEY, proofs: &proofs };
+    for stranger in strangers {
+        stranger.assert_accepts(&log);
+        stranger.assert_refuses(&Served { bearer: "another-key-of-some-length", ..log }, "nothing, with a wrong key");
+    }
+    serving.terminate();
 }
