@@ -9,7 +9,7 @@
 //! Start with [`service`]: the verbs. [`routes`] and [`grpc`] are their two transports.
 
 mod api;
-mod audit;
+pub mod audit;
 mod error;
 pub mod grpc;
 pub mod jobs;

@@ -128,6 +128,9 @@ settings! {
     retention_days: u32, whole_days, Shown, "audit.retention_days", "RETENTION_DAYS", "2555",
         "whole days from 1 to 36525",
         "How long entries of the log are kept. Older ones are deleted by whole segments, a week of entries at the most; proofs of them stay valid.";
+    log_policy: Option<PathBuf>, optional(path), Shown, "audit.policy", "KIKI_LOG_POLICY", "",
+        "a path",
+        "A file of witnesses with their addresses (C2SP tlog-policy) that are asked to cosign the log's checkpoints; without it, nobody is.";
     ship_to: Option<String>, optional(shelf), Shown, "audit.ship_to", "KIKI_SHIP_TO", "",
         "a path, file://path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix",
         "Where the log is copied to: what is there is never changed, and nothing is deleted here before it is there. Without it, nowhere.";

@@ -10,6 +10,7 @@ mod api;
 mod entries;
 mod model;
 mod proofs;
+mod witnesses;
 
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use kiki_audit::served::Found;
 use tokio::sync::Semaphore;
 
 pub(crate) use api::routes;
+pub use witnesses::{Standing, WitnessError, Witnesses};
 
 use crate::error::ShieldError;
 use crate::service::Shield;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use kiki_audit::Policy;
 use kiki_kit::clock::Clock;
 use kiki_kit::config::{Config, Environment};
 use kiki_kit::egress::{Egress, Reach};
 use kiki_kit::service::{Dependency, HttpService};
+use kiki_shield::audit::Witnesses;
 use kiki_shield::policy::{Policies, PolicyFolder};
 use kiki_shield::webhooks::{self, Webhooks};
 use kiki_shield::{Seed, Shield};
@@ -85,6 +87,14 @@ impl RunningShield {
             }
             None => http,
         };
+        let http = match witnesses(config, &shield)? {
+            Some(witnesses) => {
+                let standing = witnesses.standing();
+                process.tasks.spawn("witnesses", witnesses.run(platform.shutdown.clone()));
+                http.depends_on(Dependency::optional("witnesses", move || std::future::ready(standing.check())))
+            }
+            None => http,
+        };
         let pruning = retention::run(retained, owner.handle(), config.ship_to.clone(), platform.shutdown.clone());
         process.tasks.spawn("retention", pruning);
         if let Some(folder) = folder {
@@ -123,6 +133,16 @@ async fn followed(config: &Config, shield: &Shield) -> anyhow::Result<Option<Pol
     let Some(path) = &config.policy_dir else { return Ok(None) };
     let opened = PolicyFolder::open(shield.clone(), path.clone()).await;
     Ok(Some(opened.with_context(|| format!("the policy in {} (POLICY_DIR)", path.display()))?))
+}
+
+/// The witnesses that are asked to cosign checkpoints, if a policy names them.
+fn witnesses(config: &Config, shield: &Shield) -> anyhow::Result<Option<Witnesses>> {
+    let Some(path) = &config.log_policy else { return Ok(None) };
+    let named = || format!("the witnesses in {} (KIKI_LOG_POLICY)", path.display());
+    let text = std::fs::read_to_string(path).with_context(named)?;
+    let policy = Policy::parse(&text).with_context(named)?;
+    let egress = Egress::new(reach(config), kiki_kit::egress::Limits::default());
+    Witnesses::new(shield.clone(), policy, egress).map(Some).with_context(named)
 }
 
 /// How far requests to others may go.

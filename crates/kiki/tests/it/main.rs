@@ -12,6 +12,8 @@ mod client;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod cosigned;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod governor;
