@@ -1,12 +1,14 @@
 //! Every way to tamper that `docs/audit.md` lists, tried and counted. The table there is the one that this gives.
 //!
-//! Two tamper: somebody who can write the files, and an insider who holds the key as well and signs anew. Two look: whoever
-//! has the files and the log's verifier key, and whoever kept a checkpoint besides.
+//! Two tamper: somebody who can write the files, and an insider who holds the key as well and signs anew. Three look:
+//! whoever has the files and the log's verifier key; whoever kept a checkpoint besides; and whoever has the checkpoint
+//! cosigned by a witness.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiki_audit::{Checkpoint, Kept, VerifyOptions};
+use kiki_audit::witness::{Refusal, Submission};
+use kiki_audit::{Checkpoint, DiskTiles, Kept, VerifyOptions, Witness, disk, proof};
 
 use crate::support::{TestLog, entries, event, with_changed};
 
@@ -20,6 +22,7 @@ struct Count {
     tried: u32,
     by_key: u32,
     by_kept: u32,
+    by_witness: u32,
 }
 
 /// Who looks.
@@ -29,6 +32,8 @@ struct Auditor {
     key: VerifyOptions,
     /// With a kept checkpoint besides.
     kept: VerifyOptions,
+    /// Which cosigned that checkpoint.
+    witness: Witness,
 }
 
 impl Auditor {
@@ -37,7 +42,29 @@ impl Auditor {
         assert_eq!(checkpoint.size, KEPT);
         let key = VerifyOptions { key: Some(test.vkey()), views: true, ..VerifyOptions::default() };
         let kept = vec![Kept { from: PathBuf::from("kept"), checkpoint }];
-        Self { kept: VerifyOptions { kept, ..key.clone() }, key }
+        let witness =
+            Witness::open(disk::real(), &test.dir.with_file_name("witness"), "w/1", &[test.vkey()], || [9; 32].into());
+        let auditor = Self { kept: VerifyOptions { kept, ..key.clone() }, key, witness: witness.unwrap() };
+        assert!(auditor.is_cosigned(test, 0));
+        auditor
+    }
+
+    /// Whether the witness, which is told that it cosigned `old` entries, cosigns the log's checkpoint with the best proof
+    /// that the log has.
+    fn is_cosigned(&self, test: &TestLog, old: u64) -> bool {
+        let Ok(Some(checkpoint)) = Checkpoint::load(&test.dir, None) else { return false };
+        let (disk, size) = (disk::real(), checkpoint.size);
+        let old = old.min(size);
+        let proof = proof::consistency(&DiskTiles::new(disk.as_ref(), &test.dir, size), old, size).unwrap_or_default();
+        let note = fs::read_to_string(test.dir.join("log/checkpoint")).unwrap();
+        let submission = Submission { old, proof, note }.to_string();
+        match self.witness.add_checkpoint(submission.as_bytes(), 1_770_287_400) {
+            // It has cosigned more meanwhile, which the log, if it is the same, can prove to continue.
+            Err(Refusal::Conflict { size: cosigned }) if (old + 1..=size).contains(&cosigned) => {
+                self.is_cosigned(test, cosigned)
+            }
+            answer => answer.is_ok(),
+        }
     }
 
     /// `signed` unless nothing that was touched has to do with signatures.
@@ -49,8 +76,9 @@ impl Auditor {
         let found = finds(&self.key);
         count.tried += 1;
         count.by_key += found;
-        // What the key finds, it finds with a kept checkpoint too.
+        // What the key finds is found whoever else is asked.
         count.by_kept += if found == 0 { finds(&self.kept) } else { found };
+        count.by_witness += if found == 0 { u32::from(!self.is_cosigned(test, KEPT)) } else { found };
     }
 }
 
@@ -65,13 +93,13 @@ impl Story {
     fn new() -> Self {
         let test = TestLog::with(KEPT, KEPT);
         let checkpoint = Checkpoint::load(&test.dir, None).unwrap().unwrap();
+        let auditor = Auditor::of(&test, checkpoint);
         let backup = test.dir.with_file_name("backup");
         copy(&test.dir, &backup);
         let (mut log, _) = test.open().unwrap();
         log.append(&mut crate::support::batch_of(KEPT..LEN)).unwrap();
         drop(log);
         test.deriver().advance(LEN).unwrap();
-        let auditor = Auditor::of(&test, checkpoint);
         test.verify_options(&auditor.kept).unwrap();
         Self { test, auditor, backup }
     }
@@ -291,8 +319,8 @@ fn forks(story: &Story) -> [Count; 2] {
     count
 }
 
-fn shown(Count { tried, by_key, by_kept }: &Count) -> String {
-    if *tried == 0 { " | | ".to_owned() } else { format!("{tried} | {by_key} | {by_kept}") }
+fn shown(Count { tried, by_key, by_kept, by_witness }: &Count) -> String {
+    if *tried == 0 { " | | | ".to_owned() } else { format!("{tried} | {by_key} | {by_kept} | {by_witness}") }
 }
 
 /// The table of `docs/audit.md`.
@@ -309,8 +337,8 @@ fn table() -> String {
     ]);
     story.test.verify_options(&story.auditor.kept).unwrap();
     let mut table = String::from(
-        "| what was done | tried without the key | found | with a kept checkpoint | tried with the key | found | with a kept \
-         checkpoint |\n|---|---|---|---|---|---|---|\n",
+        "| what was done | without the key | found | kept | witness | with the key | found | kept | witness |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
     );
     for (what, [outsider, insider]) in &rows {
         table.push_str(&format!("| {what} | {} | {} |\n", shown(outsider), shown(insider)));

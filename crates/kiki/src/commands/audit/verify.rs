@@ -120,7 +120,9 @@ impl Audit for Recompute<'_> {
     }
 
     fn point(&mut self, point: &Point) -> io::Result<()> {
-        self.folder.map_or(Ok(()), |folder| write_point(folder, point, &self.state))
+        // Before its first entry the state is not the one of the point.
+        let folder = self.folder.filter(|_| point.index >= self.first);
+        folder.map_or(Ok(()), |folder| write_point(folder, point, &self.state))
     }
 
     fn progress(&mut self, progress: VerifyProgress) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{names, read, root, rust_files, workspace};
 
 /// Documents whose names of files and crates must be true.
-const DOCUMENTS: [&str; 3] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"];
+const DOCUMENTS: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "docs/audit.md"];
 const NAMED_FOLDERS: [&str; 7] = ["crates/", "proto/", "docs/", "examples/", "xtask/", ".ci/", ".cargo/"];
 
 #[test]
