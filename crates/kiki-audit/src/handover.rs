@@ -139,8 +139,14 @@ fn path(dir: &Path, number: usize) -> PathBuf {
 
 /// Writes the next handover of the log at `dir`, after those of `chain`.
 pub(crate) fn write(disk: &dyn Disk, dir: &Path, chain: &[Handover], note: &str) -> Result<(), Error> {
-    files::create_dirs(disk, &directory(dir))?;
-    files::replace(disk, &path(dir, chain.len() + 1), note.as_bytes())
+    let (number, directory) = (chain.len() + 1, directory(dir));
+    if number > HANDOVERS_MAX {
+        // Nobody could read it.
+        let expected = format!("fewer than {HANDOVERS_MAX} handovers");
+        return Err(Error::different(Place::file(&directory), expected, chain.len().to_string()));
+    }
+    files::create_dirs(disk, &directory)?;
+    files::replace(disk, &path(dir, number), note.as_bytes())
 }
 
 /// The keys that may be trusted by whoever trusts `key`: itself, and those that it was handed over to, in order.

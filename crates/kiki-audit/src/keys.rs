@@ -19,7 +19,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Error;
 use crate::files;
-use crate::handover::{self, Handover};
+use crate::handover::{self, Handover, Signer};
 use crate::note::{Kind, NOTE_BYTES_MAX, NoteError, SignerKey, VerifierKey};
 
 /// The file of the public half, beside `log.key`.
@@ -28,6 +28,8 @@ pub const VERIFIER_FILE: &str = "log.vkey";
 pub const VERIFIERS_FILE: &str = "log.vkeys";
 const SIGNER_FILE: &str = "log.key";
 const NEXT_FILE: &str = "log.key.next";
+/// Bytes of the longest public file: that of all the keys that handovers can lead to.
+const PUBLIC_BYTES_MAX: usize = 64 << 20;
 
 /// The two files of a key, and what they hold.
 #[derive(Clone, Copy, Debug)]
@@ -203,7 +205,11 @@ impl LogKey {
         // Ends what an earlier rotation has left.
         let missing = || Zeroizing::new([0; 32]);
         let old = Self::open_or_create_on(disk, dir, &origin, missing)?;
-        let head = Checkpoint::load_on(disk, &log, Some(old.verifier()))?.ok_or_else(unsigned)?;
+        let (head, signer) = Checkpoint::load_signed(disk, &log, old.verifier())?.ok_or_else(unsigned)?;
+        if signer != Signer::Key {
+            // A checkpoint may be one handover behind the key, not two.
+            old.sign_checkpoint(disk, &log, &head)?;
+        }
         let new = create(disk, &dir.join(NEXT_FILE), &origin, Kind::Note, &fresh_seed())?;
         let chain = handover::load_on(disk, &log)?;
         handover::write(disk, &log, &chain, &Handover::signed(&old.0, &new, &head))?;
@@ -283,7 +289,7 @@ fn create(disk: &dyn Disk, path: &Path, name: &str, kind: Kind, seed: &[u8; 32])
 }
 
 fn publish(disk: &dyn Disk, path: &Path, text: &str) -> Result<(), Error> {
-    match files::read_if_there(disk, path, NOTE_BYTES_MAX)? {
+    match files::read_if_there(disk, path, PUBLIC_BYTES_MAX)? {
         Some(found) if found == text.as_bytes() => Ok(()),
         _ => files::replace(disk, path, text.as_bytes()),
     }

@@ -191,3 +191,39 @@ fn after_a_crash_at_any_point_of_a_rotation_the_log_goes_on_under_one_key() {
         }
     }
 }
+
+#[test]
+fn rotations_that_are_interrupted_one_after_the_other_leave_one_key_in_charge() {
+    let rotated = |disk: &SimDisk, byte| LogKey::rotate_on(disk, keys(), seed(byte));
+    let whole = SimDisk::new(0);
+    serve(&whole, 3).unwrap();
+    let before = whole.operations();
+    rotated(&whole, 2).unwrap();
+    let operations = whole.operations() - before;
+    for (point, second) in (0..operations).flat_map(|point| (0..operations).map(move |second| (point, second))) {
+        let disk = SimDisk::new(0);
+        serve(&disk, 3).unwrap();
+        // No service is started in between.
+        for (byte, operations) in [(2, point), (3, second)] {
+            disk.crash_after(operations);
+            let _ = rotated(&disk, byte);
+            disk.restart(Crash::Process);
+        }
+        serve(&disk, 5).unwrap_or_else(|error| panic!("at {point}, {second}: {error}"));
+        assert_eq!(checkpoint_for(&disk, &vkey(1)).unwrap().unwrap().size, 5);
+    }
+}
+
+#[test]
+fn a_log_with_many_former_keys_opens() {
+    let disk = SimDisk::new(1);
+    let origin = "k".repeat(4000);
+    let open = || LogKey::open_or_create_on(&disk, keys(), &origin, seed(0));
+    let derive = DeriveOptions { retention_days: 1, entries_per_step: 100 };
+    Deriver::open_on(Arc::new(disk.clone()), audit(), open().unwrap(), derive).unwrap();
+    for byte in 1..20 {
+        LogKey::rotate_on(&disk, keys(), seed(byte)).unwrap();
+    }
+    assert!(disk.bytes(&keys().join(VERIFIERS_FILE)).unwrap().len() > NOTE_BYTES_MAX);
+    open().unwrap();
+}
