@@ -280,16 +280,22 @@ impl<'a> Note<'a> {
         Ok(Self { text, signatures: signature_lines(signatures)? })
     }
 
-    /// The signatures by `keys`, each of which is right. Those by other keys are ignored.
+    /// The signatures by `keys`, the first by each, all of which are right. Those by other keys are ignored.
     ///
     /// # Errors
     /// One of them does not match the text, or there is none.
     pub(crate) fn signed_by<'k>(&self, keys: &'k [VerifierKey]) -> Result<Vec<Signed<'k, 'a>>, NoteError> {
-        let mut signed = Vec::new();
+        let mut signed: Vec<Signed<'_, '_>> = Vec::new();
         for line in &self.signatures {
+            // A line can be repeated by anybody.
+            if signed.iter().any(|signed| signed.line == line.line) {
+                continue;
+            }
             for key in keys.iter().filter(|key| line.name == key.name && line.id == key.id) {
                 let time_s = key.verify(self.text, &line.signature).ok_or(NoteError::Forged)?;
-                signed.push(Signed { key, time_s, line: line.line });
+                if !signed.iter().any(|signed| signed.key == key) {
+                    signed.push(Signed { key, time_s, line: line.line });
+                }
             }
         }
         if signed.is_empty() { Err(NoteError::Unsigned) } else { Ok(signed) }

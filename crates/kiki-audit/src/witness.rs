@@ -214,11 +214,18 @@ impl Witness {
         }
         if !verify_consistency(size, &root, checkpoint.size, &checkpoint.root, &submission.proof) {
             let sort = if size == checkpoint.size { "fork" } else { "refused" };
-            log.keep_evidence(self.disk.as_ref(), sort, &submission.note)?;
+            // What was cosigned already shows nothing, whatever proof came with it.
+            if (size, root) != (checkpoint.size, checkpoint.root) {
+                log.keep_evidence(self.disk.as_ref(), sort, &submission.note)?;
+            }
             return Err(Refusal::Inconsistent);
         }
         let cosignature = self.key.cosign_line(note.text, now_s);
-        log.replace(self.disk.as_ref(), note.text, &signed, &cosignature)?;
+        let kept = with_signatures(note.text, &signed, &cosignature);
+        if kept.len() > NOTE_BYTES_MAX {
+            return Err(Refusal::Malformed("the checkpoint leaves no room for a cosignature"));
+        }
+        files::replace(self.disk.as_ref(), &log.path(), kept.as_bytes())?;
         Ok(cosignature)
     }
 
@@ -237,6 +244,12 @@ impl Witness {
 #[must_use]
 pub fn hash_of_origin(origin: &str) -> String {
     hex(&Sha256::digest(origin))
+}
+
+/// A checkpoint with the signatures of its log and the cosignature.
+fn with_signatures(text: &str, signed: &[Signed<'_, '_>], cosignature: &str) -> String {
+    let signatures: String = signed.iter().map(|signed| format!("{}\n", signed.line)).collect();
+    format!("{text}\n{signatures}{cosignature}")
 }
 
 impl Followed {
@@ -258,11 +271,6 @@ impl Followed {
         let wrong =
             || Error::different(Place::file(&self.path()), format!("a checkpoint of {}", self.origin), "another");
         own.map(Some).ok_or_else(wrong)
-    }
-
-    fn replace(&self, disk: &dyn Disk, text: &str, signed: &[Signed<'_, '_>], line: &str) -> Result<(), Error> {
-        let signatures: String = signed.iter().map(|signed| format!("{}\n", signed.line)).collect();
-        files::replace(disk, &self.path(), format!("{text}\n{signatures}{line}").as_bytes())
     }
 
     /// Keeps a checkpoint that the log signed and that does not continue the last one: of sort `fork` it shows, beside

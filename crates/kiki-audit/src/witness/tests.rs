@@ -232,3 +232,27 @@ fn after_a_crash_at_any_point_nothing_older_and_no_other_history_is_cosigned() {
         }
     }
 }
+
+#[test]
+fn no_submission_of_what_everybody_can_see_stops_the_witness_or_accuses_the_log() {
+    let (disk, history) = (SimDisk::new(1), History::new(20, 20, 0));
+    let witness = witness(&disk).unwrap();
+    let honest = history.submission(0, 12);
+    let line = honest.note.lines().last().unwrap();
+    // As many signatures as a note may have, all of them right.
+    let room = (NOTE_BYTES_MAX - honest.note.len()) / (line.len() + 1);
+    let full = Submission { note: format!("{}{}", honest.note, format!("{line}\n").repeat(room)), ..honest };
+    let cosignature = witness.add_checkpoint(full.to_string().as_bytes(), NOW_S).unwrap();
+    let kept = witness.checkpoint(&hash_of_origin(ORIGIN)).unwrap();
+    assert_eq!(kept, Some(format!("{}{cosignature}", history.note(12))), "each signature once");
+    let needless = Submission { proof: vec![[0; 32]], ..history.submission(12, 12) };
+    assert_eq!(status(&witness.add_checkpoint(needless.to_string().as_bytes(), NOW_S)), 422);
+    assert!(!disk.exists(&dir().join("logs").join(hash_of_origin(ORIGIN)).join("evidence")).unwrap());
+    // The log itself may write lines behind the root; with the cosignature they must still be a note.
+    let text = Checkpoint { origin: ORIGIN.to_owned(), size: 20, root: history.at(20).root() }.text();
+    let long = log_key().sign(&format!("{text}{}\n", "x".repeat(NOTE_BYTES_MAX - text.len() - line.len() - 10)));
+    assert!(Note::parse(&long).is_ok());
+    let long = Submission { note: long, ..history.submission(12, 20) };
+    assert_eq!(status(&witness.add_checkpoint(long.to_string().as_bytes(), NOW_S)), 400);
+    history.submit(&witness, 12, 20).unwrap();
+}
