@@ -151,6 +151,12 @@ impl SimDisk {
         Some(machine.inodes[inode].bytes().to_vec())
     }
 
+    /// What there is, folders too.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.machine().names.paths()
+    }
+
     fn machine(&self) -> MutexGuard<'_, Machine> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -438,5 +444,7 @@ impl DiskFile for SimFile {
     }
 }
 
+#[cfg(test)]
+mod story;
 #[cfg(test)]
 mod tests;

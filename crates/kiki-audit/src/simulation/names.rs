@@ -64,6 +64,10 @@ impl Names {
         self.seen.values().filter_map(|node| if let Node::File(inode) = node { Some(*inode) } else { None })
     }
 
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.seen.keys().cloned().collect()
+    }
+
     fn change(&mut self, path: &Path, change: Change) {
         do_change(&mut self.seen, &change);
         self.changes.entry(folder(path)).or_default().push(change);
