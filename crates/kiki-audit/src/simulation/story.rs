@@ -1,5 +1,5 @@
-//! One life of a log (append, derive, seal, ship, prune, ship again), with a crash on one of its operations, on the log's
-//! disk or on the shelf's. `KIKI_STRIDE=1` tries every operation; without it every third. After each: what was answered is there or was pruned as recorded, no checkpoint is taken back
+//! One life of a log (append, derive, seal, ship, prune, ship again), with a crash on each of its operations, on the log's
+//! disk or on the shelf's. After each: what was answered is there or was pruned as recorded, no checkpoint is taken back
 //! or contradicted, and the shelf holds a whole log.
 
 use std::collections::BTreeMap;
@@ -23,8 +23,6 @@ const STEP_MS: i64 = 600 * 1000;
 const FIRST: u64 = 300;
 const SECOND: u64 = 420;
 const LAST: u64 = 600;
-/// From one operation that is tried to the next; odd, so that both kinds of crash come.
-const STRIDE: usize = 3;
 /// Entries that are appended at a time.
 const BATCH: u64 = 90;
 
@@ -248,11 +246,6 @@ impl<'a> Life<'a> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how thorough a run is, is for who runs it to say")]
-fn stride() -> usize {
-    std::env::var("KIKI_STRIDE").ok().and_then(|stride| stride.parse().ok()).unwrap_or(STRIDE)
-}
-
 fn a_crash_at_any_operation_of(place: Where) {
     let keys = tempfile::tempdir().unwrap();
     let mut whole = Life::new(keys.path());
@@ -261,7 +254,7 @@ fn a_crash_at_any_operation_of(place: Where) {
     assert_eq!(whole.check_shelf(), LAST);
     let operations = if place == Where::Log { &whole.disk } else { &whole.shelf }.operations();
     assert!(operations > 50, "{operations}");
-    for point in (0..operations).step_by(stride()) {
+    for point in 0..operations {
         let crash = if point % 4 == 3 { Crash::Process } else { Crash::Power };
         let mut life = Life::new(keys.path());
         if place == Where::Log { &life.disk } else { &life.shelf }.crash_after(point);
