@@ -31,6 +31,14 @@ fn submission(folder: &Path, old: u64) -> (Submission, u64) {
     (Submission { old, proof: tree.consistency(old, size).unwrap(), note }, size)
 }
 
+/// The key of a witness that has cosigned nothing.
+fn other_witness(folder: &Path) -> String {
+    let dir = folder.join("other");
+    let key = kiki_audit::Witness::open(disk::real(), &dir, "witness.example/w2", &[], || [5; 32].into());
+    key.unwrap();
+    fs::read_to_string(dir.join("witness.vkey")).unwrap().trim().to_owned()
+}
+
 async fn submit(serving: &Serving, body: String) -> Answer {
     let url = serving.url("witness", "/add-checkpoint");
     Http::new().send(Request::builder().method(Method::POST).uri(url).body(Full::from(body)).unwrap()).await
@@ -59,6 +67,23 @@ async fn a_witness_cosigns_one_history_across_restarts_and_never_two() {
     assert_eq!(text(&shown), format!("{}{}", first.note, text(&answer)));
     let unknown = format!("/{}/checkpoint", hash_of_origin("another"));
     assert_eq!(Http::new().get(&serving.url("witness", &unknown)).await.status, 404);
+
+    // Whoever has the files asks the witness; what it cosigned is signed by the log.
+    let keys = [log.path().join("data/keys/log.vkey"), witness.path().join("w/witness.vkey")];
+    let [log_key, witness_key] = keys.map(|path| fs::read_to_string(path).unwrap().trim().to_owned());
+    let at = serving.url("witness", "/");
+    let ask = ["audit", "verify", "--witness", &at, "--policy", "policy"];
+    let policy = format!("log {log_key}\nwitness one {witness_key}\nquorum one\n");
+    fs::write(log.path().join("policy"), policy.replace(&witness_key, &other_witness(witness.path()))).unwrap();
+    assert!(fail(log.path(), &ask).contains("too few"));
+    for path in [log.path(), fork.path()] {
+        fs::write(path.join("policy"), &policy).unwrap();
+    }
+    let told = succeed(log.path(), &ask);
+    assert!(told.contains("consistent with 1 kept"), "{told}");
+    succeed(fork.path(), &["audit", "verify"]);
+    let complaint = fail(fork.path(), &ask);
+    assert!(complaint.contains("two histories"), "{complaint}");
 
     // Both histories are signed by the log, and begin alike.
     let (forged, _) = submission(fork.path(), size);

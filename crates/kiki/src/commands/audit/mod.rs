@@ -1,5 +1,6 @@
 //! `kiki audit`: what can be done with the log below `--data`, without a service. A file per subcommand.
 
+mod ask;
 mod export;
 mod key;
 mod outbox;

@@ -9,10 +9,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use kiki_audit::{Audit, Entry, Kept, Place, Point, Verified, VerifierKey, VerifyOptions, VerifyProgress, verify_with};
+use kiki_audit::{
+    Audit, Entry, Kept, Place, Point, Policy, Verified, VerifierKey, VerifyOptions, VerifyProgress, verify_with,
+};
 use kiki_kit::config::Config;
 use kiki_spend::{Bounds, Decoded, State, decode, fold_decoded, retention, snapshot};
 
+use super::ask;
+use crate::cli::runtime;
 use crate::console::say;
 
 /// Entries between two points to go on from; each costs a snapshot of the state.
@@ -35,6 +39,13 @@ pub struct Options {
     /// A checkpoint that was kept from earlier: the log must still be consistent with it. May be given more than once.
     #[arg(long, value_name = "FILE")]
     kept: Vec<PathBuf>,
+    /// A witness that is asked for the last checkpoint that it cosigned, with which the log must be consistent too. The URL
+    /// is the one before the origin's hash. May be given more than once.
+    #[arg(long, value_name = "URL")]
+    witness: Vec<String>,
+    /// Whom to trust: what a witness shows must be cosigned as this policy wants (C2SP tlog-policy).
+    #[arg(long, value_name = "FILE", requires = "witness")]
+    policy: Option<PathBuf>,
     /// Keeps in this folder how far it came, every million entries, and goes on from there the next time. Whoever can write
     /// to the folder can make the next run pass over entries: keep it where the log's keeper cannot.
     #[arg(long, value_name = "DIR")]
@@ -73,7 +84,12 @@ fn verify_as(data: &Path, options: &Options, bar: &ProgressBar) -> anyhow::Resul
     let audit = super::log_in(data)?;
     let key_path = options.key.clone().unwrap_or_else(|| data.join("keys/log.vkey"));
     let key = VerifierKey::load(&key_path).with_context(|| format!("cannot read the key {}", key_path.display()))?;
-    let kept = options.kept.iter().map(|path| Kept::load(path, &audit, &key)).collect::<Result<_, _>>()?;
+    let mut kept = options.kept.iter().map(|path| Kept::load(path, &audit, &key)).collect::<Result<Vec<_>, _>>()?;
+    for url in &options.witness {
+        kept.push(
+            witnessed(url, options.policy.as_deref(), &audit, &key).with_context(|| format!("the witness {url}"))?,
+        );
+    }
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (from, start) = match options.resume.as_deref().map(read_point).transpose()?.flatten() {
         Some((point, state)) => (Some(point), Some((0, state))),
@@ -96,6 +112,16 @@ fn verify_as(data: &Path, options: &Options, bar: &ProgressBar) -> anyhow::Resul
     let verified = verify_with(&audit, &what, &mut Recompute { first, state, folder: options.resume.as_deref(), bar });
     bar.finish_and_clear();
     Ok((verified?, decisions))
+}
+
+/// What a witness has cosigned of this log.
+fn witnessed(url: &str, policy: Option<&Path>, audit: &Path, key: &VerifierKey) -> anyhow::Result<Kept> {
+    let note = runtime()?.block_on(ask::checkpoint(url, key.name()))?;
+    if let Some(path) = policy {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Policy::parse(&text)?.check(&note)?;
+    }
+    Ok(Kept::parse(Path::new(url), &note, audit, key)?)
 }
 
 /// Recomputes every decision.
