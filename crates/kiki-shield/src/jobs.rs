@@ -44,6 +44,8 @@ pub(crate) fn publish(tx: &mut Tx, event: &AuditEvent) -> Result<(), StoreError>
 pub async fn run(shield: Shield, shutdown: Shutdown) {
     let mut put_back = PutBack::default();
     loop {
+        // Looked at before: what the last requests left must be seen by a round that begins after the end has.
+        let is_ending = shutdown.is_draining();
         match shield.relay_outbox(&mut put_back).await {
             Ok(0) => {}
             Ok(_) => continue,
@@ -52,10 +54,9 @@ pub async fn run(shield: Shield, shutdown: Shutdown) {
             }
             Err(error) => tracing::warn!(%error, "audit entries wait in the outbox"),
         }
-        if shutdown.is_draining() {
+        if is_ending {
             return;
         }
-        // Once more when the end has begun, for what the last requests left.
         tokio::select! {
             () = shutdown.draining() => {}
             () = tokio::time::sleep(PAUSE) => {}
