@@ -178,6 +178,8 @@ impl Deriver {
         let minimum = pruned::minimum(self.disk.as_ref(), &self.dir)?;
         if self.views.entries() > durable_len || self.views.first() < minimum {
             self.views.start_over(minimum)?;
+            // It may stand behind the last entry of a segment that was pruned.
+            self.views_cursor = None;
         }
         // The tree does not wait for views that are being written anew.
         let are_views_behind = !self.rebuilding && self.views.entries() < self.edge.size();

@@ -13,16 +13,21 @@ fn disk() -> Arc<dyn Disk> {
     kiki_audit::disk::real()
 }
 
-/// Appends the entry that records the pruning of what is before `to`, and derives it. Returns its index.
-fn record(test: &TestLog, to: u64) -> u64 {
-    let (mut log, opened) = test.open().unwrap();
-    let mut recorded = event(opened.len);
+/// Entry `index`, which records the pruning of what is before `to`.
+fn recording(test: &TestLog, index: u64, to: u64) -> Batch {
+    let mut recorded = event(index);
     recorded.event_type = PRUNE_EVENT.to_owned();
     recorded.resource = pruned::resource(to);
     recorded.reason = pruned::reason(&pruned::root_at(disk().as_ref(), &test.dir, to).unwrap());
     let mut batch = Batch::new();
     batch.push(&recorded, None).unwrap();
-    log.append(&mut batch).unwrap();
+    batch
+}
+
+/// Appends the entry that records the pruning of what is before `to`, and derives it. Returns its index.
+fn record(test: &TestLog, to: u64) -> u64 {
+    let (mut log, opened) = test.open().unwrap();
+    log.append(&mut recording(test, opened.len, to)).unwrap();
     while !test.deriver().advance(opened.len + 1).unwrap().caught_up() {}
     opened.len
 }
@@ -99,6 +104,22 @@ fn views_start_over_at_the_minimum_and_the_tree_does_not_wait_for_them() {
     let rows = fs::read_to_string(test.dir.join("shield_audit_gdpr.jsonl")).unwrap();
     assert_eq!(u64::try_from(rows.lines().count()).unwrap(), 61 - to);
     assert!(rows.starts_with(&format!("{{\"timestamp\":\"{}\"", event(to).at.rfc3339())));
+    test.verify_with(Some(test.vkey())).unwrap();
+}
+
+#[test]
+fn views_that_caught_up_where_a_segment_ends_start_over_behind_it() {
+    let (test, _) = pruned_in_the_middle();
+    let (mut log, _) = test.open().unwrap();
+    let mut deriver = test.deriver();
+    while !deriver.advance(41).unwrap().caught_up() {}
+    log.seal();
+    log.append(&mut batch_of(41..60)).unwrap();
+    while !deriver.advance(60).unwrap().caught_up() {}
+    log.append(&mut recording(&test, 60, 41)).unwrap();
+    while !deriver.advance(61).unwrap().caught_up() {}
+    prune_on(&disk(), &test.dir, &key_in(&test.keys, 7), 41, 60).unwrap();
+    while !deriver.advance(61).unwrap().caught_up() {}
     test.verify_with(Some(test.vkey())).unwrap();
 }
 
