@@ -273,6 +273,9 @@ async fn a_pruned_log_verifies_serves_and_proves_what_went() {
     assert!(verified.contains("earlier entries were pruned") && verified.contains("consistent"), "{verified}");
     assert!(succeed(folder.path(), &["audit", "verify-proof", "proof", "--key", "data/keys/log.vkey"]).contains('3'));
     assert!(fail(folder.path(), &["audit", "prove", "3"]).contains("pruned"));
+    let shown = succeed(folder.path(), &["audit", "tail", "--lines", "1000", "--action", "act", "--json"]);
+    assert_eq!(shown.lines().count(), 180, "those from 420 on");
+    assert_eq!(succeed(folder.path(), &["audit", "export", "--format", "jsonl"]).lines().count(), 181);
     live(folder.path(), 2).await;
     succeed(folder.path(), &["audit", "verify"]);
     succeed(folder.path(), &["audit", "ship", "--to", &shelf]);

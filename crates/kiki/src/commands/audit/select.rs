@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use kiki_audit::{disk, pruned};
 use kiki_shield::Pseudonyms;
 use kiki_spend::find::first_at;
 use kiki_types::event::{AuditEvent, Outcome};
@@ -25,10 +26,11 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The entries that were written down in it, of the first `entries` of the log.
+    /// The entries that were written down in it and are kept, of the first `entries` of the log.
     pub(super) fn range(self, audit: &Path, entries: u64) -> Result<Range<u64>, kiki_audit::Error> {
         let at = |time: Option<UnixMillis>, open| time.map_or(Ok(open), |time| first_at(audit, entries, time));
-        Ok(at(self.since, 0)?..at(self.until, entries)?)
+        let kept = pruned::minimum(disk::real().as_ref(), audit)?;
+        Ok(at(self.since, kept)?..at(self.until, entries)?)
     }
 }
 
