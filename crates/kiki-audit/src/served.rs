@@ -11,6 +11,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::disk::{self, RealDisk};
 use crate::error::Error;
 use crate::pruned;
+use crate::ship::ProvenTiles;
 use crate::tiles;
 use crate::tree::{TILE_WIDTH, TileId};
 
@@ -105,14 +106,16 @@ pub fn bundle(dir: &Path, part: Part) -> Result<Found<Vec<u8>>, Error> {
 /// cover it.
 ///
 /// # Errors
-/// A file cannot be read, or the tile is not as long as it must be.
+/// A file cannot be read, or the tile is not that of the checkpoint's root.
 pub fn tile(dir: &Path, level: u32, part: Part) -> Result<Option<Vec<u8>>, Error> {
-    let size = Checkpoint::load(dir, None)?.map_or(0, |checkpoint| checkpoint.size);
-    if !part.is_covered(level, size) {
-        return Ok(None);
-    }
-    let tile = TileId { level, index: part.index };
-    let hashes = tiles::read(&RealDisk, &checkpoint::log_dir(dir), tile, part.width, size)?;
+    let covers = |checkpoint: &Checkpoint| part.is_covered(level, checkpoint.size);
+    let Some(checkpoint) = Checkpoint::load(dir, None)?.filter(covers) else { return Ok(None) };
+    let (log, size) = (checkpoint::log_dir(dir), checkpoint.size);
+    // It is kept for long where it goes: a damaged one must not leave.
+    let edge = tiles::load_edge(&RealDisk, &log, size, size)?;
+    checkpoint.check_root(dir, &edge.root())?;
+    let mut hashes = ProvenTiles::new(&RealDisk, &log, size, &edge).tile(TileId { level, index: part.index })?;
+    hashes.truncate(part.width);
     Ok(Some(hashes.as_flattened().to_vec()))
 }
 

@@ -146,8 +146,7 @@ impl Shipper {
         let before = shipped.clone();
 
         let from = remote.map_or(0, |remote| remote.size);
-        let mut proven =
-            ProvenTiles { disk: self.disk.as_ref(), log: &log, size: signed.size, edge: &edge, above: Vec::new() };
+        let mut proven = ProvenTiles::new(self.disk.as_ref(), &log, signed.size, &edge);
         if from < signed.size {
             self.put_tiles(&mut proven, from, &mut shipped.partials)?;
             self.put_bundles(&mut proven, from, &mut shipped.partials)?;
@@ -464,7 +463,7 @@ impl Days<'_> {
 }
 
 /// Tiles of a tree whose root is known, each checked against the one above it and so against the root.
-struct ProvenTiles<'a> {
+pub(crate) struct ProvenTiles<'a> {
     disk: &'a dyn Disk,
     log: &'a Path,
     size: u64,
@@ -474,9 +473,14 @@ struct ProvenTiles<'a> {
     above: Vec<(TileId, Vec<Hash>)>,
 }
 
-impl ProvenTiles<'_> {
+impl<'a> ProvenTiles<'a> {
+    /// Of the tree of `size` entries whose right edge, with the root that is known, is `edge`.
+    pub(crate) const fn new(disk: &'a dyn Disk, log: &'a Path, size: u64, edge: &'a Edge) -> Self {
+        Self { disk, log, size, edge, above: Vec::new() }
+    }
+
     /// A tile, full or at the right edge.
-    fn tile(&mut self, tile: TileId) -> Result<Vec<Hash>, Error> {
+    pub(crate) fn tile(&mut self, tile: TileId) -> Result<Vec<Hash>, Error> {
         match self.edge.partials().find(|(partial, _)| *partial == tile) {
             Some((_, hashes)) => Ok(hashes.to_vec()),
             None => self.full(tile),

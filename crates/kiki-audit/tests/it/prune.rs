@@ -213,3 +213,16 @@ fn a_sealed_segment_is_followed_by_another_with_the_next_batch() {
     drop(log);
     assert_eq!(test.open().unwrap().0.segment_first(), 2);
 }
+
+#[test]
+fn a_damaged_tile_is_not_served() {
+    let test = TestLog::with(300, 300);
+    let served = |level, name| served::tile(&test.dir, level, Part::parse(name).unwrap());
+    let whole = served(0, "000").unwrap().unwrap();
+    assert_eq!(served(0, "000.p/9").unwrap().unwrap(), whole[..9 * 32]);
+    assert!(served(0, "001.p/44").unwrap().is_some() && served(1, "000.p/1").unwrap().is_some());
+    for (path, level, name) in [("0/000", 0, "000.p/9"), ("0/001.p/44", 0, "001.p/1"), ("1/000.p/1", 1, "000.p/1")] {
+        let path = test.dir.join("log/tile").join(path);
+        with_changed(&path, |bytes| bytes[3] ^= 1, || different(served(level, name).map(drop)));
+    }
+}
