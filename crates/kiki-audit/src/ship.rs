@@ -165,6 +165,49 @@ impl Shipper {
         Ok(shipped)
     }
 
+    /// How far the log may be pruned because it is on the shelf, by what is remembered.
+    ///
+    /// # Errors
+    /// What was shipped cannot be read.
+    pub fn safe_to(&self) -> Result<u64, Error> {
+        let memo = Shipped::load_on(self.disk.as_ref(), &self.dir)?;
+        Ok(memo.filter(|memo| memo.to == self.options.to).map_or(0, |memo| memo.safe_to()))
+    }
+
+    /// Reads back from the shelf what is to be pruned here: the shelf's checkpoint, and each segment that ends by entry
+    /// `to`. What is remembered does not say that nobody emptied the shelf since.
+    ///
+    /// # Errors
+    /// [`Error::Different`]: the shelf does not have it, or other bytes. [`Error::Io`]: it cannot be read.
+    pub fn confirm(&self, to: u64) -> Result<(), Error> {
+        let path = checkpoint::path(&self.dir);
+        let signed = self.signed(&files::read(self.disk.as_ref(), &path, NOTE_BYTES_MAX)?, &path)?;
+        let lacks = |name: &str, expected: String, found: &str| {
+            Err(Error::different(Place::file(&self.place(name)), expected, format!("{found}; nothing is pruned")))
+        };
+        match self.get("checkpoint")? {
+            None => return lacks("checkpoint", format!("a checkpoint of at least {to} entries"), "nothing"),
+            Some(there) if self.continued(&there, &signed)?.size < to => {
+                return lacks("checkpoint", format!("a checkpoint of at least {to} entries"), "an older one");
+            }
+            Some(_) => {}
+        }
+        let segments = segments::list(self.disk.as_ref(), &self.dir)?;
+        for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
+            if next.first > to {
+                break;
+            }
+            let name = segment_name(&segment.path);
+            let here = files::read(self.disk.as_ref(), &segment.path, OBJECT_BYTES_MAX)?;
+            match self.get(&name)? {
+                Some(there) if there == here => {}
+                Some(_) => return lacks(&name, "the segment that is here".to_owned(), "other bytes"),
+                None => return lacks(&name, "the segment that is here".to_owned(), "nothing"),
+            }
+        }
+        Ok(())
+    }
+
     /// A checkpoint of this log.
     fn signed(&self, note: &[u8], place: &Path) -> Result<Checkpoint, Error> {
         let wrong = |found: &str| Error::different(Place::file(place), "a checkpoint signed by this log", found);
@@ -269,9 +312,8 @@ impl Shipper {
             if segment.first < from || next.first > covered {
                 continue;
             }
-            let name = segment.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let read = files::read(self.disk.as_ref(), &segment.path, OBJECT_BYTES_MAX)?;
-            self.put_once(format!("segments/{name}"), read)?;
+            self.put_once(segment_name(&segment.path), read)?;
             to = next.first;
         }
         Ok(to)
@@ -388,6 +430,11 @@ impl Shipper {
 
 fn tile_name(tile: TileId, width: usize) -> String {
     tile.path_at_width(Path::new(""), width).to_string_lossy().into_owned()
+}
+
+/// What the segment at `path` is called on a shelf.
+fn segment_name(path: &Path) -> String {
+    format!("segments/{}", path.file_name().and_then(|name| name.to_str()).unwrap_or_default())
 }
 
 /// Objects that wait to be put together.

@@ -48,6 +48,15 @@ const RETRIES_MAX: usize = 3;
 pub(crate) fn open(to: &str, config: &Config, runtime: Handle, shutdown: Shutdown) -> anyhow::Result<Box<dyn Shelf>> {
     let path = to.strip_prefix("file://").or_else(|| (!to.contains("://")).then_some(to));
     if let Some(path) = path {
+        anyhow::ensure!(!path.trim().is_empty(), "no place is named: expected a path, file://, s3://, gs:// or az://");
+        let is_store = ["s3:", "gs:", "az:", "file:"].iter().any(|scheme| path.starts_with(scheme));
+        anyhow::ensure!(!is_store, "{to}: write s3://BUCKET, gs://…, az://…, file:///PATH, or ./{to} for a folder");
+        let (shelf, data) = (std::path::absolute(path)?, std::path::absolute(&config.data)?);
+        anyhow::ensure!(
+            !shelf.starts_with(&data),
+            "{to} is within the data folder {}, of which it is to be a copy",
+            data.display()
+        );
         return Ok(Box::new(Folder::new(kiki_audit::disk::real(), FilePath::new(path))));
     }
     let (scheme, rest) = to.split_once("://").unwrap_or((to, ""));

@@ -56,6 +56,7 @@ pub(crate) struct EntriesAnswer {
     /// looked at for a page.
     pub(crate) entries: Vec<EntryAnswer>,
     /// Send it as `after` for the next page; absent where the log ends for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<u64>,
     /// Entries that the newest checkpoint covers.
     pub(crate) size: u64,

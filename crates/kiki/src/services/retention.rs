@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kiki_audit::{Disk, Shipped};
+use kiki_audit::{Disk, Shipper};
 use kiki_kit::shutdown::Shutdown;
 use kiki_spend::retention::{self, Due};
 use kiki_spend::{Handle, Settings};
@@ -15,41 +15,28 @@ const PAUSE: Duration = Duration::from_secs(3600);
 const COVERED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Prunes every hour what is due, until the process ends.
-pub(crate) async fn run(settings: Settings, governor: Handle, ship_to: Option<String>, shutdown: Shutdown) {
+pub(crate) async fn run(settings: Settings, governor: Handle, shipper: Option<Shipper>, shutdown: Shutdown) {
+    let shipper = shipper.map(Arc::new);
     let disk = kiki_audit::disk::real();
     loop {
         tokio::select! {
             () = shutdown.draining() => return,
             () = tokio::time::sleep(PAUSE) => {}
         }
-        if let Err(error) = prune_due(&disk, &settings, &governor, ship_to.as_deref()).await {
+        if let Err(error) = prune_due(&disk, &settings, &governor, shipper.as_ref()).await {
             tracing::error!(error = format!("{error:#}"), "nothing was pruned; tried again");
         }
     }
-}
-
-/// How far the log may go because it was shipped; `None` if it is not to be.
-///
-/// # Errors
-/// What was shipped cannot be read.
-pub(crate) fn shipped_to(
-    disk: &dyn Disk,
-    settings: &Settings,
-    ship_to: Option<&str>,
-) -> Result<Option<u64>, kiki_audit::Error> {
-    let Some(to) = ship_to else { return Ok(None) };
-    let shipped = Shipped::load_on(disk, &settings.data.join("audit"))?;
-    Ok(Some(shipped.filter(|shipped| shipped.to == to).map_or(0, |shipped| shipped.safe_to())))
 }
 
 async fn prune_due(
     disk: &Arc<dyn Disk>,
     settings: &Settings,
     governor: &Handle,
-    ship_to: Option<&str>,
+    shipper: Option<&Arc<Shipper>>,
 ) -> anyhow::Result<()> {
     let now = (settings.clock)();
-    let shipped = shipped_to(disk.as_ref(), settings, ship_to)?;
+    let shipped = shipper.map(|shipper| shipper.safe_to()).transpose()?;
     let due = apart(disk, settings, move |disk, settings| {
         retention::sweep(disk, settings)?;
         retention::due(disk, settings, now, shipped)
@@ -59,6 +46,9 @@ async fn prune_due(
         Due::AfterSnapshots(_) => return apart(disk, settings, retention::snapshot_behind).await,
         Due::To(to) => to,
     };
+    if let Some(shipper) = shipper.cloned() {
+        tokio::task::spawn_blocking(move || shipper.confirm(to)).await??;
+    }
     let (command, draft) = apart(disk, settings, move |disk, settings| retention::entry(disk, settings, to)).await?;
     let decided = governor.decide(command, draft).await?;
     let index = decided.index.context("the entry that tells of a pruning is none")?;

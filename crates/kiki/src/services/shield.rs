@@ -77,10 +77,10 @@ impl RunningShield {
             Some(folder) => http.depends_on(Dependency::optional("policy", move || std::future::ready(folder.check()))),
             None => http,
         };
-        let http = match &config.ship_to {
-            Some(to) => {
+        let shelf = shipping::configured(config, &platform.shutdown)?;
+        let http = match shipping::configured(config, &platform.shutdown)? {
+            Some(shipper) => {
                 let shipping = Shipping::default();
-                let shipper = shipping::shipper(to, config, platform.shutdown.clone())?;
                 let job = shipping::run(shipper, config.ship_pause, shipping.clone(), platform.shutdown.clone());
                 process.tasks.spawn("shipping", job);
                 http.depends_on(Dependency::optional("shelf", move || std::future::ready(shipping.check())))
@@ -95,7 +95,7 @@ impl RunningShield {
             }
             None => http,
         };
-        let pruning = retention::run(retained, owner.handle(), config.ship_to.clone(), platform.shutdown.clone());
+        let pruning = retention::run(retained, owner.handle(), shelf, platform.shutdown.clone());
         process.tasks.spawn("retention", pruning);
         if let Some(folder) = folder {
             process.tasks.spawn("policy folder", folder.follow(platform.shutdown.clone()));

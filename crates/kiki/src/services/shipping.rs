@@ -48,6 +48,14 @@ pub(crate) fn shipper(to: &str, config: &Config, shutdown: Shutdown) -> anyhow::
     Ok(Shipper::open_on(kiki_audit::disk::real(), &config.data.join("audit"), options, shelf))
 }
 
+/// What ships the log to the configured place, if there is one.
+///
+/// # Errors
+/// As [`shipper`].
+pub(crate) fn configured(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<Shipper>> {
+    config.ship_to.as_ref().map(|to| shipper(to, config, shutdown.clone())).transpose()
+}
+
 /// All keys of the log, newest first.
 fn keys(config: &Config) -> anyhow::Result<Vec<VerifierKey>> {
     let path = config.data.join("keys/log.vkey");

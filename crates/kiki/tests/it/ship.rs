@@ -267,6 +267,17 @@ async fn a_pruned_log_verifies_serves_and_proves_what_went() {
     };
     assert!(prune(&[("KIKI_SHIP_TO", &shelf)]).starts_with("nothing"));
     succeed(folder.path(), &["audit", "ship", "--to", &shelf]);
+    // Nor when it was there once: the shelf is asked.
+    let lost = folder.path().join("lost");
+    let segment = std::fs::read_dir(folder.path().join("shelf/segments")).unwrap().next().unwrap().unwrap().path();
+    for (there, wrong) in [(folder.path().join("shelf"), "checkpoint"), (segment.clone(), "nothing is pruned")] {
+        std::fs::rename(&there, &lost).unwrap();
+        let refused = kiki(folder.path()).args(["audit", "prune"]).env("KIKI_SHIP_TO", &shelf).output().unwrap();
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && told.contains(wrong), "{told}");
+        assert!(folder.path().join("data/audit/segments/00000000000000000000.seg").exists());
+        std::fs::rename(&lost, &there).unwrap();
+    }
     let pruned = prune(&[("KIKI_SHIP_TO", &shelf)]);
     assert!(pruned.contains("entries before 420 are deleted"), "{pruned}");
     let verified = succeed(folder.path(), &["audit", "verify", "--kept", "before"]);
@@ -301,4 +312,13 @@ async fn a_service_prunes_by_itself_and_a_stopped_one_by_command() {
     succeed(folder.path(), &["audit", "prune", "--dry-run"]);
     assert!(fail(folder.path(), &["audit", "prune"]).contains("by itself"));
     serving.terminate();
+}
+
+#[tokio::test]
+async fn a_place_that_can_be_no_copy_is_refused() {
+    let folder = log().await;
+    for (place, why) in [("", "no place"), ("s3:/bucket", "s3://"), ("data/audit/log", "within the data folder")] {
+        let told = fail(folder.path(), &["audit", "ship", "--to", place]);
+        assert!(told.contains(why), "{place}: {told}");
+    }
 }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use kiki_audit::Shipper;
 use kiki_kit::clock::{Clock, SystemClock};
 use kiki_kit::config::Config;
 use kiki_kit::ids::SystemIds;
+use kiki_kit::shutdown::Shutdown;
 use kiki_spend::OpenError;
 use kiki_spend::retention::{self, Due};
 
+use crate::cli::runtime;
 use crate::console::say;
-use crate::services::{governor_settings, retention as job};
+use crate::services::{governor_settings, shipping};
 
 /// What is done.
 #[derive(Args, Debug)]
@@ -31,10 +34,18 @@ pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let settings = governor_settings(config, clock.clone(), Arc::new(SystemIds::new(clock.clone())));
     let disk = kiki_audit::disk::real();
-    let shipped = job::shipped_to(disk.as_ref(), &settings, config.ship_to.as_deref())?;
+    let runtime = runtime()?;
+    let _guard = runtime.enter();
+    let shipper = shipping::configured(config, &Shutdown::new())?;
+    let mut shipped = shipper.as_ref().map(Shipper::safe_to).transpose()?;
     let days = config.retention_days;
+    let due = retention::due(&disk, &settings, clock.now(), shipped)?;
+    if let (Some(shipper), Due::To(to) | Due::AfterSnapshots(to)) = (&shipper, due) {
+        shipper.confirm(to)?;
+        shipped = Some(to);
+    }
     if options.dry_run {
-        return say(match retention::due(&disk, &settings, clock.now(), shipped)? {
+        return say(match due {
             Due::Nothing => format!("nothing to prune: no segment is older than {days} days and may go"),
             Due::To(to) | Due::AfterSnapshots(to) => format!("the entries before {to} are older than {days} days"),
         })
