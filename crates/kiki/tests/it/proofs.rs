@@ -1,4 +1,4 @@
-//! Proofs for strangers: `kiki audit prove` where the log is, `kiki audit verify-proof` and the Python script where it is
+//! Proofs for strangers: `kiki audit prove` where the log is, `kiki audit verify proof` and the Python script where it is
 //! not.
 
 use std::fs;
@@ -68,7 +68,7 @@ async fn a_decision_is_proven_to_somebody_who_has_the_key_and_no_log() {
 
     let (elsewhere, key) = (self::folder(), log_key(folder.path()));
     fs::write(elsewhere.path().join("one.tlog-proof"), &by_id).unwrap();
-    let proven = succeed(elsewhere.path(), &["audit", "verify-proof", "one.tlog-proof", "--key", &key]);
+    let proven = succeed(elsewhere.path(), &["audit", "verify", "proof", "one.tlog-proof", "--key", &key]);
     assert!(proven.contains(&format!("proven: entry {index} of kiki.local/shield")), "{proven}");
     assert!(proven.contains(&id.replace('-', "")) && proven.contains("cosigned by no witness"), "{proven}");
     let file = elsewhere.path().join("one.tlog-proof");
@@ -109,16 +109,16 @@ async fn a_proof_that_somebody_changed_shows_nothing() {
         bytes[at + line.len() / 2] ^= 1;
         at += line.len();
         fs::write(&file, bytes).unwrap();
-        fail(elsewhere.path(), &["audit", "verify-proof", "one.tlog-proof", "--key", &key]);
+        fail(elsewhere.path(), &["audit", "verify", "proof", "one.tlog-proof", "--key", &key]);
         assert_python(&["proof", file.to_str().unwrap(), "--key", &key], false);
     }
     let (other, _) = decided(4).await;
     fs::write(&file, &proof).unwrap();
     let complaint =
-        fail(elsewhere.path(), &["audit", "verify-proof", "one.tlog-proof", "--key", &log_key(other.path())]);
+        fail(elsewhere.path(), &["audit", "verify", "proof", "one.tlog-proof", "--key", &log_key(other.path())]);
     assert!(complaint.contains("no signature by the key"), "{complaint}");
     assert_python(&["proof", file.to_str().unwrap(), "--key", &log_key(other.path())], false);
-    assert!(fail(elsewhere.path(), &["audit", "verify-proof", "one.tlog-proof"]).contains("--key"));
+    assert!(fail(elsewhere.path(), &["audit", "verify", "proof", "one.tlog-proof"]).contains("--key"));
 }
 
 /// The log as it would be published: its tiles, and the entries in bundles (C2SP tlog-tiles), of one partial tile.
@@ -211,7 +211,7 @@ async fn after_a_rotation_the_old_key_and_the_handover_are_enough() {
     let elsewhere = self::folder();
     fs::write(elsewhere.path().join("one"), succeed(folder.path(), &["audit", "prove", &id])).unwrap();
     fs::write(elsewhere.path().join("old.vkey"), &old).unwrap();
-    let verify = ["audit", "verify-proof", "one", "--key", "old.vkey"];
+    let verify = ["audit", "verify", "proof", "one", "--key", "old.vkey"];
     fail(elsewhere.path(), &verify);
     fs::copy(folder.path().join("data/audit/log/handover/0001"), elsewhere.path().join("handover")).unwrap();
     succeed(elsewhere.path(), &[&verify[..], &["--handover", "handover"]].concat());

@@ -282,7 +282,9 @@ async fn a_pruned_log_verifies_serves_and_proves_what_went() {
     assert!(pruned.contains("entries before 420 are deleted"), "{pruned}");
     let verified = succeed(folder.path(), &["audit", "verify", "--kept", "before"]);
     assert!(verified.contains("earlier entries were pruned") && verified.contains("consistent"), "{verified}");
-    assert!(succeed(folder.path(), &["audit", "verify-proof", "proof", "--key", "data/keys/log.vkey"]).contains('3'));
+    assert!(
+        succeed(folder.path(), &["audit", "verify", "proof", "proof", "--key", "data/keys/log.vkey"]).contains('3')
+    );
     assert!(fail(folder.path(), &["audit", "prove", "3"]).contains("pruned"));
     let shown = succeed(folder.path(), &["audit", "tail", "--lines", "1000", "--action", "act", "--json"]);
     assert_eq!(shown.lines().count(), 180, "those from 420 on");

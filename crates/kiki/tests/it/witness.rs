@@ -119,12 +119,12 @@ async fn a_proof_that_a_witness_stands_behind_says_so() {
     let policy = format!("log {log_key}\nwitness one {witness_key}\nquorum one\n");
     let lines = Policy::parse(&policy).unwrap().cosignatures(&submission.note, text(&cosignature)).unwrap();
     fs::write(strangers.path().join("policy"), policy).unwrap();
-    let verify = ["audit", "verify-proof", "one", "--policy", "policy"];
+    let verify = ["audit", "verify", "proof", "one", "--policy", "policy"];
 
     fs::write(strangers.path().join("one"), succeed(log.path(), &["audit", "prove", &id])).unwrap();
     let complaint = fail(strangers.path(), &verify);
     assert!(complaint.contains("too few"), "{complaint}");
-    let complaint = fail(strangers.path(), &["audit", "verify-proof", "one", "--key", &witness_key]);
+    let complaint = fail(strangers.path(), &["audit", "verify", "proof", "one", "--key", &witness_key]);
     assert!(complaint.contains("the key of a witness"), "{complaint}");
 
     let witnessed = format!("{}{}", submission.note, lines.concat());

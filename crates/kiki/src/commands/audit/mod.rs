@@ -31,16 +31,20 @@ use crate::cli::{Listen, runtime};
 pub enum Command {
     /// Recomputes everything from the entries: checksums, order, decisions, tiles, checkpoint, signature, views.
     ///
-    /// Names the place of the first difference and exits with 1. It may run beside a live service.
-    Verify(verify::Options),
+    /// Names the place of the first difference and exits with 1. It may run beside a live service. `verify proof` needs no log.
+    #[command(args_conflicts_with_subcommands = true)]
+    Verify {
+        /// How all of the log is verified.
+        #[command(flatten)]
+        options: verify::Options,
+        /// What else is verified.
+        #[command(subcommand)]
+        only: Option<Only>,
+    },
     /// Prints a proof that an entry is in the log: a .tlog-proof, which anybody can verify without this log.
     ///
     /// It may run beside a live service, whose checkpoint covers an entry within about a second.
     Prove(prove::Options),
-    /// Verifies a proof: the entry, the path to the root, the signature of the log, the cosignatures of witnesses.
-    ///
-    /// Needs no log. Prints what was proven and the entry, or says what does not hold and exits with 1.
-    VerifyProof(verify_proof::Options),
     /// The key that signs the log.
     #[command(subcommand)]
     Key(key::Command),
@@ -66,6 +70,15 @@ pub enum Command {
     Prune(prune::Options),
 }
 
+/// What is verified instead of the log below `--data`.
+#[derive(Debug, Subcommand)]
+pub enum Only {
+    /// Verifies a proof: the entry, the path to the root, the signature of the log, the cosignatures of witnesses.
+    ///
+    /// Needs no log. Prints what was proven and the entry, or says what does not hold and exits with 1.
+    Proof(verify_proof::Options),
+}
+
 impl Command {
     /// Where it listens, if it is one that serves.
     #[must_use]
@@ -83,9 +96,9 @@ impl Command {
 /// What the subcommand says.
 pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Verify(options) => verify::run(&options, config),
+        Command::Verify { only: Some(Only::Proof(options)), .. } => verify_proof::run(&options),
+        Command::Verify { options, only: None } => verify::run(&options, config),
         Command::Prove(options) => prove::run(&options, config),
-        Command::VerifyProof(options) => verify_proof::run(&options),
         Command::Key(command) => key::run(&command, config),
         Command::Outbox(command) => runtime()?.block_on(outbox::run(&command, config)),
         Command::Witness(options) => runtime()?.block_on(witness::run(&options, config)),

@@ -1,4 +1,4 @@
-//! `kiki audit verify-proof`.
+//! `kiki audit verify proof`.
 
 use std::fs::File;
 use std::io::{self, Read};
