@@ -53,8 +53,16 @@ async fn checkpoint(
     _: Allowed<can::AuditRead>,
     Query(request): Query<CheckpointRequest>,
 ) -> Result<Response, Problem> {
-    let read = if request.witnessed { Checkpoint::witnessed } else { Checkpoint::newest };
-    let found = shield.read_log(move |audit| read(disk::real().as_ref(), audit)).await?;
+    let path = shield.0.keys.join(VERIFIER_FILE);
+    let read = move |audit: &std::path::Path| {
+        if request.witnessed {
+            return Checkpoint::witnessed(disk::real().as_ref(), audit);
+        }
+        // What somebody changed on the disk is not handed out as the log's word.
+        Checkpoint::load(audit, Some(&VerifierKey::load(&path)?))?;
+        Checkpoint::newest(disk::real().as_ref(), audit)
+    };
+    let found = shield.read_log(read).await?;
     let (_, note) = found.ok_or(ShieldError::NotFound("checkpoint"))?;
     Ok(([TEXT], note).into_response())
 }

@@ -382,3 +382,18 @@ async fn a_decision_can_be_proven_as_soon_as_it_was_answered() {
     assert_eq!(world.get("one", "/v1/audit/log/checkpoint?witnessed=true").await.status, StatusCode::NOT_FOUND);
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_checkpoint_that_somebody_changed_is_not_given_out() {
+    let world = World::open().await;
+    let size = world.covered(1).await;
+    let path = world.audit.join("log/checkpoint");
+    let signed = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, signed.replacen(&format!("\n{size}\n"), "\n9999\n", 1)).unwrap();
+    let answer = world.get("one", "/v1/audit/log/checkpoint").await;
+    assert!(answer.status.is_server_error(), "{}", answer.status);
+    assert!(!String::from_utf8_lossy(&answer.body).contains("9999"));
+    std::fs::write(&path, &signed).unwrap();
+    assert_eq!(world.get("one", "/v1/audit/log/checkpoint").await.body, signed);
+    world.end().await;
+}
