@@ -18,7 +18,7 @@ pub use secret::{Secret, SecretUrl};
 pub use settings::{Config, SETTINGS, Secrecy, Setting};
 pub use show::default_toml;
 pub use sources::{FILE_VARIABLE, Flag, Origin, Sources, Text};
-pub use value::{Environment, LogFormat};
+pub use value::{Environment, IdentityCheck, LogFormat, MasterChoice};
 
 use merge::Values;
 

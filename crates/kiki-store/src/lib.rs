@@ -1,4 +1,5 @@
-//! SQL storage on SQLite (embedded) or PostgreSQL (production): pool, migrations, outbox, idempotency.
+//! SQL storage on SQLite (embedded) or PostgreSQL (production): pool, migrations, outbox, idempotency, keys of
+//! people.
 //!
 //! One SQL text serves both through sqlx's `Any` driver. What that asks of a query: `$N` placeholders; columns of
 //! TEXT, BIGINT and bytes only (flags are 0 and 1, ids and JSON are TEXT, times are milliseconds); integers bound as
@@ -12,6 +13,7 @@
 
 pub mod idempotency;
 pub mod outbox;
+pub mod personal;
 pub mod upkeep;
 
 mod connect;

@@ -68,6 +68,20 @@ permissions! {
     ConsentWrite = "consent:write",
     /// Open data subject requests.
     SubjectRequestsWrite = "subject_requests:write",
+    /// See data subject requests and how far they are.
+    SubjectRequestsRead = "subject_requests:read",
+    /// Vouch for, extend, refuse and force data subject requests.
+    SubjectRequestsDecide = "subject_requests:decide",
+    /// Read what is kept of a person, as an export has it.
+    PersonalRead = "personal:read",
+    /// Run a subject request or retention over the stores of a service.
+    PersonalWrite = "personal:write",
+    /// Place and release legal holds.
+    LegalHoldsWrite = "legal_holds:write",
+    /// Record breaches of personal data.
+    BreachesWrite = "breaches:write",
+    /// Delete what has been kept long enough.
+    RetentionWrite = "retention:write",
     /// Read compliance reports.
     ComplianceRead = "compliance:read",
     /// Hand audit entries to the log.

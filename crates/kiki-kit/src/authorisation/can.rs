@@ -33,6 +33,13 @@ can! {
     ConsentRead
     ConsentWrite
     SubjectRequestsWrite
+    SubjectRequestsRead
+    SubjectRequestsDecide
+    PersonalRead
+    PersonalWrite
+    LegalHoldsWrite
+    BreachesWrite
+    RetentionWrite
     ComplianceRead
     AuditWrite
     AuditRead

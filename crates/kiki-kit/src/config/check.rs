@@ -4,7 +4,7 @@ use super::merge::Values;
 use super::mistake::Mistake;
 use super::settings::Config;
 use super::sources::Origin;
-use super::value::Environment;
+use super::value::{Environment, MasterChoice};
 use crate::server::Trust;
 
 pub(super) fn together(config: &Config, values: &Values, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>) {
@@ -18,6 +18,23 @@ pub(super) fn together(config: &Config, values: &Values, mistakes: &mut Vec<Mist
             origin("KIKI_HOST"),
             config.host
         )));
+    }
+    let lacks = match &config.master {
+        MasterChoice::File => None,
+        MasterChoice::Env => config.master_key.is_none().then_some("KIKI_MASTER_KEY"),
+        MasterChoice::Vault { .. } => config.vault_token.is_none().then_some("VAULT_TOKEN"),
+        MasterChoice::AwsKms { .. } => (config.aws_access_key_id.is_none() || config.aws_secret_access_key.is_none())
+            .then_some("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    };
+    if let Some(lacks) = lacks {
+        mistakes.push(Mistake(format!("{}: KIKI_MASTER also wants {lacks}", origin("KIKI_MASTER"))));
+    }
+    if is_production && config.master == MasterChoice::File {
+        warnings.push(
+            "KIKI_MASTER is a file: who copies this machine's disk reads what is known of people; Vault or AWS KMS keep \
+             the key elsewhere"
+                .into(),
+        );
     }
     if is_production && config.database_url.is_none() {
         warnings

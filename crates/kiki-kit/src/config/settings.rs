@@ -13,8 +13,9 @@ use super::merge::Values;
 use super::mistake::Mistake;
 use super::secret::{Secret, SecretUrl};
 use super::value::{
-    Environment, LogFormat, address, amount, bytes, credential, currency, filter, host, optional, origin, path, phone,
-    port, region, seconds, secret, secret_url, service_url, shelf, spelled, whole_days, window,
+    Environment, IdentityCheck, LogFormat, MasterChoice, address, amount, bytes, credential, currency, dates,
+    days_or_never, epoch_days, filter, host, line, optional, origin, path, phone, place, port, region, seconds, secret,
+    secret_url, service_url, shelf, spelled, whole_days, window,
 };
 use crate::egress::Reach;
 use crate::server::Trust;
@@ -161,6 +162,57 @@ settings! {
     azure_storage_account_key: Option<Secret>, optional(credential), Hidden, "shelf.azure_storage_account_key", "AZURE_STORAGE_ACCOUNT_KEY", "",
         "visible ASCII characters",
         "Its key.";
+    keys: Option<PathBuf>, optional(path), Shown, "privacy.keys", "KIKI_KEYS", "",
+        "a path",
+        "Where keys are kept; without it, the folder keys below the data path. Keep it out of the database's backups, and no copy of it for longer than 28 days: who has an old copy and an old backup reads what was erased.";
+    master: MasterChoice, spelled, Shown, "privacy.master", "KIKI_MASTER", "file",
+        "file, env, vault:https://host:8200/MOUNT/NAME or aws-kms:REGION:KEY",
+        "The key above the keys of people: a file made at the first start, the setting master_key, Vault's transit engine, or AWS KMS.";
+    master_key: Option<Secret>, optional(credential), Hidden, "privacy.master_key", "KIKI_MASTER_KEY", "",
+        "32 bytes in base64",
+        "The master key itself, where the setting master is env.";
+    vault_token: Option<Secret>, optional(credential), Hidden, "privacy.vault_token", "VAULT_TOKEN", "",
+        "visible ASCII characters",
+        "The token for Vault.";
+    vault_namespace: Option<String>, optional(place), Shown, "privacy.vault_namespace", "VAULT_NAMESPACE", "",
+        "1 to 256 visible ASCII characters",
+        "The namespace in Vault.";
+    kms_endpoint: Option<Uri>, optional(service_url), Shown, "privacy.kms_endpoint", "KIKI_KMS_ENDPOINT", "",
+        "an address such as https://kms.example:4566",
+        "Another service that speaks as AWS KMS does.";
+    epoch_days: u32, epoch_days, Shown, "privacy.epoch_days", "KIKI_EPOCH_DAYS", "14",
+        "whole days from 1 to 14",
+        "How often the secret above the keys of people is renewed; after twice that time the old one is destroyed, and backups of the database that need it tell nothing of anybody.";
+    consent_days: u32, days_or_never, Shown, "privacy.consent_days", "KIKI_CONSENT_DAYS", "0",
+        "whole days from 0 to 36525",
+        "How long a consent stands that names no end; 0 is for ever.";
+    identity: IdentityCheck, spelled, Shown, "privacy.identity", "KIKI_DSR_IDENTITY", "code",
+        "code or none",
+        "How somebody who makes a subject request proves who they are: by a code sent by mail, or not at all.";
+    compliance_zone: String, place, Shown, "privacy.zone", "KIKI_COMPLIANCE_ZONE", "UTC",
+        "a time zone such as Europe/Berlin",
+        "The zone whose days count for the deadlines of subject requests.";
+    holidays: Vec<jiff::civil::Date>, dates, Shown, "privacy.holidays", "KIKI_HOLIDAYS", "",
+        "dates such as 2026-12-25, separated by commas, at most 1000",
+        "Public holidays, which are no working days for the deadlines of subject requests.";
+    retention_customers_days: u32, whole_days, Shown, "privacy.retention_customers_days", "KIKI_RETENTION_CUSTOMERS_DAYS", "1095",
+        "whole days from 1 to 36525",
+        "How long a customer of whom nothing is heard stays known.";
+    retention_marketing_days: u32, whole_days, Shown, "privacy.retention_marketing_days", "KIKI_RETENTION_MARKETING_DAYS", "730",
+        "whole days from 1 to 36525",
+        "How long it is kept who was sent which message.";
+    retention_sessions_days: u32, whole_days, Shown, "privacy.retention_sessions_days", "KIKI_RETENTION_SESSIONS_DAYS", "90",
+        "whole days from 1 to 36525",
+        "How long deliveries of webhooks, exports that were not fetched, and the like are kept.";
+    controller: Option<String>, optional(line), Shown, "privacy.controller", "KIKI_CONTROLLER", "",
+        "a line of at most 256 characters",
+        "Who the controller is, for the record of processing (Art. 30 GDPR).";
+    controller_contact: Option<String>, optional(line), Shown, "privacy.controller_contact", "KIKI_CONTROLLER_CONTACT", "",
+        "a line of at most 256 characters",
+        "How the controller is reached.";
+    data_protection_officer: Option<String>, optional(line), Shown, "privacy.data_protection_officer", "KIKI_DPO", "",
+        "a line of at most 256 characters",
+        "Who the data protection officer is, and how they are reached.";
     policy_dir: Option<PathBuf>, optional(path), Shown, "policy.dir", "POLICY_DIR", "",
         "a path",
         "A folder of rule sets in Cedar that is put in force at the start and whenever it changes; without it, the policy is what was put in force by HTTP.";

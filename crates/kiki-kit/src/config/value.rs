@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::Authority;
+use jiff::civil::Date;
 use kiki_types::{Currency, money};
 
 use super::secret::{Secret, SecretUrl};
@@ -16,6 +17,7 @@ use crate::server::Trust;
 use crate::telemetry;
 
 const SECRET_BYTES_MIN: usize = 16;
+const DATES_MAX: usize = 1_000;
 
 /// What an installation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,40 @@ pub enum LogFormat {
     Json,
     /// For people.
     Pretty,
+}
+
+/// Which key is above the keys of people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MasterChoice {
+    /// A file in the folder of keys, made at the first start.
+    File,
+    /// The setting `KIKI_MASTER_KEY`.
+    Env,
+    /// A key of Vault's transit engine.
+    Vault {
+        /// Where Vault answers, without a path.
+        origin: Uri,
+        /// Where the engine is mounted, such as `transit`.
+        mount: String,
+        /// The key's name.
+        name: String,
+    },
+    /// A key of AWS KMS.
+    AwsKms {
+        /// Its region.
+        region: String,
+        /// Its id, alias or ARN.
+        key: String,
+    },
+}
+
+/// How somebody who makes a subject request proves who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityCheck {
+    /// By a code that was mailed to them.
+    Code,
+    /// Not at all.
+    None,
 }
 
 /// Reads with `parse` what is not empty.
@@ -135,6 +171,35 @@ pub(super) fn whole_days(text: &str) -> Option<u32> {
     text.parse().ok().filter(|days| (1..=36_525).contains(days))
 }
 
+pub(super) fn epoch_days(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|days| (1..=14).contains(days))
+}
+
+pub(super) fn days_or_never(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|&days| days <= 36_525)
+}
+
+/// A name that another system gave to one of its places.
+pub(super) fn place(text: &str) -> Option<String> {
+    let sane = (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    sane.then(|| text.to_owned())
+}
+
+/// A line that people read.
+pub(super) fn line(text: &str) -> Option<String> {
+    let sane = text.chars().count() <= 256 && !text.chars().any(char::is_control);
+    sane.then(|| text.to_owned())
+}
+
+/// Dates, separated by commas, in order and each once.
+pub(super) fn dates(text: &str) -> Option<Vec<Date>> {
+    let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let mut dates = texts.map(|text| text.parse().ok()).collect::<Option<Vec<Date>>>()?;
+    dates.sort_unstable();
+    dates.dedup();
+    (dates.len() <= DATES_MAX).then_some(dates)
+}
+
 pub(super) fn service_url(text: &str) -> Option<Uri> {
     let url: Uri = text.parse().ok()?;
     (matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty()))
@@ -144,6 +209,57 @@ pub(super) fn service_url(text: &str) -> Option<Uri> {
 pub(super) fn address(text: &str) -> Option<Authority> {
     let address: Authority = text.parse().ok()?;
     (address.port_u16().is_some() && !address.host().is_empty() && !text.contains('@')).then_some(address)
+}
+
+impl FromStr for MasterChoice {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "file" => Ok(Self::File),
+            "env" => Ok(Self::Env),
+            _ => match text.split_once(':') {
+                Some(("vault", address)) => vault(address).ok_or(()),
+                Some(("aws-kms", key)) => {
+                    let (region_name, key) = key.split_once(':').ok_or(())?;
+                    Ok(Self::AwsKms { region: region(region_name).ok_or(())?, key: place(key).ok_or(())? })
+                }
+                _ => Err(()),
+            },
+        }
+    }
+}
+
+/// `https://host:8200/MOUNT/NAME`; the mount may have several parts.
+fn vault(address: &str) -> Option<MasterChoice> {
+    let address = service_url(address)?;
+    let (mount, name) = address.path().trim_matches('/').rsplit_once('/')?;
+    let is_name = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    if address.query().is_some() || !is_name(name) || !mount.split('/').all(is_name) || !names_nobody(&address) {
+        return None;
+    }
+    let origin = Uri::builder().scheme(address.scheme()?.clone()).authority(address.authority()?.clone());
+    let origin = origin.path_and_query("/").build().ok()?;
+    Some(MasterChoice::Vault { origin, mount: mount.to_owned(), name: name.to_owned() })
+}
+
+/// Whether an address names nobody: what is before an `@` would be shown.
+fn names_nobody(address: &Uri) -> bool {
+    address.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+}
+
+impl FromStr for IdentityCheck {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "code" => Ok(Self::Code),
+            "none" => Ok(Self::None),
+            _ => Err(()),
+        }
+    }
 }
 
 impl FromStr for Environment {
@@ -196,6 +312,43 @@ mod tests {
         }
         for text in ["31622401", "-1", "1e3", "NaN", ""] {
             assert_eq!(window(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_master_key_is_a_file_a_setting_or_a_place_elsewhere() {
+        let vault: MasterChoice = "vault:https://vault.example:8200/team/transit/kiki".parse().unwrap();
+        let MasterChoice::Vault { origin, mount, name } = vault else { unreachable!("it names Vault") };
+        assert_eq!(
+            (origin.to_string(), mount.as_str(), name.as_str()),
+            ("https://vault.example:8200/".into(), "team/transit", "kiki")
+        );
+        let kms = "aws-kms:eu-central-1:alias/kiki".parse();
+        assert_eq!(kms, Ok(MasterChoice::AwsKms { region: "eu-central-1".into(), key: "alias/kiki".into() }));
+        for bad in [
+            "",
+            "File",
+            "vault",
+            "vault:",
+            "vault:https://vault.example/kiki",
+            "vault:https://me:pw@vault.example/t/k",
+            "vault:https://vault.example/t/k?x=1",
+            "vault:ftp://vault.example/t/k",
+            "aws-kms:eu-central-1",
+            "aws-kms::key",
+            "aws-kms:eu-central-1:",
+        ] {
+            assert!(bad.parse::<MasterChoice>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn holidays_are_sorted_and_each_counts_once() {
+        let read: Vec<_> = dates("2026-12-25, 2026-01-01,2026-12-25,").unwrap().iter().map(Date::to_string).collect();
+        assert_eq!(read, ["2026-01-01", "2026-12-25"]);
+        assert_eq!(dates(""), Some(Vec::new()));
+        for bad in ["2026-02-30", "25.12.2026", "2026-12-25;2026-01-01"] {
+            assert!(dates(bad).is_none(), "{bad}");
         }
     }
 

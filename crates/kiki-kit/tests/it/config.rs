@@ -103,10 +103,29 @@ fn a_public_host_wants_trust() {
 #[test]
 fn risky_production_is_warned_about() {
     let warnings = load("env = \"production\"", "", &[]).unwrap().warnings.join("\n");
-    assert!(warnings.contains("DATABASE_URL") && warnings.contains("INTERNAL_API_KEY"), "{warnings}");
-    let environment =
-        [("KIKI_ENV", "production"), ("DATABASE_URL", "postgres://db/kiki"), ("INTERNAL_API_KEY", "0123456789abcdef")];
+    for named in ["DATABASE_URL", "INTERNAL_API_KEY", "KIKI_MASTER"] {
+        assert!(warnings.contains(named), "{warnings}");
+    }
+    let environment = [
+        ("KIKI_ENV", "production"),
+        ("DATABASE_URL", "postgres://db/kiki"),
+        ("INTERNAL_API_KEY", "0123456789abcdef"),
+        ("KIKI_MASTER", "vault:https://vault.example:8200/transit/kiki"),
+        ("VAULT_TOKEN", "hvs.token"),
+    ];
     assert!(load("", "", &environment).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn a_master_key_elsewhere_wants_its_credentials() {
+    for (master, lacks) in [
+        ("env", "KIKI_MASTER_KEY"),
+        ("vault:https://vault.example:8200/transit/kiki", "VAULT_TOKEN"),
+        ("aws-kms:eu-central-1:alias/kiki", "AWS_ACCESS_KEY_ID"),
+    ] {
+        let told = mistakes("", "", &[("KIKI_MASTER", master)]);
+        assert!(told.len() == 1 && told[0].contains(lacks), "{told:?}");
+    }
 }
 
 #[test]
