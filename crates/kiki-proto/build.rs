@@ -3,7 +3,8 @@ use std::env;
 use std::error::Error;
 use std::path::Path;
 
-const FILES: [&str; 2] = ["kiki/shield/v1/shield.proto", "kiki/value/v1/value.proto"];
+const FILES: [&str; 3] =
+    ["kiki/privacy/v1/personal_data.proto", "kiki/shield/v1/shield.proto", "kiki/value/v1/value.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Asked for when it runs: a target folder that checkouts share may hold a build of this script from another one.

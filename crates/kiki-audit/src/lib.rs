@@ -79,7 +79,7 @@ pub use policy::Policy;
 pub use proof::{DiskTiles, SignedTree, TileSource};
 pub use pruned::{Pruned, prune_on};
 pub use reader::{Reader, Record};
-pub use rows::{Format as RowFormat, Row};
+pub use rows::{Format as RowFormat, Row, write_cell};
 pub use segments::Cursor;
 pub use shelf::{Folder, Shelf};
 pub use ship::{ShipOptions, Shipped, Shipper};

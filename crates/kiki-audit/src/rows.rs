@@ -121,7 +121,8 @@ fn write_csv(out: &mut Vec<u8>, row: &Row<'_>) {
     out.push(b'\n');
 }
 
-fn write_cell(out: &mut Vec<u8>, value: &str) {
+/// Writes `value` as a cell that no spreadsheet takes for a formula.
+pub fn write_cell(out: &mut Vec<u8>, value: &str) {
     let quoted = value.contains([',', '"', '\n', '\r']);
     if quoted {
         out.push(b'"');

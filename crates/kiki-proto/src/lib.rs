@@ -11,6 +11,13 @@
     reason = "generated code"
 )]
 
+/// What every service with personal data does for subject requests.
+pub mod privacy {
+    pub mod v1 {
+        tonic::include_proto!("kiki.privacy.v1");
+    }
+}
+
 /// SyncShield: authorizations, consent, audit.
 pub mod shield {
     pub mod v1 {

@@ -23,6 +23,7 @@ pub mod pseudonym;
 mod repo;
 mod report;
 mod service;
+pub mod subject;
 pub mod webhooks;
 mod zones;
 

@@ -20,7 +20,6 @@ pub(crate) use limit::{
 };
 pub(crate) use people::{
     ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SubjectRequestAnswer, SubjectRequestBody,
-    SubjectRequestType,
 };
 pub(crate) use policy::{
     DegradedAnswer, IntentAnswer, IntentBody, PolicyAnswer, PolicyBody, PolicyVersionAnswer, PolicyVersionsAnswer,

@@ -5,14 +5,14 @@ use kiki_types::id::SubjectRequestId;
 use kiki_types::{TenantId, UnixMillis};
 use sqlx::any::AnyRow;
 
-use crate::model::SubjectRequestType;
+use crate::subject::model::Kind;
 
 /// A data subject request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SubjectRequest {
     pub(crate) id: SubjectRequestId,
     pub(crate) customer_id: String,
-    pub(crate) kind: SubjectRequestType,
+    pub(crate) kind: Kind,
     pub(crate) received_at: UnixMillis,
     pub(crate) due_at: UnixMillis,
 }
@@ -87,10 +87,10 @@ mod tests {
         on_both(async |db| {
             let tenants = ["a", "b"].map(|name| name.parse::<TenantId>().unwrap());
             for (tenant, kind, received) in [
-                (&tenants[0], SubjectRequestType::Access, 100),
-                (&tenants[0], SubjectRequestType::Access, 200),
-                (&tenants[0], SubjectRequestType::Deletion, 300),
-                (&tenants[1], SubjectRequestType::Access, 150),
+                (&tenants[0], Kind::Access, 100),
+                (&tenants[0], Kind::Access, 200),
+                (&tenants[0], Kind::Deletion, 300),
+                (&tenants[1], Kind::Access, 150),
             ] {
                 let request = SubjectRequest {
                     id: SubjectRequestId::new(&RandomIds),

@@ -18,10 +18,10 @@ use utoipa::ToSchema;
 
 use crate::error::ShieldError;
 use crate::jobs;
-use crate::model::SubjectRequestType;
 use crate::names::check_customer_id;
 use crate::repo::{self, SubjectRequest};
 use crate::service::{Caller, Shield};
+use crate::subject::model::Kind;
 
 /// Reports that may be counted at the same time: each reads the log from the disk.
 static COUNTING: Semaphore = Semaphore::const_new(2);
@@ -86,7 +86,7 @@ impl Shield {
         &self,
         caller: &Caller,
         customer_id: &str,
-        kind: SubjectRequestType,
+        kind: Kind,
     ) -> Result<SubjectRequest, ShieldError> {
         check_customer_id(customer_id)?;
         let tenant = &caller.principal.tenant;

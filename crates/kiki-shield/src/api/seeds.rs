@@ -19,10 +19,11 @@ use super::{caller, denial, limits, refused_by};
 use crate::error::ShieldError;
 use crate::model::{
     CheckAnswer, CheckRequest, ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SpendAnswer,
-    SpendRequest, SubjectRequestAnswer, SubjectRequestBody, SubjectRequestType, tightest,
+    SpendRequest, SubjectRequestAnswer, SubjectRequestBody, tightest,
 };
 use crate::report::ReportAnswer;
 use crate::service::{Ask, Caller, Shield};
+use crate::subject::model::Kind;
 
 pub(super) fn routes() -> OpenApiRouter<Shield> {
     OpenApiRouter::new()
@@ -202,7 +203,7 @@ async fn create_subject_request(
     network: RemoteNetwork,
     JsonOrQuery(request): JsonOrQuery<SubjectRequestBody>,
 ) -> Result<(StatusCode, Json<SubjectRequestAnswer>), Problem> {
-    let kind = SubjectRequestType::parse(&request.request_type)?;
+    let kind: Kind = request.request_type.parse().map_err(|error| ShieldError::invalid("request_type", error))?;
     let made = shield.open_subject_request(&caller(&allowed, network), &request.customer_id, kind).await?;
     let answer = SubjectRequestAnswer {
         request_id: made.id.to_string(),

@@ -1,4 +1,4 @@
-//! The shapes of what concerns people: consent, subject requests, reports.
+//! The shapes of what concerns people: consent and reports.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ReceiptAnswer;
-use crate::error::ShieldError;
+use crate::subject::model::Kind;
 
 /// `POST /consent/grant` and `/consent/revoke`.
 #[derive(Debug, Deserialize, ToSchema, IntoParams)]
@@ -41,53 +41,6 @@ pub(crate) struct ConsentAnswer {
     pub(crate) receipt: Option<ReceiptAnswer>,
 }
 
-/// The right that a person makes use of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(crate) enum SubjectRequestType {
-    /// See the data (GDPR Art. 15).
-    Access,
-    /// Have them erased (Art. 17).
-    Deletion,
-    /// Take them along (Art. 20).
-    Portability,
-    /// Have them put right (Art. 16).
-    Rectification,
-    /// Have them kept unused (Art. 18).
-    Restriction,
-    /// Object to their use (Art. 21).
-    Objection,
-    /// No longer have them sold or shared (CCPA 1798.120).
-    OptOut,
-}
-
-impl SubjectRequestType {
-    const ALL: [(Self, &str); 7] = [
-        (Self::Access, "ACCESS"),
-        (Self::Deletion, "DELETION"),
-        (Self::Portability, "PORTABILITY"),
-        (Self::Rectification, "RECTIFICATION"),
-        (Self::Restriction, "RESTRICTION"),
-        (Self::Objection, "OBJECTION"),
-        (Self::OptOut, "OPT_OUT"),
-    ];
-
-    /// The name in JSON, queries and the database.
-    #[must_use]
-    pub(crate) fn as_str(self) -> &'static str {
-        Self::ALL.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
-    }
-
-    /// Reads a name; letter case does not matter.
-    pub(crate) fn parse(text: &str) -> Result<Self, ShieldError> {
-        let found = Self::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
-        found.map(|(kind, _)| kind).ok_or_else(|| {
-            let names = Self::ALL.map(|(_, name)| name).join(", ");
-            ShieldError::invalid("request_type", format_args!("must be one of {names}"))
-        })
-    }
-}
-
 /// `POST /dsr/create`.
 #[derive(Debug, Deserialize, ToSchema, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -106,7 +59,7 @@ pub(crate) struct SubjectRequestAnswer {
     /// The customer.
     pub(crate) customer_id: String,
     /// The right that is made use of.
-    pub(crate) request_type: SubjectRequestType,
+    pub(crate) request_type: Kind,
     /// `received`.
     pub(crate) status: &'static str,
     /// When it came.
