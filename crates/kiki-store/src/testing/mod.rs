@@ -14,6 +14,7 @@
 //! and says how to install it: a rule that holds on one database only is not a rule.
 #![expect(clippy::panic, reason = "a test harness ends its test where it cannot do its work")]
 
+pub mod masters;
 mod server;
 
 use std::io::Write as _;

@@ -5,6 +5,15 @@ use std::fmt;
 use futures::future::BoxFuture;
 use zeroize::Zeroizing;
 
+mod kms;
+mod remote;
+mod sigv4;
+mod vault;
+
+pub use kms::{AwsKms, KmsSettings};
+pub use remote::Unusable;
+pub use vault::{VaultSettings, VaultTransit};
+
 /// A secret of an epoch, as a master wrapped it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Wrapped {
@@ -57,3 +66,6 @@ pub trait MasterKey: fmt::Debug + Send + Sync {
     /// where only the wrapped secrets can be destroyed.
     fn destroy_below(&self, key_version: u64) -> BoxFuture<'_, Result<bool, MasterError>>;
 }
+
+#[cfg(test)]
+mod remote_tests;
