@@ -15,7 +15,7 @@ use kiki_proto::shield::v1::budget_service_server::BudgetServiceServer;
 use kiki_proto::shield::v1::consent_service_server::ConsentServiceServer;
 use kiki_proto::shield::v1::control_service_server::ControlServiceServer;
 use kiki_types::id::AuthorizationId;
-use kiki_types::{Currency, Money, Purpose};
+use kiki_types::{Channel, Currency, Money, Purpose};
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
@@ -54,6 +54,15 @@ fn id(text: &str) -> Result<AuthorizationId, ShieldError> {
 
 fn purpose(text: &str) -> Result<Purpose, ShieldError> {
     text.parse().map_err(|error| ShieldError::invalid("purpose", error))
+}
+
+/// Empty is all of them.
+fn channel(text: &str) -> Result<Channel, ShieldError> {
+    if text.is_empty() {
+        Ok(Channel::Any)
+    } else {
+        text.parse().map_err(|error| ShieldError::invalid("channel", error))
+    }
 }
 
 fn given(text: String) -> Option<String> {

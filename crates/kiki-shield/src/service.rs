@@ -22,7 +22,7 @@ use kiki_spend::{AuthorizationView, Authorize, Command, Digest, Handle, LimitKin
 use kiki_store::Store;
 use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
 use kiki_types::id::AuthorizationId;
-use kiki_types::{Currency, IdSource, Money, Principal, Purpose, TenantId, UnixMillis};
+use kiki_types::{Channel, Currency, IdSource, Money, Principal, Purpose, TenantId, UnixMillis};
 use uuid::Uuid;
 
 use crate::error::ShieldError;
@@ -84,6 +84,8 @@ pub(crate) struct Ask {
     pub(crate) amount: Money,
     pub(crate) customer_id: Option<String>,
     pub(crate) purpose: Option<Purpose>,
+    /// By which the customer is reached.
+    pub(crate) channel: Option<Channel>,
     pub(crate) category: Option<String>,
     pub(crate) payee: Option<String>,
     pub(crate) ttl_ms: Option<i64>,
@@ -104,6 +106,7 @@ impl Ask {
             amount,
             customer_id: None,
             purpose: None,
+            channel: None,
             category: None,
             payee: None,
             ttl_ms: None,
@@ -285,6 +288,9 @@ impl Shield {
                 "consent".clone_into(&mut draft.data);
                 Some((customer, purpose))
             }
+            (_, None) if ask.channel.is_some() => {
+                return Err(ShieldError::invalid("purpose", "must be given with a channel"));
+            }
             (_, None) => None,
             (None, Some(_)) => return Err(ShieldError::invalid("customer_id", "must be given with a purpose")),
         };
@@ -292,14 +298,15 @@ impl Shield {
         // Of what was asked for, not of what a policy makes of it: a repeat is the same request under another policy.
         let fingerprint = key.map(|_| {
             let money = (&path, amount, &category, &payee, ttl_ms, ask.capture);
-            let whole = (money, &draft.customer, ask.purpose, &ask.act);
+            let whole = (money, &draft.customer, ask.purpose, ask.channel, &ask.act);
             self.0.pseudonyms.request_key(tenant, &format!("{whole:?}"))
         });
         let by = Some(self.0.pseudonyms.actor(tenant, &caller.principal.name));
         let id = AuthorizationId::new(self.0.ids.as_ref()).uuid().into();
         let least = Authorize::of(id, &path, amount, ttl_ms);
-        let capture = ask.capture;
-        Ok((Authorize { key, request: fingerprint, consent, category, payee, by, capture, ..least }, draft))
+        let (channel, capture) = (ask.channel, ask.capture);
+        let request = Authorize { key, request: fingerprint, consent, channel, category, payee, by, capture, ..least };
+        Ok((request, draft))
     }
 
     /// Grows a hold, if every limit allows the larger sum. A denial is an answer.
@@ -433,7 +440,7 @@ impl Shield {
         let mut draft = self.draft(caller, &format!("consent.{action}"), action, &format!("consent/{purpose}"));
         draft.customer = subject.to_string();
         "consent".clone_into(&mut draft.data);
-        self.decide(Command::Consent { subject, purpose, granted }, draft).await
+        self.decide(Command::Consent { subject, purpose, granted, channel: None, until: None }, draft).await
     }
 
     /// What a customer agrees to, for each of `purposes`.
@@ -445,7 +452,7 @@ impl Shield {
     ) -> Result<Vec<(Purpose, bool)>, ShieldError> {
         let subject = self.customer(&caller.principal.tenant, customer_id)?;
         let look = move |state: &mut kiki_spend::State| {
-            purposes.iter().map(|&purpose| (purpose, state.has_consent(subject, purpose))).collect()
+            purposes.iter().map(|&purpose| (purpose, state.has_consent(subject, purpose, Channel::Any))).collect()
         };
         Ok(self.0.governor.read(look).await?)
     }

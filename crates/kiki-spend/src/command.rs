@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-use kiki_types::Purpose;
+use kiki_types::{Bar, Channel, Purpose};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::digest::Digest;
 use crate::kind::LimitKind;
+
+/// People that one command forgets at the most: it must fit into an entry of the log.
+pub const FORGOTTEN_MAX: usize = 500;
 
 /// Ids of limits, and the other names that can refuse, in order.
 pub type Names = SmallVec<[Arc<str>; 2]>;
@@ -107,6 +110,26 @@ pub enum Command {
         purpose: Purpose,
         /// Whether they agree.
         granted: bool,
+        /// By which channel; absent: by all, whatever was said about one of them before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<Channel>,
+        /// When it ends, in milliseconds since 1970, at most a second later than it ends here; absent: never.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<i64>,
+    },
+    /// Lets something stand against a person's consents, or takes it back.
+    Bar {
+        /// The person.
+        subject: Digest,
+        /// What.
+        bar: Bar,
+        /// Whether it stands.
+        set: bool,
+    },
+    /// Forgets what people agreed to and what stood against it: their digests no longer mean anybody.
+    Forget {
+        /// At most [`FORGOTTEN_MAX`].
+        subjects: Box<[Digest]>,
     },
     /// Asks whether anything remains under every limit of a path.
     Check {
@@ -141,6 +164,9 @@ pub struct Authorize {
     /// The person it concerns and what it is for: consent is part of the decision.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "consent_fields")]
     pub consent: Option<(Digest, Purpose)>,
+    /// By which channel the person is reached; absent: consent by all channels is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
     /// What the money is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<Box<str>>,
@@ -170,6 +196,7 @@ impl Authorize {
             amount,
             ttl_ms,
             consent: None,
+            channel: None,
             category: None,
             payee: None,
             by: None,
@@ -302,6 +329,12 @@ pub enum Outcome {
     Granted,
     /// Consent is gone.
     Revoked,
+    /// Something stands against a person's consents.
+    Barred,
+    /// It no longer does.
+    Unbarred,
+    /// Nothing is known of the people any more.
+    Forgotten,
     /// Nothing new is authorized there.
     Stopped,
     /// Something new may be authorized there again.
@@ -363,6 +396,9 @@ impl Outcome {
             Self::Removed => "removed",
             Self::Granted => "granted",
             Self::Revoked => "revoked",
+            Self::Barred => "barred",
+            Self::Unbarred => "unbarred",
+            Self::Forgotten => "forgotten",
             Self::Stopped => "stopped",
             Self::Resumed => "resumed",
             Self::Held => "held",
@@ -441,8 +477,38 @@ pub enum Bound {
     Authorizations,
     /// Limits of a tenant, or of one account.
     Limits,
-    /// Consents.
+    /// Consents and bars.
     Consents,
     /// Databases that hand over entries.
     Sources,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Logs are kept for years and folded byte by byte: what an entry has is written again as it stands there.
+    #[test]
+    fn commands_are_written_as_the_logs_have_them() {
+        let (a, b) = ("0".repeat(31) + "a", "0".repeat(31) + "b");
+        for text in [
+            format!(r#"{{"op":"consent","subject":"{a}","purpose":"marketing","granted":true}}"#),
+            format!(r#"{{"op":"consent","subject":"{a}","purpose":"data_sharing","granted":false}}"#),
+            format!(r#"{{"op":"authorize","id":"{a}","path":"t/a","amount":5,"ttl_ms":900000}}"#),
+            format!(
+                r#"{{"op":"authorize","id":"{a}","key":"{b}","request":"{b}","path":"t/a","amount":5,"ttl_ms":900000,"consent":{{"subject":"{b}","purpose":"marketing"}},"category":"ads","payee":"meta","by":"{a}","policy":{{"version":"{a}","verdict":"ask","rules":["r/1"]}},"capture":true}}"#
+            ),
+            format!(
+                r#"{{"op":"consent","subject":"{a}","purpose":"marketing","granted":true,"channel":"email","until":1700000000000}}"#
+            ),
+            format!(
+                r#"{{"op":"authorize","id":"{a}","path":"t/a","amount":5,"ttl_ms":1,"consent":{{"subject":"{b}","purpose":"targeting"}},"channel":"sms"}}"#
+            ),
+            format!(r#"{{"op":"bar","subject":"{a}","bar":"do_not_sell","set":true}}"#),
+            format!(r#"{{"op":"forget","subjects":["{a}","{b}"]}}"#),
+        ] {
+            let command: Command = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&command).unwrap(), text);
+        }
+    }
 }

@@ -116,6 +116,11 @@ impl Hasher for Folding {
 
     fn write_usize(&mut self, _length_prefix: usize) {}
 
+    /// The words of an enum, which stand beside a digest.
+    fn write_isize(&mut self, word: isize) {
+        self.write(&word.to_le_bytes());
+    }
+
     fn finish(&self) -> u64 {
         self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }

@@ -75,13 +75,12 @@ pub(crate) use faulty::{Faulty, distorted};
 mod faulty {
     //! What faults need to remember.
 
-    use std::collections::HashSet;
-
-    use kiki_types::Purpose;
+    use kiki_types::{Channel, Purpose};
 
     use super::Fault;
     use crate::account::{Account, Accounts};
-    use crate::digest::{BuildFolding, Digest};
+    use crate::consent::Consents;
+    use crate::digest::Digest;
     use crate::limit::Held;
     use crate::record::Records;
 
@@ -91,7 +90,7 @@ mod faulty {
         /// The slot of the newest authorization.
         newest: Option<u32>,
         /// A consent that was revoked, and how many commands still read it.
-        revoked: Option<((Digest, Purpose), u8)>,
+        revoked: Option<((Digest, Purpose), Channel, u8)>,
     }
 
     impl Faulty {
@@ -117,19 +116,19 @@ mod faulty {
         }
 
         /// Whether the revocation is put off.
-        pub(crate) fn revoke(&mut self, consent: (Digest, Purpose)) -> bool {
+        pub(crate) fn revoke(&mut self, consent: (Digest, Purpose), channel: Channel) -> bool {
             let is_on = Fault::CONSENT_STALE.is_on();
             if is_on {
-                self.revoked = Some((consent, 1));
+                self.revoked = Some((consent, channel, 1));
             }
             is_on
         }
 
-        pub(crate) fn forget_consent(&mut self, consents: &mut HashSet<(Digest, Purpose), BuildFolding>) {
+        pub(crate) fn forget_consent(&mut self, consents: &mut Consents, now: i64) {
             match &mut self.revoked {
-                Some((_, left @ 1..)) => *left -= 1,
-                Some((consent, 0)) => {
-                    consents.remove(consent);
+                Some((.., left @ 1..)) => *left -= 1,
+                Some((consent, channel, 0)) => {
+                    consents.revoke(*consent, *channel, now);
                     self.revoked = None;
                 }
                 None => {}

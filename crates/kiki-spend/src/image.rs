@@ -4,10 +4,10 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use kiki_types::Purpose;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Accounts;
+use crate::consent::{Consents, ConsentsImage};
 use crate::digest::Digest;
 use crate::limit::Limit;
 use crate::record::{Records, Stage};
@@ -35,7 +35,7 @@ pub(crate) struct Image<L, R> {
     limits_free: Vec<u32>,
     records: R,
     tenants: Vec<TenantImage>,
-    consents: Vec<(Digest, Purpose)>,
+    consents: ConsentsImage,
     sources: Vec<(Digest, i64)>,
 }
 
@@ -50,8 +50,6 @@ impl State {
         });
         let mut tenants: Vec<_> = tenants.collect();
         tenants.sort_unstable_by_key(|tenant| tenant.root);
-        let mut consents: Vec<_> = self.consents.iter().copied().collect();
-        consents.sort_unstable();
         Image {
             now: self.now,
             booking: self.booking,
@@ -61,7 +59,7 @@ impl State {
             limits_free: self.limits_free.clone(),
             records: &self.records,
             tenants,
-            consents,
+            consents: self.consents.to_image(),
             sources: self.sources.iter().map(|(&source, &position)| (source, position)).collect(),
         }
     }
@@ -102,7 +100,7 @@ impl State {
         state.limits = image.limits;
         state.records = image.records;
         state.index_records()?;
-        state.consents = image.consents.into_iter().collect();
+        state.consents = Consents::from_image(image.consents);
         state.sources = image.sources.into_iter().collect();
         Some(state)
     }

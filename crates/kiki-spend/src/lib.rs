@@ -11,6 +11,7 @@
 pub mod account;
 pub mod calendar;
 pub mod command;
+mod consent;
 pub mod counter;
 mod derive;
 pub mod digest;
@@ -37,6 +38,6 @@ pub use digest::Digest;
 pub use kind::{Field, LimitKind};
 pub use limit::{Room, Standing};
 pub use owner::{Decision, Handle, Owner, OwnerError, Settings};
-pub use query::{AuthorizationView, LimitView, Status};
+pub use query::{AuthorizationView, ConsentView, LimitView, Status};
 pub use shard::{Decoded, OpenError, decode, fold, fold_decoded};
 pub use state::{Bounds, State};

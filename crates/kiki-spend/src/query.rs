@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use kiki_types::Purpose;
+use kiki_types::{Bar, Channel, Purpose};
 
 use crate::command::{Authorize, Names, Resolution};
 use crate::digest::Digest;
@@ -78,6 +78,19 @@ pub struct LimitView {
     pub kind: LimitKind,
     /// Whether its refusals are only told.
     pub is_shadow: bool,
+}
+
+/// What was said about a purpose, for all channels or for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsentView {
+    /// To what.
+    pub purpose: Purpose,
+    /// By which channel.
+    pub channel: Channel,
+    /// Whether it is agreed to now.
+    pub stands: bool,
+    /// When the consent ends or ended; `None`: never.
+    pub until: Option<i64>,
 }
 
 impl State {
@@ -194,10 +207,33 @@ impl State {
         tenant.map_or((0, 0), |tenant| (tenant.holds, tenant.authorizations))
     }
 
-    /// Whether `subject` agrees to `purpose`.
+    /// Whether `subject` agrees to `purpose` by `channel`, and nothing stands against it.
     #[must_use]
-    pub fn has_consent(&self, subject: Digest, purpose: Purpose) -> bool {
-        self.consents.contains(&(subject, purpose))
+    pub fn has_consent(&self, subject: Digest, purpose: Purpose, channel: Channel) -> bool {
+        self.consents.stand(subject, purpose, channel, self.now)
+    }
+
+    /// What was said for `subject` about all channels and about single ones, and whether it stands now.
+    #[must_use]
+    pub fn consents_of(&self, subject: Digest) -> Vec<ConsentView> {
+        let of = |purpose, channel| {
+            let until = self.consents.said(subject, purpose, channel)?;
+            Some(ConsentView { purpose, channel, stands: self.has_consent(subject, purpose, channel), until })
+        };
+        let all = Purpose::ALL.into_iter().flat_map(|purpose| Channel::ALL.map(|channel| (purpose, channel)));
+        all.filter_map(|(purpose, channel)| of(purpose, channel)).collect()
+    }
+
+    /// What stands against `subject`'s consents.
+    #[must_use]
+    pub fn bars(&self, subject: Digest) -> Vec<Bar> {
+        self.consents.bars_of(subject).collect()
+    }
+
+    /// Consents and people with bars that are kept, of all tenants.
+    #[must_use]
+    pub fn consents_kept(&self) -> usize {
+        self.consents.len()
     }
 
     /// The last position of the entries that `source` handed over.

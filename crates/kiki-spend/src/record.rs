@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use kiki_types::Purpose;
+use kiki_types::{Channel, Purpose};
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Outcome, Resolution};
@@ -41,7 +41,7 @@ pub(crate) struct More {
     /// What refused it; of a record, the limits that it broke.
     pub(crate) names: Box<[Arc<str>]>,
     /// What it waits with: the consent that must still stand when it is approved, and who asked.
-    pub(crate) consent: Option<(Digest, Purpose)>,
+    pub(crate) consent: Option<(Digest, Purpose, Channel)>,
     pub(crate) by: Option<Digest>,
     pub(crate) four_eyes: bool,
     /// How long the hold lasts from its approval on.

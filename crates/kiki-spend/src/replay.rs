@@ -129,7 +129,7 @@ impl Named {
             Self::Stop { path } => Command::Stop { path },
             Self::Resume { path } => Command::Resume { path },
             Self::Consent { subject, purpose, granted } => {
-                Command::Consent { subject: Digest::of(&subject), purpose, granted }
+                Command::Consent { subject: Digest::of(&subject), purpose, granted, channel: None, until: None }
             }
         })
     }

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::account::DEPTH_MAX;
-use crate::command::{Command, Notices, Outcome};
+use crate::command::{Command, FORGOTTEN_MAX, Notices, Outcome};
 use crate::fault::Fault;
 use crate::kind::VALUES_BYTES_MAX;
 use crate::retention;
@@ -102,6 +102,8 @@ const _: () = assert!(
 const _: () = assert!(DEPTH_MAX * LIMITS_PER_ACCOUNT_MAX * 2 * (LIMIT_ID_BYTES_MAX + 32) + 6 * 1024 <= ENTRY_BYTES_MAX);
 // The longest definition.
 const _: () = assert!(VALUES_BYTES_MAX + LIMIT_ID_BYTES_MAX + 6 * 1024 <= ENTRY_BYTES_MAX);
+// The most people that are forgotten, each with quotes and a comma.
+const _: () = assert!(FORGOTTEN_MAX * 35 + 6 * 1024 <= ENTRY_BYTES_MAX);
 
 /// The engine's part of an entry.
 #[derive(Serialize, Deserialize)]

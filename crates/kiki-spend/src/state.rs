@@ -3,17 +3,19 @@
 //! Time is handed in and never runs backwards: an earlier time is read as the latest seen. Holds end by
 //! themselves before anything else happens at their time. Equal histories give equal states and equal answers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use kiki_types::Purpose;
+use kiki_types::{Bar, Channel, Purpose};
 
 use crate::account::{self, Accounts};
 use crate::command::{
-    Authorize, Bound, Command, Names, Notice, Notices, Outcome, Policy, Record as Gone, Resolution, Verdict,
+    Authorize, Bound, Command, FORGOTTEN_MAX, Names, Notice, Notices, Outcome, Policy, Record as Gone, Resolution,
+    Verdict,
 };
-use crate::digest::{BuildFolding, Digest};
+use crate::consent::Consents;
+use crate::digest::Digest;
 use crate::expiry::Expiry;
 use crate::fault::Fault;
 use crate::kind::{LimitKind, is_value};
@@ -62,7 +64,7 @@ pub struct Bounds {
     pub authorizations_per_tenant: u32,
     /// Limits of one tenant.
     pub limits_per_tenant: u32,
-    /// Consents, of all tenants.
+    /// Consents, and people with bars, of all tenants.
     pub consents: u32,
     /// Databases that hand over entries.
     pub sources: u32,
@@ -166,7 +168,7 @@ pub struct State {
     pub(crate) tenants: HashMap<u32, Tenant, FixedState>,
     /// The policies in force, by the root account. Beside the tenants: every request looks here, and mostly there is none.
     pub(crate) policies: HashMap<u32, Digest, FixedState>,
-    pub(crate) consents: HashSet<(Digest, Purpose), BuildFolding>,
+    pub(crate) consents: Consents,
     pub(crate) sources: BTreeMap<Digest, i64>,
     /// The number of the latest booking.
     pub(crate) booking: u64,
@@ -224,7 +226,11 @@ impl State {
             Command::Resume { path } => self.resume(path),
             Command::Reject { id, .. } => self.reject(*id),
             Command::Policy { path, version } => self.put_policy(path, *version),
-            Command::Consent { subject, purpose, granted } => self.consent((*subject, *purpose), *granted),
+            Command::Consent { subject, purpose, granted, channel, until } => {
+                self.consent((*subject, *purpose), channel.unwrap_or(Channel::Any), *granted, *until)
+            }
+            Command::Bar { subject, bar, set } => self.bar(*subject, *bar, *set),
+            Command::Forget { subjects } => self.forget(subjects),
             Command::Check { path } => self.check(path),
         };
         self.decided(outcome)
@@ -258,7 +264,7 @@ impl State {
     #[inline]
     pub fn advance(&mut self, at: i64) {
         #[cfg(feature = "faults")]
-        self.faulty.forget_consent(&mut self.consents);
+        self.faulty.forget_consent(&mut self.consents, self.now);
         self.now = self.now.max(at);
         while let Some((until, slot)) = self.expiry.first() {
             if until > self.now {
@@ -396,8 +402,8 @@ impl State {
         let ask =
             Ask { category: request.category.as_deref(), payee: request.payee.as_deref(), ..Ask::of(request.amount) };
         let wait = self.judge(nearest, &ask);
-        if let Some(consent) = request.consent
-            && !self.consents.contains(&consent)
+        if let Some((subject, purpose)) = request.consent
+            && !self.consents.stand(subject, purpose, request.channel.unwrap_or(Channel::Any), self.now)
         {
             self.refused_by.push(CONSENT.into());
         }
@@ -510,7 +516,9 @@ impl State {
         record.until = self.now.saturating_add(wait.map_or(request.ttl_ms, |wait| wait.ms));
         record.capture = request.capture;
         if let Some(Wait { four_eyes, .. }) = wait.filter(|_| is_open) {
-            let (consent, by) = (request.consent, request.by);
+            let channel = request.channel.unwrap_or(Channel::Any);
+            let consent = request.consent.map(|(subject, purpose)| (subject, purpose, channel));
+            let by = request.by;
             let ttl_ms = u32::try_from(request.ttl_ms).unwrap_or(u32::MAX);
             record.more = Some(Box::new(More { consent, by, four_eyes, ttl_ms, ..More::default() }));
         } else if first == First::Denied {
@@ -803,7 +811,8 @@ impl State {
     fn refuses_approval(&self, record: &Record, by: Digest) -> Names {
         let mut refused_by = Names::new();
         let more = record.more.as_deref();
-        if more.and_then(|more| more.consent).is_some_and(|consent| !self.consents.contains(&consent)) {
+        let agrees = |(subject, purpose, channel)| self.consents.stand(subject, purpose, channel, self.now);
+        if more.and_then(|more| more.consent).is_some_and(|consent| !agrees(consent)) {
             refused_by.push(CONSENT.into());
         }
         if more.is_some_and(|more| {
@@ -848,20 +857,45 @@ impl State {
         self.policies.get(&self.accounts.get(account?).root)
     }
 
-    fn consent(&mut self, consent: (Digest, Purpose), granted: bool) -> Outcome {
+    fn consent(&mut self, consent: (Digest, Purpose), channel: Channel, granted: bool, until: Option<i64>) -> Outcome {
+        if until.is_some_and(|until| !granted || until <= self.now) {
+            return Outcome::Invalid;
+        }
         if !granted {
             #[cfg(feature = "faults")]
-            if self.faulty.revoke(consent) {
+            if self.faulty.revoke(consent, channel) {
                 return Outcome::Revoked;
             }
-            self.consents.remove(&consent);
+            self.consents.revoke(consent, channel, self.now);
             return Outcome::Revoked;
         }
-        if self.consents.len() >= self.bounds.consents as usize && !self.consents.contains(&consent) {
-            return Outcome::Exhausted { of: Bound::Consents };
+        if self.consents.grant(consent, channel, until, (self.now, self.bounds.consents)) {
+            Outcome::Granted
+        } else {
+            Outcome::Exhausted { of: Bound::Consents }
         }
-        self.consents.insert(consent);
-        Outcome::Granted
+    }
+
+    fn bar(&mut self, subject: Digest, bar: Bar, set: bool) -> Outcome {
+        if !set {
+            self.consents.unbar(subject, bar);
+            return Outcome::Unbarred;
+        }
+        if self.consents.bar(subject, bar, (self.now, self.bounds.consents)) {
+            Outcome::Barred
+        } else {
+            Outcome::Exhausted { of: Bound::Consents }
+        }
+    }
+
+    fn forget(&mut self, subjects: &[Digest]) -> Outcome {
+        if !(1..=FORGOTTEN_MAX).contains(&subjects.len()) {
+            return Outcome::Invalid;
+        }
+        for subject in subjects {
+            self.consents.forget(*subject);
+        }
+        Outcome::Forgotten
     }
 
     /// Refuses when under some limit nothing remains, or nothing new is authorized at all.

@@ -187,6 +187,8 @@ impl Whatif {
             | Command::Resume { .. }
             | Command::Policy { .. }
             | Command::Consent { .. }
+            | Command::Bar { .. }
+            | Command::Forget { .. }
             | Command::Check { .. }
             | Command::Note { .. } => _ = self.state.apply(command, logged.at),
         }

@@ -4,7 +4,7 @@
 use kiki_spend::command::{Notice, Record};
 use kiki_spend::state::FOUR_EYES;
 use kiki_spend::{Authorize, Bounds, Command, Digest, Field, LimitKind, Outcome, State, Unit, Zone, snapshot};
-use kiki_types::Purpose;
+use kiki_types::{Bar, Channel, Purpose};
 use proptest::prelude::*;
 
 const START: i64 = 1_700_000_000_000;
@@ -39,10 +39,11 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         8 => authorize.prop_map(|(id, key, path, amount, ttl_ms, capture, asks)| {
             let consent = asks.then_some((Digest([1; 16]), Purpose::Marketing));
+            let channel = (amount % 2 == 0).then_some(Channel::Sms);
             let category = asks.then(|| "ads".into());
             let request = key.map(|_| Digest([u8::try_from(amount % 3 + 1).unwrap(); 16]));
             let least = Authorize::of(id, PATHS[path], amount, ttl_ms);
-            Command::Authorize(Authorize { key, request, consent, category, by: Some(Digest([3; 16])), capture, ..least })
+            Command::Authorize(Authorize { key, request, consent, channel, category, by: Some(Digest([3; 16])), capture, ..least })
         }),
         3 => (id(), prop::option::of(amount())).prop_map(|(id, amount)| Command::Capture { id, amount }),
         2 => id().prop_map(|id| Command::Void { id }),
@@ -58,9 +59,13 @@ fn command() -> impl Strategy<Value = Command> {
             let path = PATHS[path].into();
             if stops { Command::Stop { path } } else { Command::Resume { path } }
         }),
-        1 => any::<bool>().prop_map(|granted| {
-            Command::Consent { subject: Digest([1; 16]), purpose: Purpose::Marketing, granted }
+        2 => (any::<bool>(), any::<bool>(), prop::option::of(0_i64..200_000)).prop_map(|(granted, is_sms, later)| {
+            let until = later.filter(|_| granted).map(|later| START + later);
+            let (subject, purpose) = (Digest([1; 16]), Purpose::Marketing);
+            Command::Consent { subject, purpose, granted, channel: is_sms.then_some(Channel::Sms), until }
         }),
+        1 => any::<bool>().prop_map(|set| Command::Bar { subject: Digest([1; 16]), bar: Bar::Objected, set }),
+        1 => Just(Command::Forget { subjects: [Digest([1; 16])].into() }),
         1 => (0_usize..4).prop_map(|path| Command::Check { path: PATHS[path].into() }),
         1 => (1_i64..9).prop_map(|position| Command::Note { from: Some((Digest([2; 16]), position)) }),
         1 => (0_usize..9).prop_map(|limit| limits().swap_remove(limit)),

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::strategy::Just;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use support::compare::{accepted, check_answer, check_sums, told};
-use support::reference::{Command, Gone, Kind, Outcome, Reference, Request, Text, Unit, Zone};
+use support::reference::{Bar, Channel, Command, Gone, Kind, Outcome, Reference, Request, Text, Unit, Zone};
 
 const START: i64 = 1_700_000_000_000;
 const PATHS: [Text; 5] = ["t", "t/a", "t/a/x", "t/b", "t/b/z"];
@@ -55,6 +55,7 @@ fn request() -> impl Strategy<Value = Command> {
                 amount,
                 ttl_ms,
                 consent: subject.map(|subject| (subject, true)),
+                channel: by.map(|_| Channel::Email),
                 category: None,
                 payee: None,
                 by,
@@ -83,8 +84,15 @@ fn command() -> impl Strategy<Value = Command> {
         1 => (path(), any::<bool>()).prop_map(|(path, stops)| {
             if stops { Command::Stop { path } } else { Command::Resume { path } }
         }),
+        2 => (1_u32..3, any::<bool>(), any::<bool>(), prop::option::weighted(0.3, START..START + 60_000)).prop_map(
+            |(subject, granted, is_mail, until)| {
+                let channel = is_mail.then_some(Channel::Email);
+                Command::Consent { subject, purpose: true, granted, channel, until }
+            }
+        ),
         1 => (1_u32..3, any::<bool>())
-            .prop_map(|(subject, granted)| Command::Consent { subject, purpose: true, granted }),
+            .prop_map(|(subject, set)| Command::Bar { subject, bar: Bar::Objected, set }),
+        1 => (1_u32..3).prop_map(|subject| Command::Forget { subjects: vec![subject] }),
         1 => path().prop_map(|path| Command::Check { path }),
         1 => (0_usize..6, 20_i64..200, any::<bool>())
             .prop_map(|(which, amount, shadow)| limit(which, amount, shadow)),

@@ -58,6 +58,7 @@ fn command(line: &Value, names: &mut Names) -> Command {
             amount: amount(),
             ttl_ms: line["ttl_ms"].as_i64().unwrap(),
             consent: line.get("subject").map(|subject| (names.number(subject), true)),
+            channel: None,
             category: None,
             payee: None,
             by: None,
@@ -77,6 +78,8 @@ fn command(line: &Value, names: &mut Names) -> Command {
             subject: names.number(&line["subject"]),
             purpose: true,
             granted: line["granted"].as_bool().unwrap(),
+            channel: None,
+            until: None,
         },
         other => panic!("op {other}"),
     }

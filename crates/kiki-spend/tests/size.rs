@@ -7,6 +7,7 @@ mod load;
 
 use allocation_counter::measure;
 use kiki_spend::{Authorize, Bounds, Command, LimitKind, Outcome, State, snapshot};
+use kiki_types::{Channel, Purpose};
 use load::{START, authorizations, empty, id, limits};
 
 /// Bytes of memory that each takes at the most, however full tables just are.
@@ -14,9 +15,11 @@ const ACCOUNT_BYTES_MAX: i64 = 400;
 const LIMIT_BYTES_MAX: i64 = 800;
 const HOLD_BYTES_MAX: i64 = 240;
 const KEY_BYTES_MAX: i64 = 200;
+const CONSENT_BYTES_MAX: i64 = 60;
 /// Bytes that each takes in a snapshot at the most.
 const HOLD_SNAPSHOT_BYTES_MAX: u64 = 100;
 const KEY_SNAPSHOT_BYTES_MAX: u64 = 110;
+const CONSENT_SNAPSHOT_BYTES_MAX: u64 = 24;
 
 /// One more than a table of hashes, or a list, holds before it doubles: then it is emptiest.
 const SIZES: [u32; 2] = [57_345, 65_537];
@@ -62,6 +65,28 @@ fn kept_keys_take_what_is_stated() {
         assert!(key <= KEY_BYTES_MAX, "{key} bytes a key");
         let key = snapshot_bytes_per(many, &state);
         assert!(key <= KEY_SNAPSHOT_BYTES_MAX, "{key} bytes a key in a snapshot");
+    }
+}
+
+#[test]
+fn consents_take_what_is_stated() {
+    for channel in [None, Some(Channel::Email)] {
+        for many in SIZES {
+            let mut state = empty();
+            let consent = |n| {
+                let (subject, purpose, until) = (id(n), Purpose::Marketing, Some(START + 86_400_000));
+                Command::Consent { subject, purpose, granted: true, channel, until }
+            };
+            let grant = |state: &mut State| {
+                for n in 0..many {
+                    assert_eq!(state.apply(&consent(n), START).outcome, Outcome::Granted);
+                }
+            };
+            let bytes = bytes_per(many, || grant(&mut state));
+            assert!(bytes <= CONSENT_BYTES_MAX, "{bytes} bytes a consent");
+            let bytes = snapshot_bytes_per(many, &state);
+            assert!(bytes <= CONSENT_SNAPSHOT_BYTES_MAX, "{bytes} bytes a consent in a snapshot");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Path};
 use kiki_kit::problem::Problem;
 use kiki_spend::{Decision, Outcome, Status};
 use kiki_types::id::AuthorizationId;
-use kiki_types::{Money, Purpose, UnixMillis};
+use kiki_types::{Channel, Money, Purpose, UnixMillis};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -59,9 +59,11 @@ async fn authorize(
 ) -> Result<Response, Problem> {
     let caller = caller(&allowed, network);
     let purpose = body.purpose.as_deref().map(str::parse::<Purpose>).transpose();
+    let channel = body.channel.as_deref().map(str::parse::<Channel>).transpose();
     let ask = Ask {
         customer_id: body.customer_id,
         purpose: purpose.map_err(|error| ShieldError::invalid("purpose", error))?,
+        channel: channel.map_err(|error| ShieldError::invalid("channel", error))?,
         category: body.category,
         payee: body.payee,
         ttl_ms: body.ttl_seconds.map(|seconds| seconds.clamp(0, TTL_SECONDS_MAX) * 1000),

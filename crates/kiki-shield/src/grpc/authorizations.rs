@@ -13,7 +13,7 @@ use kiki_types::Money;
 use tonic::{Request, Response, Status};
 
 use super::limit::standing;
-use super::{caller, given, id, in_proto, money, purpose};
+use super::{caller, channel, given, id, in_proto, money, purpose};
 use crate::api::{names_of, passes_at};
 use crate::error::ShieldError;
 use crate::names::{public_account, public_name};
@@ -95,6 +95,7 @@ impl AuthorizationService for Shield {
         let ask = Ask {
             customer_id: given(request.customer_id),
             purpose: given(request.purpose).map(|text| purpose(&text)).transpose()?,
+            channel: given(request.channel).map(|text| channel(&text)).transpose()?,
             category: given(request.category),
             payee: given(request.payee),
             ttl_ms: (request.ttl_ms != 0).then_some(request.ttl_ms),

@@ -26,6 +26,10 @@ pub(crate) struct AuthorizeBody {
     /// With a customer: their consent to this is part of the decision.
     #[schema(value_type = Option<String>, example = "marketing")]
     pub(crate) purpose: Option<String>,
+    /// With a purpose: how the customer is reached: `email`, `sms`, `push`, `phone`, `post` or `web`; absent: consent by
+    /// all channels is wanted.
+    #[schema(example = "email")]
+    pub(crate) channel: Option<String>,
     /// What the money is for, such as a merchant category: 1 to 128 visible ASCII characters without `@`.
     #[schema(example = "ads")]
     pub(crate) category: Option<String>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kiki_spend::{Authorize, Command, Digest, Outcome, Policy as Ruled, Standing, State, Verdict};
 use kiki_types::event::{AuditEvent, Outcome as EventOutcome};
-use kiki_types::{Money, Purpose};
+use kiki_types::{Channel, Money, Purpose};
 
 use super::rules::{JUDGED_MAX, RULES_TOLD_MAX, Ruling};
 use super::{Ask, Caller, Shield};
@@ -64,6 +64,7 @@ impl Shield {
     async fn look(&self, request: &Authorize, ruling: Option<&Ruling>, costs: bool) -> Result<Look, ShieldError> {
         let mut request = request.clone();
         let consent: Option<(Digest, Purpose)> = request.consent.take();
+        let channel = request.channel.unwrap_or(Channel::Any);
         // The limits alone are asked: as if the policy allowed it.
         request.policy =
             ruling.map(|ruling| Ruled { version: ruling.version, verdict: Verdict::Allow, rules: Box::default() });
@@ -71,7 +72,7 @@ impl Shield {
         let look = move |state: &mut State| Look {
             policy: state.policy(kiki_spend::account::tenant_of(&request.path)),
             money: costs.then(|| (state.preview(&request).0, state.explain(&request))),
-            has_consent: consent.map(|(subject, purpose)| state.has_consent(subject, purpose)),
+            has_consent: consent.map(|(subject, purpose)| state.has_consent(subject, purpose, channel)),
         };
         let look = self.0.governor.read(look).await?;
         match look.money {

@@ -10,7 +10,9 @@ use kiki_spend::{Authorize, Bounds, Digest, LimitKind, Policy, Resolution, State
 use kiki_types::Purpose;
 
 use super::generator::{Generator, PATHS};
-use super::reference::{self, Command, Field, Kind, Number, Outcome, Reference, Stage, Unit, Verdict, Zone};
+use super::reference::{
+    self, Bar, Channel, Command, Field, Kind, Number, Outcome, Reference, Stage, Unit, Verdict, Zone,
+};
 
 fn digest(kind: u8, number: impl Hash) -> Digest {
     let mut hasher = DefaultHasher::new();
@@ -95,7 +97,22 @@ fn policy((number, verdict): (Number, Verdict)) -> Policy {
 }
 
 const fn purpose(purpose: bool) -> Purpose {
-    if purpose { Purpose::Marketing } else { Purpose::Analytics }
+    if purpose { Purpose::Marketing } else { Purpose::DataSharing }
+}
+
+const fn channel(channel: Channel) -> kiki_types::Channel {
+    match channel {
+        Channel::Email => kiki_types::Channel::Email,
+        Channel::Phone => kiki_types::Channel::Phone,
+    }
+}
+
+const fn bar(bar: Bar) -> kiki_types::Bar {
+    match bar {
+        Bar::DoNotSell => kiki_types::Bar::DoNotSell,
+        Bar::Restricted => kiki_types::Bar::Restricted,
+        Bar::Objected => kiki_types::Bar::Objected,
+    }
 }
 
 fn request(request: &reference::Request) -> Authorize {
@@ -104,6 +121,7 @@ fn request(request: &reference::Request) -> Authorize {
         key: request.key.map(key),
         request: request.key.map(|_| digest(4, reference::fingerprint(request))),
         consent,
+        channel: request.channel.map(channel),
         category: request.category.map(Into::into),
         payee: request.payee.map(Into::into),
         by: request.by.map(person),
@@ -139,8 +157,16 @@ pub fn told(command: &Command) -> kiki_spend::Command {
         Command::Resume { path } => Told::Resume { path: (*path).into() },
         Command::Approve { id: of, by } => Told::Approve { id: id(*of), by: person(*by) },
         Command::Reject { id: of, by } => Told::Reject { id: id(*of), by: person(*by) },
-        Command::Consent { subject, purpose: of, granted } => {
-            Told::Consent { subject: person(*subject), purpose: purpose(*of), granted: *granted }
+        Command::Consent { subject, purpose: of, granted, channel: by, until } => Told::Consent {
+            subject: person(*subject),
+            purpose: purpose(*of),
+            granted: *granted,
+            channel: by.map(channel),
+            until: *until,
+        },
+        Command::Bar { subject, bar: of, set } => Told::Bar { subject: person(*subject), bar: bar(*of), set: *set },
+        Command::Forget { subjects } => {
+            Told::Forget { subjects: subjects.iter().map(|subject| person(*subject)).collect() }
         }
         Command::Check { path } => Told::Check { path: (*path).into() },
         Command::Policy { path, version: of } => Told::Policy { path: (*path).into(), version: of.map(version) },
@@ -180,6 +206,9 @@ pub fn agrees(ours: &kiki_spend::Outcome, expected: &Outcome) -> bool {
                 | (Ours::Resumed, Outcome::Resumed)
                 | (Ours::Granted, Outcome::Granted)
                 | (Ours::Revoked, Outcome::Revoked)
+                | (Ours::Barred, Outcome::Barred)
+                | (Ours::Unbarred, Outcome::Unbarred)
+                | (Ours::Forgotten, Outcome::Forgotten)
                 | (Ours::Conflict, Outcome::Conflict)
                 | (Ours::Invalid, Outcome::Invalid)
                 | (Ours::Unknown, Outcome::Unknown)

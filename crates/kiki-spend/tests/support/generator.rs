@@ -2,7 +2,9 @@
 //! close; clocks that step back, stand still and jump to where something ends; messages that come late or twice.
 
 use super::dice::Dice;
-use super::reference::{Command, Field, Gone, Kind, Number, Outcome, Request, Text, Unit, Verdict, Zone, period_start};
+use super::reference::{
+    Bar, Channel, Command, Field, Gone, Kind, Number, Outcome, Request, Text, Unit, Verdict, Zone, period_start,
+};
 
 pub const PATHS: [Text; 9] = ["t", "t/a", "t/a/x", "t/a/y", "t/b", "t/b/z", "t/a/x/d/e/f/g/h", "u", "u/v"];
 const LIMITS: [Text; 12] = ["l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8", "l9", "m0", "m1"];
@@ -72,7 +74,8 @@ impl Generator {
             900..915 => Command::Reject { id: self.waiting(), by: self.person() },
             915..940 => self.consent(),
             940..945 => Command::Stop { path: self.path() },
-            945..965 => Command::Resume { path: self.path() },
+            945..953 => self.about_a_person(),
+            953..965 => Command::Resume { path: self.path() },
             965..980 => Command::Check { path: self.path() },
             980..992 => self.limit(),
             992..995 => Command::RemoveLimit { id: self.dice.pick(&LIMITS) },
@@ -226,6 +229,7 @@ impl Generator {
             amount: self.amount(),
             ttl_ms,
             consent: self.dice.one_in(5).then(|| (self.person(), self.dice.one_in(2))),
+            channel: self.channel(),
             category: self.value(),
             payee: self.value(),
             by: (!self.dice.one_in(4)).then(|| self.person()),
@@ -267,19 +271,42 @@ impl Generator {
             return self.authorize();
         }
         let mut request = self.requests[self.dice.below(self.requests.len())].0.clone();
-        match self.dice.below(8) {
+        match self.dice.below(9) {
             0 => request.amount = request.amount.saturating_add(1),
             1 => request.path = self.path(),
             2 => request.consent = Some((1, true)),
             3 => request.capture = !request.capture,
             4 => request.id = self.fresh(),
+            5 => request.channel = self.channel(),
             _ => {}
         }
         Command::Authorize(request)
     }
 
     fn consent(&mut self) -> Command {
-        Command::Consent { subject: self.person(), purpose: self.dice.one_in(2), granted: !self.dice.one_in(3) }
+        let granted = !self.dice.one_in(3);
+        let until = match self.dice.below(12) {
+            0..3 if granted => Some(self.at + self.dice.between(1_000, 100_000)),
+            3 => Some(self.at + self.dice.between(-2_000, 2_000)),
+            _ => None,
+        };
+        let (subject, purpose) = (self.person(), self.dice.one_in(2));
+        Command::Consent { subject, purpose, granted, channel: self.channel(), until }
+    }
+
+    fn channel(&mut self) -> Option<Channel> {
+        self.dice.pick(&[None, None, Some(Channel::Email), Some(Channel::Phone)])
+    }
+
+    /// What stands against somebody's consents, mostly taken back, and now and then all that is known of them goes.
+    fn about_a_person(&mut self) -> Command {
+        let subject = self.person();
+        if self.dice.one_in(3) {
+            let subjects: &[Number] = self.dice.pick(&[&[], &[1], &[2], &[1, 2]]);
+            return Command::Forget { subjects: subjects.to_vec() };
+        }
+        let bar = self.dice.pick(&[Bar::DoNotSell, Bar::Restricted, Bar::Objected]);
+        Command::Bar { subject, bar, set: self.dice.one_in(3) }
     }
 
     fn policy(&mut self) -> Command {

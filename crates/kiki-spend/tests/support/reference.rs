@@ -54,6 +54,19 @@ pub enum Verdict {
     Deny,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Channel {
+    Email,
+    Phone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bar {
+    DoNotSell,
+    Restricted,
+    Objected,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub id: Number,
@@ -62,6 +75,7 @@ pub struct Request {
     pub amount: i64,
     pub ttl_ms: i64,
     pub consent: Option<(Number, bool)>,
+    pub channel: Option<Channel>,
     pub category: Option<Text>,
     pub payee: Option<Text>,
     pub by: Option<Number>,
@@ -126,6 +140,16 @@ pub enum Command {
         subject: Number,
         purpose: bool,
         granted: bool,
+        channel: Option<Channel>,
+        until: Option<i64>,
+    },
+    Bar {
+        subject: Number,
+        bar: Bar,
+        set: bool,
+    },
+    Forget {
+        subjects: Vec<Number>,
     },
     Check {
         path: Text,
@@ -162,6 +186,9 @@ pub enum Outcome {
     Resumed,
     Granted,
     Revoked,
+    Barred,
+    Unbarred,
+    Forgotten,
     Denied { refused_by: Vec<Text> },
     Conflict,
     Invalid,
@@ -358,16 +385,28 @@ struct Authorization {
 
 /// What a key stands for: what identifies the request, and the answer.
 type Answered = (Fingerprint, Outcome);
-type Fingerprint = (bool, Text, i64, Option<(Number, bool)>, Option<Text>, Option<Text>, bool);
+type Fingerprint = (bool, Text, i64, Agreed, Option<Text>, Option<Text>, bool);
+/// A person, a purpose and a channel.
+type Agreed = (Option<(Number, bool)>, Option<Channel>);
 
 /// What makes two requests the same.
 pub fn fingerprint(request: &Request) -> Fingerprint {
-    let Request { path, amount, consent, category, payee, capture, .. } = *request;
-    (false, path, amount, consent, category, payee, capture)
+    let Request { path, amount, consent, channel, category, payee, capture, .. } = *request;
+    (false, path, amount, (consent, channel), category, payee, capture)
 }
 
 pub fn fingerprint_of(gone: &Gone) -> Fingerprint {
-    (true, gone.path, gone.amount, None, gone.category, gone.payee, false)
+    (true, gone.path, gone.amount, (None, None), gone.category, gone.payee, false)
+}
+
+/// What a person said about a purpose, for one channel or for all of them.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    subject: Number,
+    purpose: bool,
+    channel: Option<Channel>,
+    granted: bool,
+    until: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -379,7 +418,9 @@ pub struct Reference {
     open: BTreeSet<Number>,
     keys: BTreeMap<Number, Answered>,
     stopped: BTreeSet<Text>,
-    consents: BTreeSet<(Number, bool)>,
+    /// What people said, in order.
+    said: Vec<Said>,
+    bars: Vec<(Number, Bar)>,
     policies: BTreeMap<Text, Number>,
     /// The limits in shadow that would have refused the last command.
     pub would_refuse: Vec<Text>,
@@ -430,13 +471,28 @@ impl Reference {
             }
             Command::Approve { id, by } => self.approve(*id, *by),
             Command::Reject { id, .. } => self.reject(*id),
-            Command::Consent { subject, purpose, granted } => {
-                if *granted {
-                    self.consents.insert((*subject, *purpose));
-                    return Outcome::Granted;
+            Command::Consent { subject, purpose, granted, channel, until } => {
+                if until.is_some_and(|until| !granted || until <= self.now) {
+                    return Outcome::Invalid;
                 }
-                self.consents.remove(&(*subject, *purpose));
-                Outcome::Revoked
+                let (subject, purpose, granted) = (*subject, *purpose, *granted);
+                self.said.push(Said { subject, purpose, channel: *channel, granted, until: *until });
+                if granted { Outcome::Granted } else { Outcome::Revoked }
+            }
+            Command::Bar { subject, bar, set } => {
+                self.bars.retain(|stands| *stands != (*subject, *bar));
+                if *set {
+                    self.bars.push((*subject, *bar));
+                }
+                if *set { Outcome::Barred } else { Outcome::Unbarred }
+            }
+            Command::Forget { subjects } => {
+                if subjects.is_empty() {
+                    return Outcome::Invalid;
+                }
+                self.said.retain(|said| !subjects.contains(&said.subject));
+                self.bars.retain(|(subject, _)| !subjects.contains(subject));
+                Outcome::Forgotten
             }
             Command::Check { path } => self.check(path),
             Command::Policy { path, version } => {
@@ -448,6 +504,26 @@ impl Reference {
                 Outcome::Defined
             }
         }
+    }
+
+    /// The latest word about the channel, or about all of them, counts. Ends are kept to the second.
+    fn agrees(&self, (subject, purpose): (Number, bool), channel: Option<Channel>) -> bool {
+        let is_about = |said: &&Said| {
+            (said.subject, said.purpose) == (subject, purpose) && (said.channel.is_none() || said.channel == channel)
+        };
+        let agreed = self
+            .said
+            .iter()
+            .rev()
+            .find(is_about)
+            .is_some_and(|said| said.granted && said.until.is_none_or(|until| self.now / 1000 < until / 1000));
+        // The purposes are marketing and data sharing.
+        let refuses = |bar: Bar| match bar {
+            Bar::Restricted => true,
+            Bar::Objected => purpose,
+            Bar::DoNotSell => !purpose,
+        };
+        agreed && !self.bars.iter().any(|&(barred, bar)| barred == subject && refuses(bar))
     }
 
     /// Holds end by themselves before anything else at their time.
@@ -633,7 +709,7 @@ impl Reference {
         let Request { amount, category, payee, .. } = *request;
         let (mut refused_by, mut wait) =
             self.judge(request.path, &Ask { amount, total: amount, is_new: true, category, payee });
-        if request.consent.is_some_and(|consent| !self.consents.contains(&consent)) {
+        if request.consent.is_some_and(|consent| !self.agrees(consent, request.channel)) {
             refused_by.push("consent");
         }
         match request.policy {
@@ -807,7 +883,7 @@ impl Reference {
         }
         let request = authorization.request.unwrap();
         let mut refused_by = Vec::new();
-        if request.consent.is_some_and(|consent| !self.consents.contains(&consent)) {
+        if request.consent.is_some_and(|consent| !self.agrees(consent, request.channel)) {
             refused_by.push("consent");
         }
         if authorization.four_eyes && request.by.is_none_or(|asked| asked == by) {
