@@ -9,6 +9,7 @@
 //! Start with [`state`]; [`owner`] puts it behind a queue and a journal; [`replay`] runs it on a file of commands.
 
 pub mod account;
+mod ahead;
 pub mod calendar;
 pub mod command;
 mod consent;
@@ -31,6 +32,7 @@ pub mod snapshot;
 pub mod state;
 pub mod whatif;
 
+pub use ahead::AHEAD;
 pub use calendar::{Unit, Zone};
 pub use command::{Authorize, Command, Notice, Outcome, Policy, Resolution, Verdict};
 pub use counter::Measure;

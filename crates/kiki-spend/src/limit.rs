@@ -160,6 +160,13 @@ impl Limit {
         }
     }
 
+    /// Reads something of each part that a decision reads, so that it is loaded. The value means nothing.
+    #[inline]
+    pub(crate) fn touch(&self) -> u64 {
+        let most = self.counter.as_ref().map_or(0, |counter| counter.most);
+        self.events.wrapping_add(u64::from(self.level)).wrapping_add_signed(most)
+    }
+
     /// Forgets what no longer counts.
     #[inline]
     pub(crate) fn leave(&mut self, now: i64) {

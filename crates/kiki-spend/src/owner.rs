@@ -15,6 +15,7 @@ use kiki_types::event::AuditEvent;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::account::tenant_of;
+use crate::ahead::AHEAD;
 use crate::command::{Command, Notices, Outcome};
 use crate::derive::{Told, derive, open_deriver};
 use crate::digest::Digest;
@@ -26,7 +27,7 @@ use crate::state::{Applied, State};
 
 /// Commands that may wait for the owner.
 const QUEUE: usize = 16_384;
-/// Commands in one batch at the most.
+/// Commands after which a batch is written.
 const BATCH: usize = 4096;
 /// Entries after which a snapshot is made beside the running owner.
 const SNAPSHOT_EVERY: u64 = 1_000_000;
@@ -84,6 +85,15 @@ enum Request {
     /// Looks at the state now, answers with the batch.
     Read(Box<dyn FnOnce(&mut State) -> Reply + Send>),
     Stop,
+}
+
+impl Request {
+    fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Decide(command, _) => Some(&command.0),
+            _ => None,
+        }
+    }
 }
 
 /// Asks the owner. Cheap to clone.
@@ -275,20 +285,26 @@ impl Running {
 
     /// Serves until told to stop (true) or until the log fails (false).
     fn serve(&mut self, shard: &mut Shard) -> bool {
-        let mut waiting = Vec::with_capacity(BATCH);
+        let mut waiting = Vec::with_capacity(BATCH + AHEAD);
+        let mut next = Vec::with_capacity(AHEAD);
         loop {
-            let Some(first) = self.queue.blocking_recv() else { return true };
-            let mut next = Some(first);
+            if self.queue.blocking_recv_many(&mut next, AHEAD) == 0 {
+                return true;
+            }
             let mut stops = false;
-            while let Some(request) = next.take() {
-                match request {
-                    Request::Stop => stops = true,
-                    Request::Read(look) => waiting.push(read(shard, look)),
-                    Request::Decide(command, reply) => decide(shard, *command, reply, &mut waiting),
-                    Request::DecideAll(commands, reply) => waiting.push(decide_all(shard, commands, reply)),
+            while !next.is_empty() {
+                shard.state.look_ahead(next.iter().filter_map(Request::command));
+                for request in next.drain(..) {
+                    match request {
+                        Request::Stop => stops = true,
+                        Request::Read(look) => waiting.push(read(shard, look)),
+                        Request::Decide(command, reply) => decide(shard, *command, reply, &mut waiting),
+                        Request::DecideAll(commands, reply) => waiting.push(decide_all(shard, commands, reply)),
+                    }
                 }
-                if !stops && waiting.len() < BATCH && !shard.is_full() {
-                    next = self.queue.try_recv().ok();
+                while !stops && waiting.len() < BATCH && !shard.is_full() && next.len() < AHEAD {
+                    let Ok(request) = self.queue.try_recv() else { break };
+                    next.push(request);
                 }
             }
             let written = shard.commit();
@@ -374,6 +390,7 @@ fn decide_all(
     reply: oneshot::Sender<Result<Answers, OwnerError>>,
 ) -> Waiting {
     let mut answers = Vec::with_capacity(commands.len());
+    shard.state.look_ahead(commands.iter().map(|(command, _)| command));
     for (command, draft) in commands {
         match shard.decide(&command, draft) {
             Ok((applied, index)) => answers.push((applied.outcome, index)),
