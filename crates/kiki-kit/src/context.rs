@@ -3,6 +3,9 @@
 //! Both are taken from the caller when they are well formed and made otherwise, so a context is always valid. The
 //! service layer runs each request within its context ([`RequestContext::scope`]); what happens inside finds it with
 //! [`RequestContext::current`], and calls to others carry it with [`outgoing_headers`].
+//!
+//! A caller may put anything into its request's id, a person's address too. It goes back to the caller as it came; what is
+//! written down has [`RequestContext::logged_id`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -72,6 +75,14 @@ impl RequestContext {
     #[must_use]
     pub fn request_id(&self) -> &str {
         self.0.request_id.to_str().unwrap_or_default()
+    }
+
+    /// The request's id as the log may show it: as it is if it is a UUID, otherwise `-`. The trace's id, which a caller
+    /// cannot choose freely, leads to the same lines.
+    #[must_use]
+    pub fn logged_id(&self) -> &str {
+        let id = self.request_id();
+        if Uuid::try_parse(id).is_ok() { id } else { "-" }
     }
 
     /// The trace's id: 32 lower-case hexadecimal digits.
@@ -181,6 +192,15 @@ mod tests {
         assert_eq!(context(&[(REQUEST_ID, "order-17")]).request_id(), "order-17");
         for bad in ["", "two words", "tab\there", &"x".repeat(129)] {
             assert_eq!(context(&[(REQUEST_ID, bad)]).request_id(), "00000000-0000-7000-8000-000000000001", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_id_that_is_a_uuid_is_written_down() {
+        let uuid = "0190d3b0-0000-7000-8000-000000000001";
+        assert_eq!(context(&[(REQUEST_ID, uuid)]).logged_id(), uuid);
+        for named in ["ann.miller@example.com", "order-17", "00042"] {
+            assert_eq!(context(&[(REQUEST_ID, named)]).logged_id(), "-", "{named}");
         }
     }
 

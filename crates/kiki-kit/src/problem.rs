@@ -1,7 +1,8 @@
 //! Errors as callers see them: RFC 9457 `application/problem+json`, or a gRPC status.
 //!
 //! A problem has a stable `code` for programs and a `detail` for people; what is wrong with one field names it. What went
-//! wrong inside is logged once by [`Problem::internal`] and never told; the `request_id` in the answer leads to it.
+//! wrong inside is logged once by [`Problem::internal`] and never told; the `request_id` in the answer leads to it, and the
+//! trace's id where the caller gave an id of its own that is no UUID.
 
 mod grpc;
 
@@ -17,7 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::context::RequestContext;
 pub(crate) use grpc::http_status;
-pub use grpc::{GRPC_CODE_KEY, GRPC_FIELD_KEY};
+pub use grpc::{GRPC_CODE_KEY, GRPC_FIELD_KEY, logged_status};
 
 /// The media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -2,7 +2,7 @@
 //!
 //! Services log to standard output; commands log to standard error, because their output is on the other. Query strings
 //! are not logged: the service layer tells the route's template only, and the libraries that tell more are kept
-//! at `info` unless the filter names them.
+//! at `info` unless the filter names them. A caller's own request id is logged where it is a UUID and shown as `-` otherwise.
 
 mod format;
 
@@ -135,6 +135,16 @@ mod tests {
                 "request_id": "00000000-0000-7000-8000-000000000001", "trace_id": trace_id,
             })
         );
+    }
+
+    #[tokio::test]
+    async fn what_a_caller_calls_its_request_is_not_logged_unless_it_is_a_uuid() {
+        let given = [(crate::context::REQUEST_ID, "ann.miller@example.com".parse().unwrap())];
+        let context = RequestContext::from_headers(&given.into_iter().collect(), &CountingIds::default());
+        for format in [Format::Json, Format::Pretty { colours: false }] {
+            let log = context.clone().scope(async { logged("info", format, || tracing::info!("said")) }).await;
+            assert!(log.contains("said") && !log.contains("ann.miller"), "{log}");
+        }
     }
 
     #[test]

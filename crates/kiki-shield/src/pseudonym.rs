@@ -14,6 +14,7 @@ use kiki_types::TenantId;
 use rand::RngCore;
 use rustix::fs::{FlockOperation, flock};
 use sha2::Sha256;
+use uuid::fmt::Simple;
 use zeroize::Zeroizing;
 
 const KEY_BYTES: usize = 32;
@@ -103,10 +104,11 @@ impl Pseudonyms {
     }
 
     /// A request's id as the log may hold it: as it is if it is a UUID, otherwise a keyed hash, since a caller may put
-    /// anything there.
+    /// anything there. What it gave stays as it is when it is given again: other services hash before they write.
     #[must_use]
     pub fn request_id(&self, id: &str) -> String {
         match uuid::Uuid::try_parse(id) {
+            Ok(uuid) if id.len() == Simple::LENGTH => uuid.simple().to_string(),
             Ok(uuid) => uuid.to_string(),
             Err(_) => self.keyed("request", &TenantId::default_tenant(), id).to_string(),
         }
@@ -149,6 +151,16 @@ mod tests {
         ];
         let distinct: std::collections::HashSet<_> = different.iter().collect();
         assert_eq!(distinct.len(), different.len());
+    }
+
+    #[test]
+    fn the_id_of_a_request_is_hashed_once_however_many_services_write_it_down() {
+        let pseudonyms = Pseudonyms::new(&[1; 32]);
+        let uuid = "0190d3b0-0000-7000-8000-000000000001";
+        assert_eq!(pseudonyms.request_id(uuid), uuid);
+        let hashed = pseudonyms.request_id("ann.miller@example.com");
+        assert!(!hashed.contains("ann"), "{hashed}");
+        assert_eq!(pseudonyms.request_id(&hashed), hashed);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! after `begin`, act, then `finish` in the transaction that records the effect: a repeat meanwhile is told that it is
 //! in progress, and after a crash the key is free again when its lease ends. [`abandon`] frees it at once.
 //!
-//! Keys are kept as hashes. They live until they expire; [`purge`] removes those in small batches.
+//! Keys and requests are kept as keyed hashes: callers put orders, addresses and names of people into them, and without the
+//! key nobody can test a guess. They live until they expire; [`purge`] removes those in small batches.
 
 use kiki_types::{TenantId, UnixMillis};
 use sha2::{Digest as _, Sha256};
@@ -22,7 +23,7 @@ pub const LIFE_MS: i64 = 24 * 60 * 60 * 1_000;
 /// How long a key without an answer stays in progress: 60 seconds.
 pub const LEASE_MS: i64 = 60 * 1_000;
 
-/// A key and the request that came with it. Holds hashes only.
+/// A key and the request that came with it. Holds keyed hashes only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     tenant: TenantId,
@@ -32,16 +33,25 @@ pub struct Key {
 }
 
 impl Key {
-    /// `scope` names the operation, such as `campaigns.create`; `request` is the body, or what identifies it.
+    /// `scope` names the operation, such as `campaigns.create`; `request` is the body, or what identifies it; `hash` makes
+    /// a keyed hash of a text, the same one every time.
     ///
     /// # Errors
     /// [`NotAKey`].
-    pub fn new(tenant: &TenantId, scope: &'static str, key: &str, request: &[u8]) -> Result<Self, NotAKey> {
+    pub fn new(
+        tenant: &TenantId,
+        scope: &'static str,
+        key: &str,
+        request: &[u8],
+        hash: impl Fn(&str) -> String,
+    ) -> Result<Self, NotAKey> {
         let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
         if key.is_empty() || key.len() > KEY_BYTES_MAX || !visible {
             return Err(NotAKey);
         }
-        let (key_hash, request_hash) = (hash(key.as_bytes()), hash(request));
+        // A scope holds no zero byte, so no key stands for the request of another one.
+        let key_hash = hash(&format!("{scope}\0{key}"));
+        let request_hash = hash(&format!("{scope}\0\0{:x}", Sha256::digest(request)));
         Ok(Self { tenant: tenant.clone(), scope, key_hash, request_hash })
     }
 
@@ -189,10 +199,6 @@ pub async fn purge(store: &Store, now: UnixMillis, limit: u32) -> Result<u64, St
     .rows_affected();
     tx.commit().await?;
     Ok(gone)
-}
-
-fn hash(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
 }
 
 #[cfg(test)]

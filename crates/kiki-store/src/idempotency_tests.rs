@@ -3,8 +3,12 @@ use crate::testing::on_both;
 
 const NOW: UnixMillis = UnixMillis(1_770_000_000_000);
 
+fn hash(text: &str) -> String {
+    format!("{:x}", Sha256::digest(format!("a secret{text}")))
+}
+
 fn key(tenant: &str, key: &str, request: &str) -> Key {
-    Key::new(&tenant.parse().unwrap(), "test.create", key, request.as_bytes()).unwrap()
+    Key::new(&tenant.parse().unwrap(), "test.create", key, request.as_bytes(), hash).unwrap()
 }
 
 fn created() -> Response {
@@ -27,9 +31,9 @@ async fn finish_alone(store: &Store, key: &Key) {
 #[test]
 fn a_key_is_short_visible_text() {
     let tenant = TenantId::default_tenant();
-    assert!(Key::new(&tenant, "test", "a-1", b"").is_ok());
+    assert!(Key::new(&tenant, "test", "a-1", b"", hash).is_ok());
     for bad in ["", "a b", "ä", "a\n", &"x".repeat(256)] {
-        assert_eq!(Key::new(&tenant, "test", bad, b""), Err(NotAKey), "{bad:?}");
+        assert_eq!(Key::new(&tenant, "test", bad, b"", hash), Err(NotAKey), "{bad:?}");
     }
 }
 
@@ -40,13 +44,23 @@ fn a_derived_id_depends_on_everything_that_makes_the_key() {
         key("acme", "k", "b"),
         key("acme", "j", "a"),
         key("globex", "k", "a"),
-        Key::new(&"acme".parse().unwrap(), "test.delete", "k", b"a").unwrap(),
+        Key::new(&"acme".parse().unwrap(), "test.delete", "k", b"a", hash).unwrap(),
     ]
     .map(|key| key.derived_id());
     let distinct: std::collections::HashSet<_> = ids.iter().collect();
     assert_eq!(distinct.len(), ids.len());
     assert_eq!(key("acme", "k", "a").derived_id(), ids[0]);
     assert_eq!(ids[0].get_version_num(), 8);
+}
+
+#[test]
+fn nobody_without_the_secret_can_test_what_a_key_or_a_request_was() {
+    let key = key("acme", "ann.miller@example.com", "{}");
+    for guess in ["ann.miller@example.com", "{}"] {
+        let plain = format!("{:x}", Sha256::digest(guess));
+        assert!(key.key_hash != plain && key.request_hash != plain, "{guess}");
+    }
+    assert_ne!(key.key_hash, key.request_hash);
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ mod tests {
     async fn what_is_over_goes_and_what_is_not_stays() {
         on_both(async |db| {
             let tenant = TenantId::default_tenant();
-            let key = idempotency::Key::new(&tenant, "test", "k", b"").unwrap();
+            let key = idempotency::Key::new(&tenant, "test", "k", b"", |text| text.len().to_string()).unwrap();
             let mut tx = db.store.begin().await.unwrap();
             idempotency::begin(&mut tx, &key, UnixMillis(0)).await.unwrap();
             for topic in ["sent", "waiting"] {

@@ -132,6 +132,14 @@ pub fn engage(process: &Process, shield: Connect, value: Connect, faults: Faults
                 let pseudonyms = pseudonyms.clone();
                 move |tenant, id| pseudonyms.customer(tenant, id).to_string()
             }),
+            request_id: Arc::new({
+                let pseudonyms = pseudonyms.clone();
+                move |_, id| pseudonyms.request_id(id)
+            }),
+            request_key: Arc::new({
+                let pseudonyms = pseudonyms.clone();
+                move |tenant, text| pseudonyms.request_key(tenant, text).to_string()
+            }),
             actor: Arc::new(move |tenant, name| pseudonyms.actor(tenant, name).to_string()),
         },
         mail_from: MAIL_FROM.to_owned(),

@@ -78,8 +78,8 @@ async fn create(
     IdempotencyKey(given): IdempotencyKey,
     Json(new): Json<NewCampaign>,
 ) -> Result<Response, Problem> {
-    let key = key(given.as_deref(), &allowed.tenant, "campaigns.create", &new)?;
-    let actor = Actor::new(&allowed, network);
+    let key = key(&engage, given.as_deref(), &allowed.tenant, "campaigns.create", &new)?;
+    let actor = Actor::new(&engage.needs.pseudonyms, &allowed, network);
     let stored = to_its_end(&engage.clone(), async move { engage.create(&actor, new, key).await }).await?;
     Ok(answer(stored))
 }
@@ -128,7 +128,7 @@ async fn run(
     network: RemoteNetwork,
     Path(path): Path<CampaignPath>,
 ) -> Result<(StatusCode, Json<CampaignView>), Problem> {
-    engage.start_run(&Actor::new(&allowed, network), path.id).await?;
+    engage.start_run(&Actor::new(&engage.needs.pseudonyms, &allowed, network), path.id).await?;
     Ok((StatusCode::ACCEPTED, Json(engage.view(&allowed.tenant, path.id).await?)))
 }
 
@@ -144,11 +144,11 @@ async fn trigger(
     network: RemoteNetwork,
     IdempotencyKey(given): IdempotencyKey,
     Json(new): Json<NewTrigger>,
-) -> Result<Response, Problem> {
-    let key = key(given.as_deref(), &allowed.tenant, "engage.trigger", &new)?;
-    let actor = Actor::new(&allowed, network);
-    let stored = to_its_end(&engage.clone(), async move { engage.trigger(&actor, new, key).await }).await?;
-    refusal(&stored).map_or_else(|| Ok(answer(stored)), Err)
+) -> Result<Json<OutcomeView>, Problem> {
+    let key = key(&engage, given.as_deref(), &allowed.tenant, "engage.trigger", &new)?;
+    let actor = Actor::new(&engage.needs.pseudonyms, &allowed, network);
+    let outcome = to_its_end(&engage.clone(), async move { engage.trigger(&actor, new, key).await }).await?;
+    refusal(&outcome).map_or(Ok(Json(outcome)), Err)
 }
 
 /// Runs `work` as a task, which goes on when the caller leaves.
@@ -164,6 +164,7 @@ async fn to_its_end<T: Send + 'static>(
 
 /// The idempotency key of a request, if it has one.
 fn key(
+    engage: &Engage,
     given: Option<&str>,
     tenant: &TenantId,
     scope: &'static str,
@@ -171,7 +172,9 @@ fn key(
 ) -> Result<Option<Key>, Problem> {
     let Some(given) = given else { return Ok(None) };
     let request = serde_json::to_vec(request).map_err(|error| Problem::internal(&error))?;
-    Key::new(tenant, scope, given, &request).map(Some).map_err(|error| Problem::invalid("idempotency-key", error))
+    let hash = |text: &str| (engage.needs.pseudonyms.request_key)(tenant, text);
+    let key = Key::new(tenant, scope, given, &request, hash);
+    key.map(Some).map_err(|error| Problem::invalid("idempotency-key", error))
 }
 
 fn limit(given: Option<usize>, max: usize) -> Result<usize, Problem> {
@@ -188,8 +191,7 @@ fn answer(stored: Stored) -> Response {
 }
 
 /// The problem of a triggered message that was not sent.
-fn refusal(stored: &Stored) -> Option<Problem> {
-    let outcome: OutcomeView = serde_json::from_slice(&stored.body).ok()?;
+fn refusal(outcome: &OutcomeView) -> Option<Problem> {
     let why = outcome.reasons.join(", ");
     let problem = match outcome.state.parse().ok()? {
         MessageState::Captured | MessageState::Sent => return None,
@@ -206,5 +208,5 @@ fn refusal(stored: &Stored) -> Option<Problem> {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "send_unknown", detail)
         }
     };
-    Some(problem.with("reasons", outcome.reasons).with("message_id", outcome.message_id.to_string()))
+    Some(problem.with("reasons", outcome.reasons.clone()).with("message_id", outcome.message_id.to_string()))
 }

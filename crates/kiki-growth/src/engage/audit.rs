@@ -16,13 +16,17 @@ pub const AUDIT_TOPIC: &str = "audit";
 /// Makes a keyed hash of a name or a customer's id. Shield holds the key; where it cannot be had, the answer is empty.
 pub type Pseudonym = Arc<dyn Fn(&TenantId, &str) -> String + Send + Sync>;
 
-/// How people are named in the log: a customer and an actor of one name are two.
+/// How people, and what callers name freely, are named where it is kept: a customer and an actor of one name are two.
 #[derive(Clone)]
 pub struct Pseudonyms {
     /// Of a customer's id.
     pub customer: Pseudonym,
     /// Of who acts.
     pub actor: Pseudonym,
+    /// Of a request's id; one that is a UUID may stay as it is.
+    pub request_id: Pseudonym,
+    /// Of an idempotency key, and of the request that came with it.
+    pub request_key: Pseudonym,
 }
 
 /// Who acts.
@@ -36,8 +40,10 @@ pub(super) struct Actor {
 
 impl Actor {
     /// Who sent the current request.
-    pub(super) fn new(principal: &Principal, network: RemoteNetwork) -> Self {
-        let request = RequestContext::current().map(|context| context.request_id().to_owned()).unwrap_or_default();
+    pub(super) fn new(pseudonyms: &Pseudonyms, principal: &Principal, network: RemoteNetwork) -> Self {
+        let request = RequestContext::current()
+            .map(|context| (pseudonyms.request_id)(&principal.tenant, context.request_id()))
+            .unwrap_or_default();
         Self { tenant: principal.tenant.clone(), name: principal.name.clone(), network: network.0, request }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kiki_kit::inprocess::Transport;
+use kiki_kit::problem::logged_status;
 use kiki_proto::value::v1 as proto;
 use kiki_proto::value::v1::predict_ltv_request::Who;
 use kiki_proto::value::v1::value_service_client::ValueServiceClient;
@@ -97,7 +98,7 @@ fn customer(prediction: proto::PredictLtvResponse) -> Customer {
 }
 
 fn away(status: &Status) -> ValueAway {
-    ValueAway(format!("{:?}: {}", status.code(), status.message()))
+    ValueAway(logged_status(status))
 }
 
 async fn call<T>(answer: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {

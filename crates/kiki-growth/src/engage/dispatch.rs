@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use kiki_kit::problem::logged_status;
 use kiki_types::UnixMillis;
 use kiki_types::event::Outcome;
 
@@ -102,7 +103,8 @@ impl Dispatch<'_> {
                 Ok(Decision::Captured(_)) => message.step(Step::Captured)?,
                 Ok(Decision::Lapsed) => message.step(Step::Lapsed)?,
                 Err(GateError::Rejected(status)) => {
-                    tracing::error!(%status, campaign = %self.offer.campaign, "shield rejects a message");
+                    let status = logged_status(&status);
+                    tracing::error!(status, campaign = %self.offer.campaign, "shield rejects a message");
                     message.step(Step::Failed(SHIELD_REJECTED))?;
                 }
                 Err(GateError::Away(why)) => {
@@ -127,12 +129,12 @@ impl Dispatch<'_> {
             }
             // Whether the provider has it is not known: it stays authorized, and a rerun sends it under the same id.
             Err(_) => return Ok((message, None)),
-            Ok(Err(SendError::Rejected(why))) => (REJECTED, why),
-            Ok(Err(SendError::Unavailable(why))) => (UNAVAILABLE, why),
+            Ok(Err(SendError::Rejected)) => REJECTED,
+            Ok(Err(SendError::Unavailable)) => UNAVAILABLE,
         };
-        tracing::warn!(message_id = %message.id, reason = reason.0, why = reason.1, "message not sent");
+        tracing::warn!(message_id = %message.id, reason, "message not sent");
         match self.gate.void(message.authorization.as_deref().unwrap_or_default()).await {
-            Ok(()) | Err(GateError::Rejected(_)) => message.step(Step::Failed(reason.0))?,
+            Ok(()) | Err(GateError::Rejected(_)) => message.step(Step::Failed(reason))?,
             Err(GateError::Away(why)) => return Ok((message, Some(why))),
         }
         Ok((message, None))
@@ -156,7 +158,8 @@ impl Dispatch<'_> {
                         break;
                     }
                     Err(GateError::Rejected(status)) => {
-                        tracing::error!(%status, message_id = %message.id, "a sent message cannot be paid for");
+                        let status = logged_status(&status);
+                        tracing::error!(status, message_id = %message.id, "a sent message cannot be paid for");
                         break;
                     }
                     Err(GateError::Away(why)) => return Ok((message, Some(why))),

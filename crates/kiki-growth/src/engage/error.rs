@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, header};
-use kiki_kit::problem::{GRPC_FIELD_KEY, Problem};
+use kiki_kit::problem::{GRPC_FIELD_KEY, Problem, logged_status};
 use kiki_store::StoreError;
 use tonic::Status;
 
@@ -33,7 +33,7 @@ pub(super) enum EngageError {
     #[error("shield is away: {0}")]
     ShieldAway(String),
     /// Shield will not take what it was asked.
-    #[error("shield rejected the request: {}", .0.message())]
+    #[error("shield rejected the request: {}", logged_status(.0))]
     ShieldRejected(Status),
     /// The value service did not answer.
     #[error(transparent)]

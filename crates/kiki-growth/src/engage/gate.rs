@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use kiki_kit::inprocess::Transport;
+use kiki_kit::problem::logged_status;
 use kiki_proto::shield::v1 as proto;
 use kiki_proto::shield::v1::authorization_service_client::AuthorizationServiceClient;
 use kiki_proto::shield::v1::budget_service_client::BudgetServiceClient;
@@ -41,7 +42,7 @@ pub(super) enum GateError {
     #[error("shield is away: {0}")]
     Away(String),
     /// Shield will not take the request as it is.
-    #[error("shield rejected the request: {}", .0.message())]
+    #[error("shield rejected the request: {}", logged_status(.0))]
     Rejected(Status),
 }
 
@@ -150,7 +151,7 @@ async fn call<T>(answer: impl Future<Output = Result<Response<T>, Status>>) -> R
     match tokio::time::timeout(CALL_TIME_MAX, answer).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
         Ok(Err(status)) if is_our_mistake(status.code()) => Err(GateError::Rejected(status)),
-        Ok(Err(status)) => Err(GateError::Away(format!("{:?}: {}", status.code(), status.message()))),
+        Ok(Err(status)) => Err(GateError::Away(logged_status(&status))),
         Err(_) => Err(GateError::Away("it did not answer in time".to_owned())),
     }
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use kiki_kit::inprocess::Transport;
+use kiki_kit::problem::logged_status;
 use kiki_kit::shutdown::Shutdown;
 use kiki_proto::shield::v1::audit_service_client::AuditServiceClient;
 use kiki_proto::shield::v1::{AuditRecord, RecordRequest};
@@ -31,7 +32,7 @@ pub enum RelayError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Shield did not take them.
-    #[error("shield did not take audit entries: {}", .0.message())]
+    #[error("shield did not take audit entries: {}", logged_status(.0))]
     Shield(Status),
 }
 

@@ -23,15 +23,15 @@ pub struct OutgoingMail {
     pub body: String,
 }
 
-/// Why a message did not leave.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a message did not leave. Not in the provider's words: they may quote the address, and this is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// It will never be taken as it is.
-    #[error("the provider rejected the message: {0}")]
-    Rejected(String),
+    #[error("the provider rejected the message")]
+    Rejected,
     /// It may be taken later.
-    #[error("the provider did not take the message now: {0}")]
-    Unavailable(String),
+    #[error("the provider did not take the message now")]
+    Unavailable,
 }
 
 /// A mail provider. The sandbox mailbox is one; the process wires it, as services do not know each other.

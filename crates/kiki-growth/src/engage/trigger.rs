@@ -4,6 +4,7 @@
 //! template of its own stands alone; an idempotency key makes a repeat find the same row, also after a crash.
 
 use http::StatusCode;
+use kiki_store::StoreError;
 use kiki_store::idempotency::{self, Key, Response};
 use kiki_types::TenantId;
 use kiki_types::id::CampaignId;
@@ -18,16 +19,16 @@ use super::input::{NewTrigger, Sends};
 use super::message::{Message, MessageState, Step};
 use super::repo::messages;
 use super::service::json;
-use super::view::OutcomeView;
+use super::view::{OutcomeView, RememberedOutcome};
 
 impl Engage {
-    /// Sends a message to one customer, if shield allows it. The answer is an [`OutcomeView`] in JSON.
+    /// Sends a message to one customer, if shield allows it.
     pub(super) async fn trigger(
         &self,
         actor: &Actor,
         new: NewTrigger,
         key: Option<Key>,
-    ) -> Result<Response, EngageError> {
+    ) -> Result<OutcomeView, EngageError> {
         let stand_in = key.as_ref().map_or_else(|| CampaignId::new(&*self.needs.ids), |key| key.derived_id().into());
         let (customer_id, sends) = new.check(stand_in)?;
         let (offer, horizon_weeks) = match sends {
@@ -38,7 +39,7 @@ impl Engage {
             }
         };
         if let Some(answer) = self.begin_key(key.as_ref()).await? {
-            return Ok(answer);
+            return Ok(remembered(&answer)?.of(customer_id));
         }
         let outcome = self.trigger_once(actor, &offer, &customer_id, horizon_weeks).await;
         let finished = match outcome {
@@ -108,17 +109,26 @@ impl Engage {
     }
 
     /// Remembers the answer to `key`, unless the message may still move.
-    async fn finish_trigger(&self, key: Option<&Key>, message: Message) -> Result<Response, EngageError> {
+    async fn finish_trigger(&self, key: Option<&Key>, message: Message) -> Result<OutcomeView, EngageError> {
         let settled = matches!(message.state, MessageState::Captured | MessageState::Refused | MessageState::Failed);
-        let response = json(StatusCode::OK, &OutcomeView::from(message))?;
+        let outcome = OutcomeView::from(message);
         match key {
             Some(key) if settled => {
+                let response = json(StatusCode::OK, &RememberedOutcome::from(&outcome))?;
                 let mut tx = self.needs.store.begin().await?;
                 idempotency::finish(&mut tx, key, &response).await?;
                 tx.commit().await?;
             }
             key => self.abandon_key(key).await,
         }
-        Ok(response)
+        Ok(outcome)
     }
+}
+
+fn remembered(answer: &Response) -> Result<RememberedOutcome, EngageError> {
+    let unreadable = |error: serde_json::Error| StoreError::Unreadable {
+        column: "body".to_owned(),
+        why: format!("{:?} error", error.classify()),
+    };
+    Ok(serde_json::from_slice(&answer.body).map_err(unreadable)?)
 }

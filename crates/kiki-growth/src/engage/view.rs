@@ -109,7 +109,7 @@ pub(super) struct CampaignPage {
 }
 
 /// What became of the message to one customer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct OutcomeView {
     /// Who it is for.
     pub(super) customer_id: String,
@@ -136,5 +136,30 @@ impl From<Message> for OutcomeView {
             attempt: message.attempt,
             at: message.updated_at.rfc3339(),
         }
+    }
+}
+
+/// An outcome as it is remembered for the repeats of a trigger: a repeat says again whom it is for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RememberedOutcome {
+    message_id: MessageId,
+    state: String,
+    reasons: Vec<String>,
+    attempt: i64,
+    at: String,
+}
+
+impl From<&OutcomeView> for RememberedOutcome {
+    fn from(outcome: &OutcomeView) -> Self {
+        let OutcomeView { customer_id: _, message_id, state, reasons, attempt, at } = outcome.clone();
+        Self { message_id, state, reasons, attempt, at }
+    }
+}
+
+impl RememberedOutcome {
+    /// The outcome for `customer_id`.
+    pub(super) fn of(self, customer_id: String) -> OutcomeView {
+        let Self { message_id, state, reasons, attempt, at } = self;
+        OutcomeView { customer_id, message_id, state, reasons, attempt, at }
     }
 }

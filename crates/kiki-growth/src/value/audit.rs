@@ -35,7 +35,7 @@ pub(super) fn write(
         reason: String::new(),
         ip: String::new(),
         data: "purchases".to_owned(),
-        request: RequestContext::current().map(|context| context.request_id().to_owned()).unwrap_or_default(),
+        request: RequestContext::current().map(|context| context.logged_id().to_owned()).unwrap_or_default(),
         tenant: tenant.clone(),
     };
     let payload = serde_json::to_string(&event)

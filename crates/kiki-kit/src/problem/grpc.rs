@@ -24,6 +24,18 @@ impl From<Problem> for Status {
     }
 }
 
+/// What of `status` may be written down: its code and the problem's, such as `FailedPrecondition no_consent`. Its message is
+/// for who asked, and may quote what they sent.
+#[must_use]
+pub fn logged_status(status: &Status) -> String {
+    let is_code = |code: &&str| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let code = status.metadata().get(GRPC_CODE_KEY).and_then(|code| code.to_str().ok()).filter(is_code);
+    match code {
+        Some(code) => format!("{:?} {code}", status.code()),
+        None => format!("{:?}", status.code()),
+    }
+}
+
 fn grpc_code(problem: &Problem) -> Code {
     match problem.status() {
         StatusCode::UNAUTHORIZED => Code::Unauthenticated,
@@ -69,6 +81,8 @@ mod tests {
         assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "amount: is missing"));
         assert_eq!(status.metadata().get(GRPC_FIELD_KEY).unwrap(), "amount");
         assert_eq!(status.metadata().get(GRPC_CODE_KEY).unwrap(), "invalid_request");
+        assert_eq!(logged_status(&status), "InvalidArgument invalid_request");
+        assert_eq!(logged_status(&Status::unavailable("ann.miller@example.com")), "Unavailable");
         let missing = Problem::permission_denied(kiki_types::Permission::SpendWrite);
         assert_eq!(Status::from(missing).code(), Code::PermissionDenied);
         assert_eq!(Status::from(Problem::denied("no_consent", "")).code(), Code::FailedPrecondition);

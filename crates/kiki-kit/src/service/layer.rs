@@ -104,7 +104,7 @@ where
         let context = RequestContext::from_headers(request.headers(), &*self.layer.stack.ids);
         let route = request.extensions().get::<MatchedPath>();
         let measured = self.endpoint.begin(request.method(), route.map(MatchedPath::as_str));
-        let span = tracing::debug_span!("request", route = measured.route(), request_id = context.request_id());
+        let span = tracing::debug_span!("request", route = measured.route(), request_id = context.logged_id());
         request.extensions_mut().insert(context.clone());
         let grpc = is_grpc(request.headers());
         let work = self.admit(request, &measured, grpc);

@@ -71,7 +71,7 @@ fn json(mut writer: Writer<'_>, time: &str, event: &Event<'_>, fields: Fields) -
         level: event.metadata().level().as_str(),
         target: event.metadata().target(),
         message: &fields.message,
-        request_id: context.as_ref().map(RequestContext::request_id),
+        request_id: context.as_ref().map(RequestContext::logged_id),
         trace_id: context.as_ref().map(RequestContext::trace_id),
         others: fields.others.into_iter().filter(|(name, _)| !STANDARD.contains(&name.as_str())).collect(),
     };
@@ -88,7 +88,7 @@ fn pretty(mut writer: Writer<'_>, time: &str, event: &Event<'_>, fields: &Fields
         write!(writer, " {name}={value}")?;
     }
     if let Some(context) = RequestContext::current() {
-        write!(writer, " request_id={}", context.request_id())?;
+        write!(writer, " request_id={}", context.logged_id())?;
     }
     writeln!(writer, " {}", event.metadata().target())
 }

@@ -20,11 +20,14 @@ impl MailSender for SandboxMail {
                 subject: &mail.subject,
                 body: &mail.body,
             };
-            let eml = message.to_rfc5322().map_err(|error| SendError::Rejected(error.to_string()))?;
+            let eml = message.to_rfc5322().map_err(|_| SendError::Rejected)?;
             mailbox.deliver(mail.id, &mail.tenant, eml).await.map_err(|error| match error {
-                DeliveryError::Rejected(why) => SendError::Rejected(why),
-                DeliveryError::Unavailable(why) => SendError::Unavailable(why),
-                DeliveryError::Io(error) => SendError::Unavailable(error.to_string()),
+                DeliveryError::Rejected(_) => SendError::Rejected,
+                DeliveryError::Unavailable(_) => SendError::Unavailable,
+                DeliveryError::Io(error) => {
+                    tracing::error!(%error, "the mailbox cannot be written");
+                    SendError::Unavailable
+                }
             })
         }
         .boxed()

@@ -73,7 +73,7 @@ async fn without_shield_a_trigger_sends_nothing_and_may_be_repeated() {
 async fn a_trigger_that_cannot_be_sent_gives_the_money_back() {
     let db = TestDb::sqlite().await;
     let world = World::new(&db.store, 5);
-    world.mail.failing.lock().unwrap().insert("00002".to_owned(), SendError::Rejected("no mailbox".to_owned()));
+    world.mail.failing.lock().unwrap().insert("00002".to_owned(), SendError::Rejected);
     let (status, problem) = world.post("/trigger", &own("00002"), None).await;
     assert_eq!((status, &problem["code"]), (StatusCode::BAD_GATEWAY, &json!("send_failed")));
     assert_eq!(world.shield.0.lock().unwrap().count(State::Voided), 1);

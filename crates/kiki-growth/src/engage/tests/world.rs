@@ -107,7 +107,7 @@ impl MailSender for FakeMail {
     fn send(&self, mail: OutgoingMail) -> BoxFuture<'static, Result<(), SendError>> {
         self.calls.lock().unwrap().push(mail.clone());
         if let Some(error) = self.failing.lock().unwrap().get(&mail.customer_id) {
-            return std::future::ready(Err(error.clone())).boxed();
+            return std::future::ready(Err(*error)).boxed();
         }
         let crash = self.crash.lock().unwrap().clone();
         if !crash.as_ref().is_some_and(|(_, receipt)| *receipt == Receipt::Never) {
@@ -182,6 +182,8 @@ impl World {
             pseudonyms: Pseudonyms {
                 customer: Arc::new(|_, id| format!("customer-{}", id.len())),
                 actor: Arc::new(|_, name| format!("actor-{}", name.len())),
+                request_id: Arc::new(|_, id| format!("request-{}", id.len())),
+                request_key: Arc::new(keyed),
             },
             mail_from: "hello@shop.example".to_owned(),
         });
@@ -265,6 +267,12 @@ impl World {
         self.clock.advance(Duration::from_secs(600));
         assert!(self.clock.now() > NOW);
     }
+}
+
+/// A keyed hash.
+fn keyed(tenant: &TenantId, text: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    format!("{:x}", Sha256::digest(format!("a secret{tenant} {text}")))
 }
 
 pub(super) fn new_campaign(budget: &str) -> Value {
