@@ -106,7 +106,8 @@ async fn set_up(connection: &mut AnyConnection, dialect: Dialect, timeout: Durat
     match dialect {
         Dialect::Sqlite => {
             // FULL: a commit is on the disk before it is answered.
-            for pragma in ["PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON"] {
+            // secure_delete: what is deleted is overwritten in the file.
+            for pragma in ["PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON"] {
                 sqlx::query(pragma).execute(&mut *connection).await?;
             }
             let busy = sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {}", ms.min(i64::from(i32::MAX))));

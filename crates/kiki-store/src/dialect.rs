@@ -42,6 +42,14 @@ impl Dialect {
         }
     }
 
+    /// What overwrites deleted rows that are still in side files, without waiting long for who reads them.
+    pub(crate) const fn overwrite_deleted(self) -> Option<[&'static str; 2]> {
+        match self {
+            Self::Sqlite => Some(["PRAGMA busy_timeout = 100", "PRAGMA wal_checkpoint(TRUNCATE)"]),
+            Self::Postgres => None,
+        }
+    }
+
     /// Replaces the tokens of a migration's text: `{{BYTES}}` is the type of a column of bytes.
     pub(crate) fn ddl(self, text: &str) -> String {
         let bytes = match self {

@@ -50,6 +50,12 @@ pub enum StoreError {
         /// The last one that was drawn.
         position: i64,
     },
+    /// Something sealed stays closed.
+    #[error("what is sealed about a person cannot be read")]
+    Personal(#[from] crate::personal::Unreadable),
+    /// The keys of people are away, or changing.
+    #[error("the keys of people are away")]
+    Keys(#[source] Box<crate::personal::KeysError>),
     /// The database was not migrated.
     #[error("the database has no tables of KIKI: run its migrations first")]
     NotMigrated,
@@ -59,7 +65,7 @@ impl StoreError {
     /// Whether the same call may work later.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Keys(_))
     }
 }
 

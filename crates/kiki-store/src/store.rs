@@ -127,6 +127,25 @@ impl Store {
         Ok(())
     }
 
+    /// Overwrites what was deleted where the database still has it beside its tables: SQLite's write-ahead log. `false`:
+    /// somebody reads it at this moment. PostgreSQL does not offer that.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn overwrite_deleted(&self) -> Result<bool, StoreError> {
+        let Some(statements) = self.dialect.overwrite_deleted() else { return Ok(true) };
+        let mut connection = self.pool.acquire().await?;
+        let mut is_done = true;
+        for statement in statements {
+            let row = sqlx::query(statement).fetch_optional(&mut *connection).await?;
+            // A checkpoint answers with whether somebody was in its way; the others answer nothing that matters.
+            is_done &= !statement.contains("checkpoint") || row.is_none_or(|row| row.int("busy").ok() != Some(1));
+        }
+        // Its patience was changed, so it goes.
+        connection.close().await?;
+        Ok(is_done)
+    }
+
     /// What the pool is doing.
     #[must_use]
     pub fn stats(&self) -> PoolStats {

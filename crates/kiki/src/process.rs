@@ -11,8 +11,11 @@ use kiki_kit::config::Config;
 use kiki_kit::server::Server;
 use kiki_kit::service::{HttpService, Platform};
 use kiki_kit::shutdown::{Ended, Shutdown, Tasks};
+use kiki_store::personal::{Stores, Subjects};
 use kiki_store::{Store, upkeep};
 use kiki_types::IdSource;
+
+use crate::services::keys;
 
 /// How long the database is left alone between two tidyings.
 const UPKEEP_PAUSE: Duration = Duration::from_secs(60);
@@ -27,21 +30,26 @@ pub struct Process {
     pub tasks: Tasks,
     /// The SQL database, migrated.
     pub store: Store,
+    /// The people of the database.
+    pub subjects: Subjects,
 }
 
 impl Process {
-    /// Opens the database and makes the rest. Nothing listens yet.
+    /// Opens the database with the keys of its people and makes the rest. Nothing listens yet.
     ///
     /// # Errors
-    /// The data folder or the database cannot be opened.
+    /// The data folder, the database or the keys of people cannot be opened.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         make_private_folder(&config.data)?;
         let shutdown = Shutdown::new();
         let platform = Platform::of_process(&config, shutdown.clone());
         let store = open_store(&config, platform.clock.as_ref(), platform.ids.as_ref()).await?;
+        let subjects = keys::open(&config, &store, &platform.clock).await?;
+        subjects.replay(&Stores::default()).await.context("people could not be erased again")?;
         let tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("keys", subjects.clone().run(shutdown.draining()));
         tasks.spawn("upkeep", keep_up(store.clone(), platform.clock.clone(), shutdown));
-        Ok(Self { config, platform, tasks, store })
+        Ok(Self { config, platform, tasks, store, subjects })
     }
 
     /// Listens on `port` of the configured address and serves `service` there. Returns the address.

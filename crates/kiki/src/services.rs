@@ -1,5 +1,6 @@
 //! The services and how they reach each other.
 
+pub(crate) mod keys;
 mod mail;
 pub(crate) mod retention;
 mod shield;
@@ -12,6 +13,8 @@ use anyhow::Context as _;
 use http::Uri;
 use kiki_growth::engage::{self, AUDIT_TOPIC, Connect, Engage, MailSender};
 use kiki_growth::value::{self, Value};
+use kiki_kit::config::{Config, Environment};
+use kiki_kit::egress::Reach;
 use kiki_kit::inprocess::{Transport, in_process, over_network};
 use kiki_kit::service::{Dependency, HttpService};
 use kiki_sandbox::mailbox::{self, Faults, MESSAGES_MAX, Mailbox};
@@ -35,8 +38,13 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 /// The keyed hashes of this data folder. A service on a machine of its own has a key of its own, so its hashes of a
 /// name are not those of another.
 fn pseudonyms(process: &Process) -> anyhow::Result<Pseudonyms> {
-    let keys = process.config.data.join("keys");
-    Pseudonyms::open_or_create(&keys, &mut rand::rng()).context("the key of the pseudonyms")
+    Pseudonyms::open_or_create(&keys::folder(&process.config), &mut rand::rng()).context("the key of the pseudonyms")
+}
+
+/// How far requests to others may go.
+fn reach(config: &Config) -> Reach {
+    let is_production = config.environment == Environment::Production;
+    config.egress_reach.unwrap_or(if is_production { Reach::Public } else { Reach::Loopback })
 }
 
 /// The database as a dependency.
@@ -98,6 +106,7 @@ pub fn value(process: &Process) -> anyhow::Result<(Value, HttpService)> {
         .grpc(value::services(&value))
         .depends_on(database(process))
         .depends_on(outbox(process))
+        .depends_on(keys::dependency(process))
         .build();
     Ok((value, http))
 }
@@ -112,7 +121,7 @@ pub fn engage(process: &Process, shield: Connect, value: Connect, faults: Faults
     let pseudonyms = pseudonyms(process)?;
     let mail: Arc<dyn MailSender> = Arc::new(SandboxMail(mailbox.clone()));
     let mut http = HttpService::builder("engage", VERSION, &process.platform);
-    http = http.depends_on(database(process)).depends_on(outbox(process));
+    http = http.depends_on(database(process)).depends_on(outbox(process)).depends_on(keys::dependency(process));
     let tenant = TenantId::default_tenant();
     for (name, connect) in [("shield", &shield), ("value", &value)] {
         if let Some(transport) = connect(&tenant) {

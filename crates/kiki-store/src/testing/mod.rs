@@ -15,6 +15,7 @@
 #![expect(clippy::panic, reason = "a test harness ends its test where it cannot do its work")]
 
 pub mod masters;
+mod people;
 mod server;
 
 use std::io::Write as _;
@@ -26,6 +27,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{Dialect, Options, Store};
+
+pub use people::{People, secure_random};
 
 /// Bounds that fit many tests at once on one server.
 const OPTIONS: Options = Options {
@@ -171,5 +174,33 @@ pub async fn put_outbox_back(store: &Store, position: i64) {
     };
     if let Err(error) = put_back.await {
         panic!("the outbox cannot be put back: {error}");
+    }
+}
+
+/// Copies `tables` within the database, as a backup of this moment.
+///
+/// # Panics
+/// The database does not answer.
+pub async fn back_up(store: &Store, tables: &[&str]) {
+    for table in tables {
+        run(store, &format!("CREATE TABLE backup_{table} AS SELECT * FROM {table}")).await;
+    }
+}
+
+/// Puts `tables` back to what [`back_up`] copied.
+///
+/// # Panics
+/// The database does not answer.
+pub async fn put_back(store: &Store, tables: &[&str]) {
+    for table in tables {
+        run(store, &format!("DELETE FROM {table}")).await;
+        run(store, &format!("INSERT INTO {table} SELECT * FROM backup_{table}")).await;
+    }
+}
+
+async fn run(store: &Store, statement: &str) {
+    let sql = sqlx::AssertSqlSafe(statement.to_owned());
+    if let Err(error) = sqlx::query(sql).execute(store.pool()).await {
+        panic!("{statement}: {error}");
     }
 }

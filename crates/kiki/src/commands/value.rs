@@ -21,6 +21,7 @@ use kiki_types::{Principal, TenantId};
 use crate::cli::runtime;
 use crate::console::{complain, say};
 use crate::process::open_store;
+use crate::services::keys;
 
 /// What can be asked about the value of customers without a service.
 #[derive(Debug, Subcommand)]
@@ -118,7 +119,7 @@ pub fn bar(what: &'static str) -> ProgressBar {
 async fn save(config: Config, report: &FitReport) -> anyhow::Result<String> {
     let platform = Platform::of_process(&config, Shutdown::new());
     let store = open_store(&config, platform.clock.as_ref(), platform.ids.as_ref()).await?;
-    let pseudonyms = Pseudonyms::open_or_create(&config.data.join("keys"), &mut rand::rng());
+    let pseudonyms = Pseudonyms::open_or_create(&keys::folder(&config), &mut rand::rng());
     let pseudonyms = pseudonyms.context("the key of the pseudonyms")?;
     let value = Value::new(Needs {
         store,

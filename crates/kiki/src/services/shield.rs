@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use kiki_audit::Policy;
 use kiki_kit::clock::Clock;
-use kiki_kit::config::{Config, Environment};
-use kiki_kit::egress::{Egress, Reach};
+use kiki_kit::config::Config;
+use kiki_kit::egress::Egress;
 use kiki_kit::service::{Dependency, HttpService};
 use kiki_shield::audit::Witnesses;
 use kiki_shield::policy::{Policies, PolicyFolder};
@@ -18,7 +18,7 @@ use rand::TryRngCore as _;
 use zeroize::Zeroizing;
 
 use super::shipping::{self, Shipping};
-use super::{database, outbox, pseudonyms, retention};
+use super::{database, keys, outbox, pseudonyms, reach, retention};
 use crate::VERSION;
 use crate::process::Process;
 
@@ -72,7 +72,8 @@ impl RunningShield {
                 async move { if is_deriving { Ok(()) } else { Err("tiles and views stay behind the log") } }
             }))
             .depends_on(database(process))
-            .depends_on(outbox(process));
+            .depends_on(outbox(process))
+            .depends_on(keys::dependency(process));
         let http = match folder.clone() {
             Some(folder) => http.depends_on(Dependency::optional("policy", move || std::future::ready(folder.check()))),
             None => http,
@@ -87,12 +88,8 @@ impl RunningShield {
             }
             None => http,
         };
-        let http = match witnesses(config, &shield)? {
-            Some(witnesses) => {
-                let standing = witnesses.standing();
-                process.tasks.spawn("witnesses", witnesses.run(platform.shutdown.clone()));
-                http.depends_on(Dependency::optional("witnesses", move || std::future::ready(standing.check())))
-            }
+        let http = match witnesses(process, &shield)? {
+            Some(dependency) => http.depends_on(dependency),
             None => http,
         };
         let pruning = retention::run(retained, owner.handle(), shelf, platform.shutdown.clone());
@@ -135,20 +132,17 @@ async fn followed(config: &Config, shield: &Shield) -> anyhow::Result<Option<Pol
     Ok(Some(opened.with_context(|| format!("the policy in {} (POLICY_DIR)", path.display()))?))
 }
 
-/// The witnesses that are asked to cosign checkpoints, if a policy names them.
-fn witnesses(config: &Config, shield: &Shield) -> anyhow::Result<Option<Witnesses>> {
-    let Some(path) = &config.log_policy else { return Ok(None) };
+/// Asks witnesses to cosign checkpoints, if a policy names them; how they stand as a dependency.
+fn witnesses(process: &Process, shield: &Shield) -> anyhow::Result<Option<Dependency>> {
+    let Some(path) = &process.config.log_policy else { return Ok(None) };
     let named = || format!("the witnesses in {} (KIKI_LOG_POLICY)", path.display());
     let text = std::fs::read_to_string(path).with_context(named)?;
     let policy = Policy::parse(&text).with_context(named)?;
-    let egress = Egress::new(reach(config), kiki_kit::egress::Limits::default());
-    Witnesses::new(shield.clone(), policy, egress).map(Some).with_context(named)
-}
-
-/// How far requests to others may go.
-fn reach(config: &Config) -> Reach {
-    let is_production = config.environment == Environment::Production;
-    config.egress_reach.unwrap_or(if is_production { Reach::Public } else { Reach::Loopback })
+    let egress = Egress::new(reach(&process.config), kiki_kit::egress::Limits::default());
+    let witnesses = Witnesses::new(shield.clone(), policy, egress).with_context(named)?;
+    let standing = witnesses.standing();
+    process.tasks.spawn("witnesses", witnesses.run(process.platform.shutdown.clone()));
+    Ok(Some(Dependency::optional("witnesses", move || std::future::ready(standing.check()))))
 }
 
 /// Randomness of the operating system for what nobody may guess.

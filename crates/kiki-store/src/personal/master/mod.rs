@@ -5,11 +5,13 @@ use std::fmt;
 use futures::future::BoxFuture;
 use zeroize::Zeroizing;
 
+mod file;
 mod kms;
 mod remote;
 mod sigv4;
 mod vault;
 
+pub use file::LocalMaster;
 pub use kms::{AwsKms, KmsSettings};
 pub use remote::Unusable;
 pub use vault::{VaultSettings, VaultTransit};

@@ -52,7 +52,16 @@ pub(super) async fn grant(operator: &Operator, ids: &[Arc<str>]) -> anyhow::Resu
         .map(|id| {
             let mut client = client.clone();
             let purpose = Purpose::Marketing.to_string();
-            async move { client.set(SetConsentRequest { customer_id: id.to_string(), purpose, granted: true }).await }
+            async move {
+                client
+                    .set(SetConsentRequest {
+                        customer_id: id.to_string(),
+                        purpose,
+                        granted: true,
+                        ..Default::default()
+                    })
+                    .await
+            }
         })
         .buffer_unordered(AT_ONCE)
         .try_for_each(|_| {
