@@ -69,13 +69,17 @@ impl Subjects {
         let mut tx = inner.store.begin().await?;
         let gone = repo::remove(&mut tx, tenant, who, false).await?;
         let held = repo::present(tx.sql(), tenant, who).await?;
+        inner.faults.pass()?;
         let erasure = |&(subject, epoch)| Erasure { seq: 0, tenant: tenant.clone(), subject, epoch, at, cause };
         let erasures: Vec<_> = gone.iter().map(erasure).collect();
         if !erasures.is_empty() {
             let erasures = self.register(erasures).await?;
+            inner.faults.pass()?;
             self.record(&mut tx, &erasures, request).await?;
         }
+        inner.faults.pass()?;
         tx.commit().await?;
+        inner.faults.pass()?;
         inner.cache.forget(who);
         self.leave_traces();
         destroyed.gone.extend(gone.iter().map(|&(id, _)| id));
@@ -152,12 +156,15 @@ impl Subjects {
                     store.erase(tenant, ids).await?;
                 }
             }
+            inner.faults.pass()?;
             let mut tx = inner.store.begin().await?;
             for (tenant, ids) in &tenants {
                 repo::remove(&mut tx, tenant, ids, true).await?;
             }
             self.record(&mut tx, chunk, "").await?;
+            inner.faults.pass()?;
             tx.commit().await?;
+            inner.faults.pass()?;
             self.leave_traces();
             for (tenant, ids) in tenants {
                 inner.cache.forget(&ids);

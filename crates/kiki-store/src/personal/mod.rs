@@ -23,10 +23,13 @@ mod entries;
 mod epoch;
 mod erasing;
 mod error;
+mod faults;
 mod files;
+mod hold;
 mod job;
 mod keyring;
 mod minter;
+mod moving;
 mod opening;
 mod register;
 mod repo;
@@ -36,11 +39,18 @@ mod stores;
 mod subject;
 mod subjects;
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod rotation_tests;
+
 pub use entries::ERASED;
 pub use erasing::Destroyed;
 pub use error::KeysError;
+pub use hold::{HOLDS_PAGE_MAX, Hold};
 pub use job::KeyStatus;
 pub use master::MasterKey;
+pub use moving::Moved;
 pub use repo::SUBJECT_COLUMNS;
 pub use rotation::Rewrapped;
 pub use sealed::Random;

@@ -356,6 +356,17 @@ pub(crate) async fn restrict(tx: &mut Tx, tenant: &TenantId, ids: &[SubjectId], 
     Ok(with_ids(&sql, tenant, ids).execute(tx.sql()).await?.rows_affected())
 }
 
+/// Counts a hold more or less of a person. `false`: they are gone.
+pub(crate) async fn count_hold(tx: &mut Tx, tenant: &TenantId, id: SubjectId, by: i64) -> Result<bool, StoreError> {
+    let counted = sqlx::query("UPDATE subject SET holds = holds + $1 WHERE tenant = $2 AND id = $3")
+        .bind(by)
+        .bind(tenant.as_str())
+        .bind(id.to_string())
+        .execute(tx.sql())
+        .await?;
+    Ok(counted.rows_affected() == 1)
+}
+
 /// Takes the lease `name` for `holder` until `until`, or lengthens it. `false`: another one has it.
 pub(crate) async fn lease(
     tx: &mut Tx,

@@ -45,6 +45,7 @@ impl Subjects {
         }
         let n = current.n + 1;
         inner.master.renew().await?;
+        inner.faults.pass()?;
         let epoch = fresh_epoch(&inner.master, &inner.random, epochs.ring, n, now).await?;
         let is_mine = self
             .change_ring(move |ring| {
@@ -63,7 +64,9 @@ impl Subjects {
                 Ok(true)
             })
             .await?;
+        inner.faults.pass()?;
         self.reload().await?;
+        inner.faults.pass()?;
         if !is_mine {
             return Ok(None);
         }
@@ -95,6 +98,13 @@ impl Subjects {
             Ok(is_changed)
         })
         .await
+    }
+
+    /// The ring as it is in its file.
+    pub(super) async fn stored_ring(&self) -> Result<KeyRing, KeysError> {
+        let keys = self.inner().keys.clone();
+        let missing = KeysError::RingMissing { path: keyring::path(&keys) };
+        apart(move || KeyRing::load(&keys)?.ok_or(missing)).await
     }
 
     /// Puts everybody who is in an earlier epoch into the current one.
@@ -134,7 +144,9 @@ impl Subjects {
                     Err(error) => return Err(error.into()),
                 }
             }
+            self.inner().faults.pass()?;
             tx.commit().await?;
+            self.inner().faults.pass()?;
             self.leave_traces();
         }
     }
@@ -189,6 +201,7 @@ impl Subjects {
         if n >= epochs.current().n || !matches!(epochs.get(n), Found::Living(_)) {
             return Err(KeysError::NotNow("only an epoch that lives and is not the current one can be destroyed"));
         }
+        self.inner().faults.pass()?;
         let rows = repo::rows_by_epoch(&mut *self.inner().store.pool().acquire().await?).await?;
         if let Some(&(epoch, rows)) = rows.iter().find(|(epoch, _)| *epoch == n) {
             return Err(KeysError::RowsLeft { epoch, rows });
@@ -199,6 +212,7 @@ impl Subjects {
             Ok(true)
         })
         .await?;
+        self.inner().faults.pass()?;
         self.reload().await?;
         tracing::info!(epoch = n, "an epoch of the keys of people was destroyed");
         self.tell_master().await
@@ -206,12 +220,11 @@ impl Subjects {
 
     /// Lets the master forget what only destroyed epochs were under. Tried again until it did.
     async fn tell_master(&self) -> Result<(), KeysError> {
-        let inner = self.inner();
-        let keys = inner.keys.clone();
-        let Some(ring) = apart(move || KeyRing::load(&keys)).await? else { return Ok(()) };
+        let (inner, ring) = (self.inner(), self.stored_ring().await?);
         let waits = ring.destroyed.iter().any(|ended| ended.forgotten.is_none());
         let Some(version) = ring.lowest_version(inner.master.name()).filter(|_| waits) else { return Ok(()) };
         let is_forgotten = inner.master.destroy_below(version).await?;
+        inner.faults.pass()?;
         self.change_ring(move |ring| {
             for ended in ring.destroyed.iter_mut().filter(|ended| ended.forgotten.is_none()) {
                 ended.forgotten = Some(is_forgotten);

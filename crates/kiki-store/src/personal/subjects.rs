@@ -14,6 +14,7 @@ use super::cache::{Cache, Known, Mark};
 use super::entries::Entries;
 use super::epoch::{Epochs, Found};
 use super::error::KeysError;
+use super::faults::Faults;
 use super::keyring::Stamp;
 use super::master::MasterKey;
 use super::minter::Minter;
@@ -75,6 +76,7 @@ pub(super) struct Inner {
     pub(super) traces: AtomicBool,
     pub(super) cache: Cache,
     pub(super) minter: Minter,
+    pub(super) faults: Faults,
 }
 
 impl Subjects {
@@ -97,6 +99,7 @@ impl Subjects {
             traces: AtomicBool::new(false),
             cache: Cache::default(),
             minter: Minter::default(),
+            faults: Faults::default(),
         }))
     }
 

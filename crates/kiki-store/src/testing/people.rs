@@ -61,6 +61,14 @@ impl People {
     pub async fn another(&self, store: &Store) -> Result<Subjects, KeysError> {
         open(store, &self.keys(), &self.clock).await
     }
+
+    /// As [`People::another`], under a master key of its own.
+    ///
+    /// # Errors
+    /// As [`Subjects::open`].
+    pub async fn another_under(&self, store: &Store, master: Arc<dyn MasterKey>) -> Result<Subjects, KeysError> {
+        open_under(store, &self.keys(), &self.clock, master).await
+    }
 }
 
 impl Deref for People {
@@ -72,10 +80,24 @@ impl Deref for People {
 }
 
 async fn open(store: &Store, keys: &Path, clock: &Arc<ManualClock>) -> Result<Subjects, KeysError> {
-    let random = secure_random();
-    let master: Arc<dyn MasterKey> = Arc::new(LocalMaster::in_file(keys, random.clone())?);
-    let needs =
-        Needs { store: store.clone(), keys: keys.to_owned(), master, clock: clock.clone(), random, epoch_days: 14 };
+    let master = LocalMaster::in_file(keys, secure_random())?;
+    open_under(store, keys, clock, Arc::new(master)).await
+}
+
+async fn open_under(
+    store: &Store,
+    keys: &Path,
+    clock: &Arc<ManualClock>,
+    master: Arc<dyn MasterKey>,
+) -> Result<Subjects, KeysError> {
+    let needs = Needs {
+        store: store.clone(),
+        keys: keys.to_owned(),
+        master,
+        clock: clock.clone(),
+        random: secure_random(),
+        epoch_days: 14,
+    };
     Subjects::open(needs).await
 }
 

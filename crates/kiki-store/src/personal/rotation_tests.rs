@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use kiki_types::TenantId;
+
+use super::master::LocalMaster;
+use super::*;
+use crate::testing::{People, back_up, on_both, put_back, secure_random};
+
+const BACKED_UP: [&str; 3] = ["subject", "erasure", "key_epoch"];
+
+fn acme() -> TenantId {
+    "acme".parse().unwrap()
+}
+
+#[tokio::test]
+async fn after_its_epoch_a_backup_tells_nothing_of_anybody_even_with_todays_ring() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let ann = people.resolve(&acme(), "ann", Mint::Yes).await.unwrap().unwrap();
+        back_up(&db.store, &BACKED_UP).await;
+        people.destroy(&acme(), &[ann.id], Cause::Request, "").await.unwrap();
+        assert_eq!(people.rotate(14).await.unwrap(), None, "it is not time");
+        let mut epochs = 1;
+        for _ in 0..4 {
+            people.advance_days(7);
+            people.clock.advance(std::time::Duration::from_secs(11 * 60));
+            people.look_after().await.unwrap();
+            epochs = people.status().living.last().unwrap().0;
+        }
+        assert_eq!(epochs, 3);
+        put_back(&db.store, &["subject"]).await;
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT {SUBJECT_COLUMNS} FROM subject s")));
+        let row = row.fetch_one(db.store.pool()).await.unwrap();
+        let locked = people.unlock(&row).unwrap_err();
+        assert!(matches!(locked, crate::StoreError::Personal(Unreadable::EpochDestroyed)), "{locked:?}");
+        let lines = std::fs::read_to_string(people.keys().join("erasures")).unwrap();
+        assert_eq!(lines.lines().count(), 2, "the last line stays: {lines}");
+
+        let again = people.another(&db.store).await.unwrap();
+        assert!(again.by_id(&acme(), &[ann.id]).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_an_epoch_begins_everybody_is_found_also_by_processes_that_have_not_heard_of_it() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let late = people.another(&db.another().await).await.unwrap();
+        let names: Vec<String> = (0..700).map(|n| format!("c{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let before = people.resolve_many(&acme(), &names, Mint::Yes).await.unwrap();
+        let before: Vec<_> = before.into_iter().map(|person| person.unwrap().id).collect();
+        assert_eq!(people.rotate(0).await.unwrap(), Some(2));
+        let ids = |found: Vec<Option<Subject>>| found.into_iter().map(|one| one.unwrap().id).collect::<Vec<_>>();
+        assert_eq!(ids(people.resolve_many(&acme(), &names, Mint::Yes).await.unwrap()), before, "nobody is moved yet");
+        assert_eq!(people.rewrap().await.unwrap(), Rewrapped { moved: 700, damaged: 0 });
+        assert_eq!(ids(late.resolve_many(&acme(), &names, Mint::No).await.unwrap()), before);
+        let fresh = late.resolve(&acme(), "new", Mint::Yes).await.unwrap().unwrap();
+        assert_eq!(people.resolve(&acme(), "new", Mint::No).await.unwrap().unwrap().id, fresh.id);
+        assert!(matches!(people.destroy_epoch(2).await, Err(KeysError::NotNow(_))), "the current one");
+        people.destroy_epoch(1).await.unwrap();
+        assert_eq!(ids(late.resolve_many(&acme(), &names, Mint::No).await.unwrap()), before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_epoch_with_people_is_not_destroyed() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        people.resolve(&acme(), "ann", Mint::Yes).await.unwrap();
+        people.rotate(0).await.unwrap();
+        let kept = people.destroy_epoch(1).await.unwrap_err();
+        assert!(matches!(kept, KeysError::RowsLeft { epoch: 1, rows: 1 }), "{kept:?}");
+        // Somebody whose row was changed keeps it alive, and is told of.
+        sqlx::query("UPDATE subject SET restricted = 1, name = wrapped").execute(db.store.pool()).await.unwrap();
+        people.look_after().await.unwrap_err();
+        assert_eq!(people.rewrap().await.unwrap(), Rewrapped { moved: 0, damaged: 1 });
+        assert!(people.resolve(&acme(), "ann", Mint::Yes).await.is_err(), "and is not replaced by somebody new");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_that_do_not_belong_to_the_database_open_nothing() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        people.resolve(&acme(), "ann", Mint::Yes).await.unwrap();
+        let ring = people.keys().join("ring.json");
+        let old = std::fs::read(&ring).unwrap();
+        people.rotate(0).await.unwrap();
+        let new = std::fs::read(&ring).unwrap();
+
+        let write = |path: &std::path::Path, bytes: &[u8]| {
+            std::fs::write(path, bytes).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(path, mode).unwrap();
+        };
+        write(&ring, &old);
+        let refused = people.another(&db.store).await.unwrap_err();
+        assert!(matches!(refused, KeysError::RingBehind { epoch: 2, .. }), "{refused:?}");
+
+        std::fs::remove_file(&ring).unwrap();
+        let refused = people.another(&db.store).await.unwrap_err();
+        assert!(matches!(refused, KeysError::RingMissing { .. }), "{refused:?}");
+
+        let master = people.keys().join("master.key");
+        let key = std::fs::read(&master).unwrap();
+        write(&ring, &new);
+        std::fs::remove_file(&master).unwrap();
+        assert!(people.another(&db.store).await.unwrap_err().to_string().contains("is missing"));
+        write(&master, &[9; 32]);
+        let refused = people.another(&db.store).await.unwrap_err();
+        assert!(matches!(refused, KeysError::AnotherMaster { .. }), "{refused:?}");
+        write(&master, &key);
+        people.another(&db.store).await.unwrap();
+
+        let stranger = People::of(&crate::testing::TestDb::sqlite().await.store).await;
+        let refused = stranger.another(&db.store).await.unwrap_err();
+        assert!(matches!(refused, KeysError::AnotherRing { .. }), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_master_key_is_changed_while_everything_goes_on() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let ann = people.resolve(&acme(), "ann", Mint::Yes).await.unwrap().unwrap();
+        people.rotate(0).await.unwrap();
+        let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+        let other: Arc<dyn MasterKey> = Arc::new(LocalMaster::in_setting(key, secure_random()).unwrap());
+        assert_eq!(people.move_to(&other).await.unwrap(), Moved::Both);
+        assert!(matches!(people.rotate(0).await, Err(KeysError::NotNow(_))), "only one master would open it");
+
+        let moved = people.another_under(&db.store, other.clone()).await.unwrap();
+        people.another(&db.store).await.expect("the old one still does");
+        assert_eq!(moved.resolve(&acme(), "ann", Mint::No).await.unwrap().unwrap().id, ann.id);
+        assert_eq!(moved.move_to(&other).await.unwrap(), Moved::Only);
+        assert_eq!(moved.rotate(0).await.unwrap(), Some(3));
+        let refused = people.another(&db.store).await.unwrap_err();
+        assert!(matches!(refused, KeysError::AnotherMaster { .. }), "{refused:?}");
+        moved.rewrap().await.unwrap();
+        let again = people.another_under(&db.store, other).await.unwrap();
+        assert_eq!(again.resolve(&acme(), "ann", Mint::No).await.unwrap().unwrap().id, ann.id);
+    })
+    .await;
+}
