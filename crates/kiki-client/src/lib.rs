@@ -59,8 +59,8 @@ pub use hold::{Hold, Interrupted, OpenHold};
 pub use kiki_types::id::AuthorizationId;
 pub use kiki_types::{Currency, Money, Purpose, UnixMillis};
 pub use model::{
-    Amount, Authorization, Budget, BudgetMode, Consents, Decision, Figure, Health, Intent, Limit, LimitStanding,
-    NewBudget, Recorded, Request, Ruling, State, Verdict, Vote,
+    Amount, Authorization, Budget, BudgetMode, ConsentRecord, ConsentStanding, ConsentStands, Consents, Decision,
+    Figure, Health, Intent, Limit, LimitStanding, NewBudget, Receipt, Recorded, Request, Ruling, State, Verdict, Vote,
 };
 pub use retry::Retry;
 pub use settle::Settlement;

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use crate::api::{Call, encoded};
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::{Authorization, Budget, Consents, Health, Intent, NewBudget, Verdict};
+use crate::model::{
+    Authorization, Budget, ConsentRecord, ConsentStanding, Consents, Health, Intent, NewBudget, Verdict,
+};
 
 /// Entries of a page that are asked for.
 const PAGE: usize = 1000;
@@ -33,6 +35,12 @@ struct ApprovalPage {
 }
 
 #[derive(Deserialize)]
+struct ConsentPage {
+    records: Vec<ConsentRecord>,
+    next: Option<Value>,
+}
+
+#[derive(Deserialize)]
 struct Stops {
     stopped: Vec<String>,
     next: Option<Value>,
@@ -48,6 +56,13 @@ impl Page for BudgetPage {
     type Entry = Budget;
     fn parts(self) -> (Vec<Budget>, Option<Value>) {
         (self.budgets, self.next)
+    }
+}
+
+impl Page for ConsentPage {
+    type Entry = ConsentRecord;
+    fn parts(self) -> (Vec<ConsentRecord>, Option<Value>) {
+        (self.records, self.next)
     }
 }
 
@@ -94,7 +109,11 @@ impl Client {
         let mut found = Vec::new();
         let mut after = String::new();
         for _ in 0..PAGES_MAX {
-            let page: P = self.0.api.call(&Call::get(format!("{path}?limit={PAGE}{after}"))).await?;
+            let page: P = self
+                .0
+                .api
+                .call(&Call::get(format!("{path}{}limit={PAGE}{after}", if path.contains('?') { '&' } else { '?' })))
+                .await?;
             let (entries, next) = page.parts();
             found.extend(entries);
             match next {
@@ -209,6 +228,22 @@ impl Client {
     /// Nobody can say.
     pub async fn consents(&self, customer_id: &str) -> Result<Consents, Error> {
         self.0.api.call(&Call::get(format!("/consent/status?customer_id={}", encoded(customer_id)))).await
+    }
+
+    /// What a customer agrees to by each channel, and what stands against it.
+    ///
+    /// # Errors
+    /// Nobody can say.
+    pub async fn consent_standing(&self, customer_id: &str) -> Result<ConsentStanding, Error> {
+        self.0.api.call(&Call::get(format!("/v1/consents?customer_id={}", encoded(customer_id)))).await
+    }
+
+    /// All that a customer agreed to and took back, the oldest first; at most 100,000 acts.
+    ///
+    /// # Errors
+    /// Nobody can say.
+    pub async fn consent_history(&self, customer_id: &str) -> Result<Vec<ConsentRecord>, Error> {
+        self.pages::<ConsentPage>(&format!("/v1/consents/history?customer_id={}", encoded(customer_id))).await
     }
 
     /// How the service is.

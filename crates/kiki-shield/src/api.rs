@@ -29,7 +29,8 @@ pub fn routes(shield: Shield) -> OpenApiRouter {
         .merge(budgets::routes())
         .merge(control::routes())
         .merge(policy::routes())
-        .merge(crate::audit::routes());
+        .merge(crate::audit::routes())
+        .merge(crate::consent::routes());
     OpenApiRouter::new().merge(seeds::routes()).merge(v1).with_state(shield)
 }
 

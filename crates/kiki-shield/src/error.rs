@@ -7,6 +7,7 @@ use kiki_kit::problem::Problem;
 use kiki_spend::command::{Bound, Resolution};
 use kiki_spend::{Digest, OwnerError};
 use kiki_store::StoreError;
+use kiki_types::Bar;
 use kiki_types::money::format_micros;
 use serde_json::json;
 use tonic::Status;
@@ -24,6 +25,15 @@ pub enum ShieldError {
         /// What is wrong with it.
         detail: String,
     },
+    /// A name that stands in the log in the clear looks like a person's.
+    #[error("{0} looks like a person's address or number")]
+    PersonalName(&'static str),
+    /// Something stands against what was to be agreed to.
+    #[error("{0} stands against it")]
+    Barred(Bar),
+    /// Another text has this version.
+    #[error("another text has this version")]
+    TextDiffers,
     /// No such thing for this tenant.
     #[error("no such {0}")]
     NotFound(&'static str),
@@ -90,6 +100,9 @@ impl From<ShieldError> for Problem {
     fn from(error: ShieldError) -> Self {
         match error {
             ShieldError::Invalid { field, detail } => Self::invalid(field, detail),
+            ShieldError::PersonalName(field) => personal_name(field),
+            ShieldError::Barred(bar) => barred(bar),
+            ShieldError::TextDiffers => text_differs(),
             ShieldError::NotFound(what) => Self::not_found(what),
             ShieldError::KeyConflict => Self::conflict(
                 "idempotency_conflict",
@@ -144,11 +157,7 @@ impl From<ShieldError> for Problem {
                 Self::unavailable("authority_unavailable", format!("Nobody decided: {error}."), SOON)
             }
             ShieldError::Pruned(minimum) => pruned(minimum),
-            ShieldError::ProofNotReady(index) => Self::unavailable(
-                "proof_not_ready",
-                format!("No signed checkpoint covers entry {index} yet; one will within a second, mostly."),
-                SOON,
-            ),
+            ShieldError::ProofNotReady(index) => proof_not_ready(index),
             ShieldError::Store(error) if error.is_unavailable() => {
                 tracing::warn!(%error, "the database is away");
                 Self::unavailable("database_unavailable", "The database does not answer.", SOON)
@@ -168,6 +177,25 @@ fn refused_policy(mistakes: &PolicyErrors) -> Problem {
     });
     let detail = mistakes.to_string();
     Problem::invalid("rule_sets", detail).with("mistakes", told.collect::<Vec<_>>())
+}
+
+fn personal_name(field: &'static str) -> Problem {
+    let detail = format!("{field}: looks like a person's address or number. Names stand in the log in the clear.");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "personal_name", detail).with_field(field)
+}
+
+fn barred(bar: Bar) -> Problem {
+    let detail = format!("The customer's consent is barred: {bar}. It is lifted as they ask for alone.");
+    Problem::conflict("barred", detail).with("bar", bar.as_str())
+}
+
+fn text_differs() -> Problem {
+    Problem::conflict("text_differs", "Another text has this version. Give the new one a new version.")
+}
+
+fn proof_not_ready(index: u64) -> Problem {
+    let detail = format!("No signed checkpoint covers entry {index} yet; one will within a second, mostly.");
+    Problem::unavailable("proof_not_ready", detail, SOON)
 }
 
 fn pruned(minimum: u64) -> Problem {

@@ -10,6 +10,7 @@
 
 mod api;
 pub mod audit;
+pub mod consent;
 mod error;
 pub mod grpc;
 pub mod jobs;

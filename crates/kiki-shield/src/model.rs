@@ -16,7 +16,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::error::ShieldError;
 pub(crate) use limit::{
-    APPROVAL_SECONDS, LimitAnswer, LimitBody, Mode, Number, check_limit, moment, numbers, sorted, tightest,
+    APPROVAL_SECONDS, LimitAnswer, LimitBody, Mode, Number, check_limit, check_values, moment, numbers, sorted,
+    tightest,
 };
 pub(crate) use people::{
     ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SubjectRequestAnswer, SubjectRequestBody,

@@ -2,6 +2,7 @@
 
 use kiki_spend::account;
 use kiki_types::TenantId;
+use kiki_types::personal::looks_personal;
 
 use crate::error::ShieldError;
 
@@ -16,8 +17,25 @@ pub(crate) fn check_customer_id(id: &str) -> Result<(), ShieldError> {
     Ok(())
 }
 
+/// Refuses a name that looks like a person's: names stand in the log for years.
+pub(crate) fn check_impersonal(field: &'static str, name: &str) -> Result<(), ShieldError> {
+    if looks_personal(name) { Err(ShieldError::PersonalName(field)) } else { Ok(()) }
+}
+
+/// Whether `name` can name something: as accounts are named, and no person.
+pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), ShieldError> {
+    check_impersonal(field, name)?;
+    if kiki_types::tenant::is_name(name) {
+        return Ok(());
+    }
+    Err(ShieldError::invalid(field, "must be a name of 1 to 64 letters, digits, '.', '_' or '-'"))
+}
+
 /// The governor's path of `account`, which is below the tenant; empty is the tenant itself.
 pub(crate) fn path_of(tenant: &TenantId, account: &str) -> Result<String, ShieldError> {
+    for name in account.split('/') {
+        check_impersonal("account", name)?;
+    }
     let path = if account.is_empty() { tenant.to_string() } else { format!("{tenant}/{account}") };
     if account::check(&path) {
         return Ok(path);
@@ -28,6 +46,7 @@ pub(crate) fn path_of(tenant: &TenantId, account: &str) -> Result<String, Shield
 
 /// The governor's name of a tenant's budget.
 pub(crate) fn budget_id(tenant: &TenantId, id: &str) -> Result<String, ShieldError> {
+    check_impersonal("id", id)?;
     if kiki_types::tenant::is_name(id) && !kiki_spend::state::RESERVED.contains(&id) {
         return Ok(format!("{tenant}/{id}"));
     }

@@ -1,4 +1,5 @@
-//! Pseudonyms: keyed hashes that stand for people and for the keys of requests in the log.
+//! Pseudonyms: keyed hashes that stand for those who act and for the keys of requests in the log. What stands for a
+//! customer follows from the customer's own secret, and goes with it: [`kiki_store::personal::Subject`].
 //!
 //! HMAC-SHA-256 under a key that never leaves the installation, cut to 128 bits. Without the key nobody can test a
 //! guess; with another tenant's name the same customer is somebody else.
@@ -138,16 +139,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_person_is_somebody_else_for_another_tenant_or_key() {
+    fn the_same_name_is_somebody_else_for_another_tenant_or_key() {
         let tenants = ["a", "b"].map(|name| name.parse::<TenantId>().unwrap());
         let (one, other) = (Pseudonyms::new(&[1; 32]), Pseudonyms::new(&[2; 32]));
-        assert_eq!(one.customer(&tenants[0], "x"), one.customer(&tenants[0], "x"));
+        assert_eq!(one.actor(&tenants[0], "x"), one.actor(&tenants[0], "x"));
         let different = [
-            one.customer(&tenants[0], "x"),
-            one.customer(&tenants[1], "x"),
-            one.customer(&tenants[0], "y"),
             one.actor(&tenants[0], "x"),
-            other.customer(&tenants[0], "x"),
+            one.actor(&tenants[1], "x"),
+            one.actor(&tenants[0], "y"),
+            one.request_key(&tenants[0], "x"),
+            other.actor(&tenants[0], "x"),
         ];
         let distinct: std::collections::HashSet<_> = different.iter().collect();
         assert_eq!(distinct.len(), different.len());
@@ -171,7 +172,7 @@ mod tests {
         let tenant = TenantId::default_tenant();
         let open = || Pseudonyms::open_or_create(&keys, &mut rand::rng());
         let first = open().unwrap();
-        assert_eq!(first.customer(&tenant, "x"), open().unwrap().customer(&tenant, "x"));
+        assert_eq!(first.actor(&tenant, "x"), open().unwrap().actor(&tenant, "x"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(open().unwrap_err().to_string().contains("600"));

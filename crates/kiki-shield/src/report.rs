@@ -18,7 +18,6 @@ use utoipa::ToSchema;
 
 use crate::error::ShieldError;
 use crate::jobs;
-use crate::names::check_customer_id;
 use crate::repo::{self, SubjectRequest};
 use crate::service::{Caller, Shield};
 use crate::subject::model::Kind;
@@ -88,8 +87,8 @@ impl Shield {
         customer_id: &str,
         kind: Kind,
     ) -> Result<SubjectRequest, ShieldError> {
-        check_customer_id(customer_id)?;
         let tenant = &caller.principal.tenant;
+        let who = self.somebody(tenant, customer_id).await?;
         let now = self.0.clock.now();
         let id = SubjectRequestId::new(self.0.ids.as_ref());
         let due_at = a_month_after(now);
@@ -99,7 +98,7 @@ impl Shield {
             id: self.0.ids.uuid(),
             at: now,
             level: Level::Info,
-            customer: self.0.pseudonyms.customer(tenant, customer_id).to_string(),
+            customer: kiki_spend::Digest(who.pseudonym).to_string(),
             reason: kind.as_str().to_owned(),
             data: "subject_request".to_owned(),
             ..self.draft(caller, "dsr.create", "create", &resource)

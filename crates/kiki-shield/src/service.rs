@@ -20,13 +20,15 @@ use kiki_spend::owner::Decision;
 use kiki_spend::state::TTL_MS_MAX;
 use kiki_spend::{AuthorizationView, Authorize, Command, Digest, Handle, LimitKind, Outcome, Resolution, Standing};
 use kiki_store::Store;
+use kiki_store::personal::{Mint, Subject, Subjects};
 use kiki_types::event::{AuditEvent, Level, Outcome as EventOutcome};
 use kiki_types::id::AuthorizationId;
 use kiki_types::{Channel, Currency, IdSource, Money, Principal, Purpose, TenantId, UnixMillis};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::error::ShieldError;
-use crate::names::{check_customer_id, path_of, public_name};
+use crate::names::{check_customer_id, check_impersonal, path_of, public_name};
 use crate::policy::Policies;
 use crate::pseudonym::Pseudonyms;
 use rules::{Act, JUDGED_MAX, Ruling};
@@ -55,7 +57,9 @@ pub struct Seed {
     pub governor: Handle,
     /// For what is not money: subject requests.
     pub store: Store,
-    /// Keyed hashes.
+    /// Customers.
+    pub subjects: Subjects,
+    /// Keyed hashes of all but customers.
     pub pseudonyms: Pseudonyms,
     /// Time.
     pub clock: Arc<dyn Clock>,
@@ -71,6 +75,10 @@ pub struct Seed {
     pub origin: Arc<str>,
     /// The policies in force: none is known at first.
     pub policies: Policies,
+    /// How long a consent stands that names no end; 0 is for ever.
+    pub consent_days: u32,
+    /// Randomness that nobody may guess.
+    pub random: fn() -> Zeroizing<[u8; 32]>,
 }
 
 /// The service. Cheap to clone.
@@ -228,8 +236,9 @@ impl Shield {
 
     /// As [`Shield::authorize`], with what the policy says.
     pub(crate) async fn judge_and_authorize(&self, caller: &Caller, ask: &Ask) -> Result<Decided, ShieldError> {
+        let customer = self.customer(&caller.principal.tenant, ask, Mint::Yes).await?;
         for _ in 0..JUDGED_MAX {
-            let (request, draft) = self.request(caller, ask)?;
+            let (request, draft) = self.request(caller, ask, customer)?;
             let ruling = self.rule(caller, ask, request.amount);
             let id = request.id;
             let command = Command::Authorize(ruled(request, ruling.as_ref(), ask.takes_less));
@@ -249,8 +258,11 @@ impl Shield {
 
     /// What would be decided now. Nothing is.
     pub(crate) async fn preview(&self, caller: &Caller, ask: &Ask) -> Result<Preview, ShieldError> {
+        // Who is not known yet agrees to nothing, and stays unknown.
+        let customer = self.customer(&caller.principal.tenant, ask, Mint::No).await?;
+        let customer = customer.or(ask.customer_id.as_ref().map(|_| Digest::NONE));
         for _ in 0..JUDGED_MAX {
-            let (request, _) = self.request(caller, ask)?;
+            let (request, _) = self.request(caller, ask, customer)?;
             let ruling = self.rule(caller, ask, request.amount);
             let request = ruled(request, ruling.as_ref(), ask.takes_less);
             let look = move |state: &mut kiki_spend::State| {
@@ -270,7 +282,12 @@ impl Shield {
     }
 
     /// The governor's request for what is asked, before any rule looked at it, and the entry that it will be.
-    fn request(&self, caller: &Caller, ask: &Ask) -> Result<(Authorize, AuditEvent), ShieldError> {
+    fn request(
+        &self,
+        caller: &Caller,
+        ask: &Ask,
+        customer: Option<Digest>,
+    ) -> Result<(Authorize, AuditEvent), ShieldError> {
         let tenant = &caller.principal.tenant;
         let path = path_of(tenant, &ask.account)?;
         let amount = self.amount(ask.amount)?;
@@ -281,7 +298,6 @@ impl Shield {
         let (category, payee) = (named("category", ask.category.clone())?, named("payee", ask.payee.clone())?);
         let action = if ask.capture { "authorize_and_capture" } else { "authorize" };
         let mut draft = self.draft(caller, &format!("spend.{action}"), action, &path);
-        let customer = ask.customer_id.as_deref().map(|customer| self.customer(tenant, customer)).transpose()?;
         draft.customer = customer.map(|customer| customer.to_string()).unwrap_or_default();
         let consent = match (customer, ask.purpose) {
             (Some(customer), Some(purpose)) => {
@@ -427,44 +443,33 @@ impl Shield {
         Ok(decision)
     }
 
-    /// Records what a customer agreed to, or no longer agrees to.
-    pub(crate) async fn set_consent(
-        &self,
-        caller: &Caller,
-        customer_id: &str,
-        purpose: Purpose,
-        granted: bool,
-    ) -> Result<Decision, ShieldError> {
-        let subject = self.customer(&caller.principal.tenant, customer_id)?;
-        let action = if granted { "grant" } else { "revoke" };
-        let mut draft = self.draft(caller, &format!("consent.{action}"), action, &format!("consent/{purpose}"));
-        draft.customer = subject.to_string();
-        "consent".clone_into(&mut draft.data);
-        self.decide(Command::Consent { subject, purpose, granted, channel: None, until: None }, draft).await
-    }
-
-    /// What a customer agrees to, for each of `purposes`.
-    pub(crate) async fn consents(
-        &self,
-        caller: &Caller,
-        customer_id: &str,
-        purposes: &'static [Purpose],
-    ) -> Result<Vec<(Purpose, bool)>, ShieldError> {
-        let subject = self.customer(&caller.principal.tenant, customer_id)?;
-        let look = move |state: &mut kiki_spend::State| {
-            purposes.iter().map(|&purpose| (purpose, state.has_consent(subject, purpose, Channel::Any))).collect()
-        };
-        Ok(self.0.governor.read(look).await?)
-    }
-
     /// The log's newest checkpoint, if one is signed already.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         Checkpoint::load(&self.0.audit, None).ok().flatten()
     }
 
-    pub(crate) fn customer(&self, tenant: &TenantId, id: &str) -> Result<Digest, ShieldError> {
+    /// The customer `id`; `None` if nobody is known by it, and nobody is to be made known.
+    pub(crate) async fn person(&self, tenant: &TenantId, id: &str, mint: Mint) -> Result<Option<Subject>, ShieldError> {
         check_customer_id(id)?;
-        Ok(self.0.pseudonyms.customer(tenant, id))
+        Ok(self.0.subjects.resolve(tenant, id, mint).await?)
+    }
+
+    /// The customer `id`, known from now on: something is decided or recorded about them.
+    pub(crate) async fn somebody(&self, tenant: &TenantId, id: &str) -> Result<Subject, ShieldError> {
+        self.person(tenant, id, Mint::Yes).await?.ok_or(ShieldError::NotFound("customer"))
+    }
+
+    /// What stands for the customer of a request, if it names one.
+    pub(crate) async fn customer(
+        &self,
+        tenant: &TenantId,
+        ask: &Ask,
+        mint: Mint,
+    ) -> Result<Option<Digest>, ShieldError> {
+        let Some(id) = ask.customer_id.as_deref() else { return Ok(None) };
+        // Boxed: what is mostly in memory must not make the future of every request larger.
+        let who = Box::pin(self.person(tenant, id, mint)).await?;
+        Ok(who.map(|who| Digest(who.pseudonym)))
     }
 
     fn amount(&self, amount: Money) -> Result<i64, ShieldError> {
@@ -479,7 +484,7 @@ impl Shield {
     }
 
     /// Asks the governor; what is neither a decision nor a repeat is an error.
-    fn decide(
+    pub(crate) fn decide(
         &self,
         command: Command,
         draft: AuditEvent,
@@ -488,7 +493,7 @@ impl Shield {
         async move { answered(decided.await?) }
     }
 
-    fn decide_any(
+    pub(crate) fn decide_any(
         &self,
         command: Command,
         draft: AuditEvent,
@@ -534,6 +539,7 @@ pub(crate) fn known(decision: &Decision, id: AuthorizationId) -> Option<Known> {
 /// A category or a payee, if it can be one.
 fn named(field: &'static str, value: Option<String>) -> Result<Option<Box<str>>, ShieldError> {
     match value {
+        Some(value) if check_impersonal(field, &value).is_err() => Err(ShieldError::PersonalName(field)),
         Some(value) if !is_value(&value) => {
             Err(ShieldError::invalid(field, "must be 1 to 128 visible ASCII characters without '@'"))
         }

@@ -77,6 +77,9 @@ enum Command {
     /// The policy: rules over what may be done.
     #[command(subcommand)]
     Policy(commands::policy::Command),
+    /// What customers agree to.
+    #[command(subcommand)]
+    Consent(commands::consent::Command),
     /// The audit log.
     #[command(subcommand)]
     Audit(commands::audit::Command),
@@ -175,6 +178,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Value(command) => commands::value::run(command, loaded.config),
         Command::Spend(command) => commands::spend::run(command, &loaded.config),
         Command::Policy(command) => commands::policy::run(&command),
+        Command::Consent(command) => commands::consent::run(command, &loaded.config),
         Command::Audit(command) => commands::audit::run(command, &loaded.config),
         Command::Up(listen) => runtime()?.block_on(commands::serve::up(loaded.config, &listen)),
         Command::Serve { service, listen, .. } => {

@@ -13,6 +13,7 @@ use crate::error::ShieldError;
 use crate::model::{
     IntentAnswer, IntentBody, PolicyAnswer, PolicyBody, PolicyVersionAnswer, PolicyVersionsAnswer, RollbackBody, act,
 };
+use crate::names::check_impersonal;
 use crate::service::{Ask, Shield};
 
 pub(super) fn routes() -> OpenApiRouter<Shield> {
@@ -45,6 +46,9 @@ async fn put_policy(
     network: RemoteNetwork,
     Json(body): Json<PolicyBody>,
 ) -> Result<Json<PolicyAnswer>, Problem> {
+    for name in body.rule_sets.keys() {
+        check_impersonal("rule_sets", name)?;
+    }
     let texts = body.rule_sets.into_iter().collect();
     let (policy, entry) = shield.put_policy(&caller(&allowed, network), texts).await?;
     Ok(Json(PolicyAnswer::new(Some(&policy), shield.receipt(entry))))

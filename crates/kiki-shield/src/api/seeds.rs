@@ -9,13 +9,15 @@ use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Query};
 use kiki_kit::problem::Problem;
 use kiki_spend::Outcome;
 use kiki_types::money::{Micros, format_micros};
-use kiki_types::{Money, Purpose, UnixMillis};
+use kiki_types::{Channel, Money, Purpose, UnixMillis};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::rate_limit::{RateLimit, rate_limit};
 use super::v1::with_ruling;
 use super::{caller, denial, limits, refused_by};
+use crate::consent::Wanted;
+use crate::consent::gpc::Gpc;
 use crate::error::ShieldError;
 use crate::model::{
     CheckAnswer, CheckRequest, ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SpendAnswer,
@@ -151,9 +153,10 @@ async fn grant(
     State(shield): State<Shield>,
     allowed: Allowed<can::ConsentWrite>,
     network: RemoteNetwork,
+    gpc: Gpc,
     JsonOrQuery(request): JsonOrQuery<ConsentRequest>,
 ) -> Result<Json<ConsentAnswer>, Problem> {
-    consent(&shield, &caller(&allowed, network), request, true).await
+    consent(&shield, &caller(&allowed, network), request, gpc, true).await
 }
 
 /// Record that a customer no longer agrees. The very next decision refuses.
@@ -163,19 +166,28 @@ async fn revoke(
     State(shield): State<Shield>,
     allowed: Allowed<can::ConsentWrite>,
     network: RemoteNetwork,
+    gpc: Gpc,
     JsonOrQuery(request): JsonOrQuery<ConsentRequest>,
 ) -> Result<Json<ConsentAnswer>, Problem> {
-    consent(&shield, &caller(&allowed, network), request, false).await
+    consent(&shield, &caller(&allowed, network), request, gpc, false).await
 }
 
 async fn consent(
     shield: &Shield,
     caller: &Caller,
     request: ConsentRequest,
+    gpc: Gpc,
     granted: bool,
 ) -> Result<Json<ConsentAnswer>, Problem> {
     let purpose: Purpose = request.consent_type.parse().map_err(|error| ShieldError::invalid("consent_type", error))?;
-    let entry = shield.set_consent(caller, &request.customer_id, purpose, granted).await?.index;
+    let channel = request.channel.as_deref().map_or(Ok(Channel::Any), str::parse);
+    let channel = channel.map_err(|error| ShieldError::invalid("channel", error))?;
+    let wanted = Wanted::of(request.customer_id.clone(), purpose, channel);
+    let made = match granted {
+        true => shield.give_consent(caller, wanted, gpc).await?,
+        false => shield.revoke_consent(caller, wanted, gpc).await?,
+    };
+    let entry = made.record.entry;
     let (consents, receipt) = ([(purpose, granted)].into(), shield.receipt(entry));
     Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents, receipt }))
 }
@@ -186,11 +198,11 @@ async fn consent(
 async fn consent_status(
     State(shield): State<Shield>,
     allowed: Allowed<can::ConsentRead>,
-    network: RemoteNetwork,
     Query(request): Query<ConsentStatusRequest>,
 ) -> Result<Json<ConsentAnswer>, Problem> {
-    let consents = shield.consents(&caller(&allowed, network), &request.customer_id, &Purpose::ALL).await?;
-    let consents = consents.into_iter().collect();
+    let tenant = &allowed.principal().tenant;
+    let agrees = shield.agrees(tenant, &request.customer_id, &Purpose::ALL, Channel::Any).await?;
+    let consents = agrees.into_iter().collect();
     Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents, receipt: None }))
 }
 

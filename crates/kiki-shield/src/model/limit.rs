@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::error::ShieldError;
-use crate::names::public_name;
+use crate::names::{check_impersonal, public_name};
 use crate::zones;
 
 /// How long a request waits for approval if its limit does not say: a day.
@@ -158,8 +158,15 @@ impl LimitBody {
     }
 }
 
+/// Refuses a list that names people.
+pub(crate) fn check_values(kind: &LimitKind) -> Result<(), ShieldError> {
+    let (LimitKind::Allow { values, .. } | LimitKind::Deny { values, .. }) = kind else { return Ok(()) };
+    values.iter().try_for_each(|value| check_impersonal("limit.values", value))
+}
+
 /// Whether the numbers of a limit make sense.
 pub(crate) fn check_limit(kind: &LimitKind) -> Result<(), ShieldError> {
+    check_values(kind)?;
     if kind.is_valid() {
         return Ok(());
     }

@@ -18,6 +18,8 @@ pub(crate) struct ConsentRequest {
     /// marketing, analytics, targeting, profiling or data_sharing.
     #[serde(alias = "type")]
     pub(crate) consent_type: String,
+    /// email, sms, push, phone, post or web; absent: all.
+    pub(crate) channel: Option<String>,
 }
 
 /// `GET /consent/status`.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Caller, Known, Shield, known};
 use crate::error::ShieldError;
 use crate::mandate;
-use crate::model::{Constraint, check_limit};
+use crate::model::{Constraint, check_limit, check_values};
 use crate::names::{budget_id, path_of, public_account, public_name};
 use crate::pages;
 
@@ -52,6 +52,9 @@ impl Shield {
         let path = path_of(tenant, account)?;
         let name = |ending: &str| budget_id(tenant, &format!("{id}.{ending}"));
         let wanted = mandate::budgets(constraints, self.0.currency)?;
+        for (_, kind) in &wanted {
+            check_values(kind)?;
+        }
         if wanted.iter().any(|(_, kind)| !kind.is_valid()) {
             return Err(ShieldError::invalid(
                 "constraints.allowed",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kiki_spend::{Authorize, Command, Digest, Outcome, Policy as Ruled, Standing, State, Verdict};
+use kiki_store::personal::Mint;
 use kiki_types::event::{AuditEvent, Outcome as EventOutcome};
 use kiki_types::{Channel, Money, Purpose};
 
@@ -47,7 +48,8 @@ impl Shield {
         ask: Ask,
         amount: Option<Money>,
     ) -> Result<Considered, ShieldError> {
-        let (request, mut draft) = self.request(caller, &ask)?;
+        let customer = self.customer(&caller.principal.tenant, &ask, Mint::Yes).await?;
+        let (request, mut draft) = self.request(caller, &ask, customer)?;
         "intent".clone_into(&mut draft.event_type);
         ask.act.action.name().clone_into(&mut draft.action);
         for _ in 0..JUDGED_MAX {

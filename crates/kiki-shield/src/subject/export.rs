@@ -65,7 +65,8 @@ pub(crate) fn make(about: &About<'_>, given: &[Given]) -> io::Result<Export> {
             let taken = fitting(document, EXPORT_BYTES_MAX.saturating_sub(bytes));
             left_out += document.rows.len() - taken;
             held += taken;
-            for (ending, body) in [("json", as_json(&document.rows[..taken])), ("csv", as_csv(&document.rows[..taken]))] {
+            for (ending, body) in [("json", as_json(&document.rows[..taken])), ("csv", as_csv(&document.rows[..taken]))]
+            {
                 let path = format!("{}/{}.{ending}", store.name, document.name);
                 bytes += body.len();
                 files.push(json!({
@@ -189,7 +190,10 @@ mod tests {
     fn given() -> Vec<Given> {
         let sent = document("sent", false, vec![json!({"subject": "=1+1", "at": 5}), json!({"note": "a,\"b\""})]);
         let told = document("told", true, vec![json!({"phone": "+49 30 1"})]);
-        vec![Given { store: &MESSAGES, documents: vec![sent, told] }, Given { store: &PURCHASES, documents: Vec::new() }]
+        vec![
+            Given { store: &MESSAGES, documents: vec![sent, told] },
+            Given { store: &PURCHASES, documents: Vec::new() },
+        ]
     }
 
     /// What Python's zipfile finds: the files by name, each as text, after their hashes were compared with the manifest's.
@@ -201,7 +205,11 @@ mod tests {
             files = {n: z.read(n) for n in z.namelist()}\nfor f in json.loads(files['manifest.json'])['files']:\n \
             assert hashlib.sha256(files[f['path']]).hexdigest() == f['sha256'] and len(files[f['path']]) == f['bytes']\n\
             print(json.dumps({n: b.decode() for n, b in files.items()}))";
-        let read = Command::new("python3").args(["-X", "utf8", "-c", script]).arg(&path).output().expect("python3 is installed");
+        let read = Command::new("python3")
+            .args(["-X", "utf8", "-c", script])
+            .arg(&path)
+            .output()
+            .expect("python3 is installed");
         assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
         serde_json::from_slice(&read.stdout).unwrap()
     }

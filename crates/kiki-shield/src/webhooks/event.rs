@@ -51,6 +51,10 @@ kinds! {
     AccountStopped = "spend.account.stopped",
     /// It was resumed.
     AccountResumed = "spend.account.resumed",
+    /// A subject request must be answered or acknowledged soon.
+    SubjectRequestDue = "subject_request.due",
+    /// It was not, in time.
+    SubjectRequestOverdue = "subject_request.overdue",
     /// Somebody tries a webhook out.
     Test = "webhook.test",
 }
@@ -110,7 +114,7 @@ pub(crate) fn payload(kind: EventKind, at: UnixMillis, data: &Value) -> String {
 }
 
 /// Passes the bytes of every entry that may tell something, and of few others.
-pub(crate) struct Filter([Finder<'static>; 6]);
+pub(crate) struct Filter([Finder<'static>; 7]);
 
 impl Filter {
     pub(crate) fn new() -> Self {
@@ -121,6 +125,7 @@ impl Filter {
             "\"op\":\"resume\"",
             "\"op\":\"approve\"",
             "\"op\":\"reject\"",
+            "\"type\":\"subject_request.",
         ];
         Self(tells.map(Finder::new))
     }
@@ -172,7 +177,8 @@ pub(crate) fn events_of(bytes: &[u8], currency: Currency) -> Result<Vec<Event>, 
     let body: Body = serde_json::from_str(body.get())?;
     let context = context(&body, currency);
     let noticed = body.notices.iter().filter_map(|notice| told_by_notice(notice, &context));
-    let told: Vec<_> = told_by_outcome(&body, &context).into_iter().chain(noticed).collect();
+    let told_itself = told_by_kind(&entry.event).or_else(|| told_by_outcome(&body, &context));
+    let told: Vec<_> = told_itself.into_iter().chain(noticed).collect();
     let AuditEvent { id, tenant, .. } = &entry.event;
     let event = |(number, (kind, mut data)): (u32, (EventKind, Map<String, Value>))| {
         data.insert("entry_id".to_owned(), json!(id));
@@ -202,6 +208,18 @@ fn context(body: &Body, currency: Currency) -> Map<String, Value> {
         context.insert("amount".to_owned(), json!(Money::new(amount, currency)));
     }
     context
+}
+
+/// What another service's entry tells by its kind alone.
+fn told_by_kind(event: &AuditEvent) -> Option<(EventKind, Map<String, Value>)> {
+    let kind = match event.event_type.as_str() {
+        "subject_request.due" => EventKind::SubjectRequestDue,
+        "subject_request.overdue" => EventKind::SubjectRequestOverdue,
+        _ => return None,
+    };
+    let id = event.resource.strip_prefix("subject_request/").unwrap_or(&event.resource);
+    let told = [("subject_request_id", id), ("reason", &event.reason)];
+    Some((kind, told.into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect()))
 }
 
 fn told_by_outcome(body: &Body, context: &Map<String, Value>) -> Option<(EventKind, Map<String, Value>)> {
@@ -317,6 +335,29 @@ mod tests {
         }
         let refused = json!({"at": 1, "cmd": {"op": "approve", "id": id}, "out": {"outcome": "denied", "refused_by": ["four_eyes"]}});
         assert_eq!(events_of(&entry(1, "default", &refused), USD.parse().unwrap()).unwrap(), [], "still waiting");
+    }
+
+    #[test]
+    fn a_deadline_is_told_by_the_kind_of_its_entry() {
+        let id = "01a1fdc5-f67a-77fb-b661-1f6e0791435e";
+        let body = json!({"at": 1, "cmd": {"op": "note"}, "out": {"outcome": "noted"}});
+        for (kind, told) in [
+            ("subject_request.due", Some("subject_request.due")),
+            ("subject_request.overdue", Some("subject_request.overdue")),
+            ("subject_request.export", None),
+        ] {
+            let mut entry: Value = serde_json::from_slice(&entry(1, "default", &body)).unwrap();
+            entry["type"] = json!(kind);
+            entry["resource"] = json!(format!("subject_request/{id}"));
+            entry["reason"] = json!("7 days");
+            let bytes = entry.to_string().into_bytes();
+            assert!(Filter::new().passes(&bytes), "{kind}");
+            let events = events_of(&bytes, USD.parse().unwrap()).unwrap();
+            assert_eq!(events.first().map(|event| event.kind.as_str()), told, "{kind}");
+            if let Some(event) = events.first() {
+                assert_eq!((&event.data["subject_request_id"], &event.data["reason"]), (&json!(id), &json!("7 days")));
+            }
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::model::{
 use super::repo;
 use super::secret::SigningSecret;
 use crate::error::ShieldError;
+use crate::names::check_impersonal;
 use crate::service::{Caller, Shield};
 
 /// Bytes of a description at the most.
@@ -77,6 +78,7 @@ impl Webhooks {
         if wanted.description.len() > DESCRIPTION_BYTES_MAX || wanted.description.chars().any(char::is_control) {
             return Err(ShieldError::invalid("description", "must be at most 256 bytes without control characters"));
         }
+        check_impersonal("description", &wanted.description)?;
         let mut events: Vec<EventKind> = Vec::new();
         for name in &wanted.events {
             let kind = name.parse().map_err(|error: String| ShieldError::invalid("events", error))?;

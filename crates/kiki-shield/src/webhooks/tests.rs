@@ -7,7 +7,7 @@ use kiki_audit::{Batch, DeriveOptions, Deriver, Log, LogKey, Options};
 use kiki_kit::clock::{Clock as _, ManualClock};
 use kiki_kit::egress::{Egress, Limits, Reach};
 use kiki_spend::{Owner, Settings};
-use kiki_store::testing::{RandomIds, TestDb, on_both};
+use kiki_store::testing::{People, RandomIds, TestDb, on_both};
 use kiki_types::event::{AuditEvent, Level, Outcome};
 use kiki_types::id::WebhookId;
 use kiki_types::{Principal, TenantId, UnixMillis};
@@ -37,12 +37,14 @@ struct World {
     // The governor's thread, and the folder of both logs.
     _owner: Owner,
     _folder: TempDir,
+    _people: People,
 }
 
 impl World {
-    fn new(db: &TestDb) -> Self {
+    async fn new(db: &TestDb) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(NOW));
+        let people = People::of(&db.store).await;
         let settings = Settings {
             data: folder.path().join("governor"),
             origin: "kiki.local/test".to_owned(),
@@ -60,6 +62,7 @@ impl World {
         let shield = Shield::new(Seed {
             governor: owner.handle(),
             store: db.store.clone(),
+            subjects: people.clone(),
             pseudonyms: Pseudonyms::new(b"key"),
             clock: clock.clone(),
             ids: Arc::new(RandomIds),
@@ -68,9 +71,11 @@ impl World {
             keys: folder.path().join("keys"),
             origin: "kiki.local/test".into(),
             policies: crate::policy::Policies::default(),
+            consent_days: 0,
+            random,
         });
         let webhooks = Webhooks::new(shield, Egress::new(Reach::Loopback, Limits::default()), random);
-        Self { webhooks, clock, log, deriver, entries: 0, _owner: owner, _folder: folder }
+        Self { webhooks, clock, log, deriver, entries: 0, _owner: owner, _folder: folder, _people: people }
     }
 
     async fn endpoint(&self, tenant: &str, events: &[&str]) -> WebhookId {
@@ -147,7 +152,7 @@ fn tenant(name: &str) -> TenantId {
 #[tokio::test]
 async fn an_event_becomes_one_delivery_however_often_its_entry_is_read() {
     on_both(async |db| {
-        let mut world = World::new(db);
+        let mut world = World::new(db).await;
         world.append("default", &reached(NOW.0 - 1, "default/burst", 50));
         let all = world.endpoint("default", &[]).await;
         let stops = world.endpoint("default", &["spend.account.stopped"]).await;
@@ -179,7 +184,7 @@ async fn an_event_becomes_one_delivery_however_often_its_entry_is_read() {
 #[tokio::test]
 async fn what_was_decided_while_nobody_asked_is_passed_by() {
     on_both(async |db| {
-        let mut world = World::new(db);
+        let mut world = World::new(db).await;
         let mut follower = Follower::open(&world.webhooks).await.unwrap();
         world.append("default", &reached(NOW.0, "default/burst", 50));
         assert!(!follower.step().await.unwrap());
@@ -196,7 +201,7 @@ async fn what_was_decided_while_nobody_asked_is_passed_by() {
 #[tokio::test]
 async fn beyond_what_may_wait_events_are_dropped_and_counted() {
     on_both(async |db| {
-        let mut world = World::new(db);
+        let mut world = World::new(db).await;
         let (full, other) = (world.endpoint("default", &[]).await, world.endpoint("default", &[]).await);
         let mut tx = db.store.begin().await.unwrap();
         for number in 0..super::model::ENDPOINT_WAITING_MAX - 1 {
@@ -221,7 +226,7 @@ async fn beyond_what_may_wait_events_are_dropped_and_counted() {
 #[tokio::test]
 async fn a_delivery_is_taken_by_one_until_its_lease_ends() {
     on_both(async |db| {
-        let world = World::new(db);
+        let world = World::new(db).await;
         let id = world.endpoint("default", &[]).await;
         world.webhooks.test(&caller("default"), id).await.unwrap();
         let other = db.another().await;
@@ -249,7 +254,7 @@ async fn a_delivery_is_taken_by_one_until_its_lease_ends() {
 #[tokio::test]
 async fn what_never_arrives_fails_and_in_the_end_its_endpoint_is_disabled() {
     on_both(async |db| {
-        let world = World::new(db);
+        let world = World::new(db).await;
         let (me, id) = (caller("default"), world.endpoint("default", &[]).await);
         let first = world.webhooks.test(&me, id).await.unwrap().id;
         for _ in 0..10 {
@@ -281,7 +286,7 @@ async fn what_never_arrives_fails_and_in_the_end_its_endpoint_is_disabled() {
 #[tokio::test]
 async fn deliveries_are_paged_and_pruned_and_go_with_their_endpoint() {
     on_both(async |db| {
-        let world = World::new(db);
+        let world = World::new(db).await;
         let (me, id) = (caller("default"), world.endpoint("default", &[]).await);
         let mut made = Vec::new();
         for _ in 0..5 {
@@ -321,7 +326,7 @@ async fn deliveries_are_paged_and_pruned_and_go_with_their_endpoint() {
 #[tokio::test]
 async fn a_tenant_has_a_hundred_webhooks_at_the_most() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db);
+    let world = World::new(&db).await;
     for _ in 0..100 {
         world.endpoint("default", &[]).await;
     }

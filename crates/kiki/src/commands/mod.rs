@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod consent;
 pub mod demo;
 pub mod policy;
 pub mod serve;

@@ -14,6 +14,8 @@ use clap::Subcommand;
 use kiki_kit::config::Config;
 use kiki_spend::replay::replay;
 
+pub(crate) use live::{List, table};
+
 /// What can be asked of the governor: of a running service, or of its rules without one.
 #[derive(Debug, Subcommand)]
 pub enum Command {

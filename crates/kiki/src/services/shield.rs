@@ -9,10 +9,13 @@ use kiki_kit::config::Config;
 use kiki_kit::egress::Egress;
 use kiki_kit::service::{Dependency, HttpService};
 use kiki_shield::audit::Witnesses;
+use kiki_shield::consent::ConsentStore;
+use kiki_shield::consent::follow::{Follower, follow};
 use kiki_shield::policy::{Policies, PolicyFolder};
 use kiki_shield::webhooks::{self, Webhooks};
-use kiki_shield::{Seed, Shield};
+use kiki_shield::{Pseudonyms, Seed, Shield};
 use kiki_spend::{Owner, Settings};
+use kiki_store::personal::Stores;
 use kiki_types::IdSource;
 use rand::TryRngCore as _;
 use zeroize::Zeroizing;
@@ -26,6 +29,8 @@ use crate::process::Process;
 pub struct RunningShield {
     /// Its router.
     pub http: HttpService,
+    /// Its verbs, for what runs beside it.
+    pub shield: Shield,
     owner: Owner,
 }
 
@@ -43,23 +48,14 @@ impl RunningShield {
         let pseudonyms = pseudonyms(process)?;
         let owner =
             tokio::task::spawn_blocking(|| Owner::start(settings)).await?.context("the governor cannot start")?;
-        let shield = Shield::new(Seed {
-            governor: owner.handle(),
-            store: process.store.clone(),
-            pseudonyms,
-            clock: platform.clock.clone(),
-            ids: platform.ids.clone(),
-            currency: config.currency,
-            audit: config.data.join("audit"),
-            keys: config.data.join("keys"),
-            origin: config.log_origin.as_str().into(),
-            policies: Policies::default(),
-        });
+        let shield = verbs(process, &owner, pseudonyms);
         shield.define_burst(config.max_burst_budget_micros, config.window_seconds).await?;
+        let mut follower = Follower::open(shield.clone(), stores(process)?).await?;
+        follower.catch_up().await.context("the log's word on people could not be heeded")?;
         let folder = followed(config, &shield).await?;
         let egress = Egress::new(reach(config), kiki_kit::egress::Limits::default());
         let hooks = Webhooks::new(shield.clone(), egress, secret_bytes);
-        let (governor, handle) = (shield.clone(), owner.handle());
+        let (governor, handle, verbs) = (shield.clone(), owner.handle(), shield.clone());
         let http = HttpService::builder("shield", VERSION, platform)
             .api(kiki_shield::routes(shield.clone()).merge(webhooks::routes(hooks.clone())))
             .grpc(kiki_shield::grpc::services(&shield))
@@ -99,9 +95,10 @@ impl RunningShield {
         }
 
         process.tasks.spawn("shield outbox", kiki_shield::jobs::run(shield, platform.shutdown.clone()));
+        process.tasks.spawn("consent register", follow(follower, platform.shutdown.clone()));
         process.tasks.spawn("webhook events", webhooks::jobs::follow(hooks.clone(), platform.shutdown.clone()));
         process.tasks.spawn("webhook deliveries", webhooks::jobs::deliver(hooks, process.tasks.clone()));
-        Ok(Self { http: http.build(), owner })
+        Ok(Self { http: http.build(), shield: verbs, owner })
     }
 
     /// Answers what waits, writes a snapshot, brings tiles and views up to the log.
@@ -111,6 +108,31 @@ impl RunningShield {
     pub async fn stop(self) -> anyhow::Result<()> {
         Ok(tokio::task::spawn_blocking(|| self.owner.stop()).await?)
     }
+}
+
+/// Shield over this governor.
+fn verbs(process: &Process, owner: &Owner, pseudonyms: Pseudonyms) -> Shield {
+    let (config, platform) = (&process.config, &process.platform);
+    Shield::new(Seed {
+        governor: owner.handle(),
+        store: process.store.clone(),
+        subjects: process.subjects.clone(),
+        pseudonyms,
+        clock: platform.clock.clone(),
+        ids: platform.ids.clone(),
+        currency: config.currency,
+        audit: config.data.join("audit"),
+        keys: config.data.join("keys"),
+        origin: config.log_origin.as_str().into(),
+        policies: Policies::default(),
+        consent_days: config.consent_days,
+        random: secret_bytes,
+    })
+}
+
+/// What shield keeps of people.
+fn stores(process: &Process) -> anyhow::Result<Stores> {
+    Ok(Stores::new(vec![Arc::new(ConsentStore::new(process.store.clone()))])?)
 }
 
 /// What the governor of this configuration is made with.

@@ -46,6 +46,14 @@ const CASES: &[(&str, &str, &str, Permission, Audit)] = &[
     ("shield", "POST", "/consent/grant", Permission::ConsentWrite, Writes("consent.grant")),
     ("shield", "POST", "/consent/revoke", Permission::ConsentWrite, Writes("consent.revoke")),
     ("shield", "GET", "/consent/status", Permission::ConsentRead, Reads),
+    ("shield", "GET", "/v1/consents", Permission::ConsentRead, Reads),
+    ("shield", "POST", "/v1/consents", Permission::ConsentWrite, Writes("consent.grant")),
+    ("shield", "POST", "/v1/consents/revoke", Permission::ConsentWrite, Writes("consent.revoke")),
+    ("shield", "POST", "/v1/consents/confirm", Permission::ConsentWrite, Writes("consent.confirm")),
+    ("shield", "POST", "/v1/consents/signals", Permission::ConsentWrite, Writes("consent.bar")),
+    ("shield", "GET", "/v1/consents/history", Permission::ConsentRead, Reads),
+    ("shield", "GET", "/v1/consent-texts/{version}", Permission::ConsentRead, Reads),
+    ("shield", "PUT", "/v1/consent-texts/{version}", Permission::ConsentWrite, Writes("consent.text")),
     ("shield", "POST", "/dsr/create", Permission::SubjectRequestsWrite, Writes("dsr.create")),
     ("shield", "GET", "/compliance/report", Permission::ComplianceRead, Reads),
     ("shield", "POST", "/v1/authorizations", Permission::SpendWrite, Writes("spend.authorize")),
@@ -136,7 +144,8 @@ const METHODS: &[(&str, &str, Permission)] = &[
 ];
 
 /// What every service serves, to everybody.
-const PUBLIC: [&str; 5] = ["/health", "/health/live", "/health/ready", "/health/startup", "/metrics"];
+const PUBLIC: [&str; 6] =
+    ["/health", "/health/live", "/health/ready", "/health/startup", "/metrics", "/.well-known/gpc.json"];
 
 fn key(permissions: PermissionSet, name: &str) -> ApiKey {
     let tenant = TenantId::default_tenant();
@@ -194,7 +203,14 @@ async fn ask(router: &Router, method: &Method, path: &str, kind: &str, key: Opti
 
 /// A path with something in the place of each parameter.
 fn concrete(path: &str) -> String {
-    let parts = [("{index}", "0"), ("{level}", "0"), ("{*rest}", "000.p/1"), ("{id}", ID), ("{delivery_id}", ID)];
+    let parts = [
+        ("{version}", "v1"),
+        ("{index}", "0"),
+        ("{level}", "0"),
+        ("{*rest}", "000.p/1"),
+        ("{id}", ID),
+        ("{delivery_id}", ID),
+    ];
     parts.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value))
 }
 
@@ -344,7 +360,11 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
     let consent = json!({"customer_id": "c", "consent_type": "marketing"});
     assert_eq!(call("shield", "POST", "/consent/grant", "one", consent).await.0, StatusCode::OK);
 
+    let text = json!({"purpose": "marketing", "text": "We write to you."});
+    assert_eq!(call("shield", "PUT", "/v1/consent-texts/v1", "one", text).await.0, StatusCode::OK);
+
     for (service, method, path) in [
+        ("shield", "GET", "/v1/consent-texts/v1".to_owned()),
         ("shield", "GET", authorization.clone()),
         ("shield", "POST", format!("{authorization}/capture")),
         ("shield", "POST", format!("{authorization}/void")),
@@ -367,6 +387,10 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
     assert_eq!(call("shield", "GET", "/v1/policy", "other", Value::Null).await.1["version"], Value::Null);
     let (_, consents) = call("shield", "GET", "/consent/status?customer_id=c", "other", Value::Null).await;
     assert_eq!(consents["consents"]["marketing"], false);
+    for (path, list) in [("/v1/consents", "consents"), ("/v1/consents/history", "records")] {
+        let (_, answer) = call("shield", "GET", &format!("{path}?customer_id=c"), "other", Value::Null).await;
+        assert_eq!(answer[list], json!([]), "{path}");
+    }
     for (service, path, list) in [
         ("shield", "/v1/budgets", "budgets"),
         ("shield", "/v1/webhooks", "webhooks"),

@@ -257,7 +257,12 @@ fn account_of(typed: &str) -> &str {
 }
 
 impl List {
-    fn print<T: serde::Serialize>(&self, items: &[T], table: fn(&[T]) -> Table) -> anyhow::Result<()> {
+    /// A client of its service.
+    pub(crate) fn client(&self, config: &Config) -> anyhow::Result<Client> {
+        self.service.client(config)
+    }
+
+    pub(crate) fn print<T: serde::Serialize>(&self, items: &[T], table: fn(&[T]) -> Table) -> anyhow::Result<()> {
         if self.json {
             say(serde_json::to_string_pretty(items)?)?;
         } else {
@@ -297,7 +302,7 @@ impl BudgetOptions {
 }
 
 /// An empty table.
-pub(super) fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
     table

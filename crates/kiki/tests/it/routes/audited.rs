@@ -112,6 +112,20 @@ impl World {
             (_, "/consent/grant" | "/consent/revoke") => {
                 (path.to_owned(), json!({"customer_id": "c", "consent_type": "marketing"}))
             }
+            (_, "/v1/consents" | "/v1/consents/revoke") => {
+                (path.to_owned(), json!({"customer_id": "c", "purpose": "marketing"}))
+            }
+            (_, "/v1/consents/confirm") => {
+                let body = json!({"customer_id": "c", "purpose": "analytics", "double_opt_in": true});
+                let made = self.shield("POST", "/v1/consents", body).await;
+                let record = made["id"].as_str().unwrap().parse().unwrap();
+                let mail = self.services.shield.shield.confirmation(&TenantId::default_tenant(), record).await;
+                (path.to_owned(), json!({"token": *mail.unwrap().unwrap().token}))
+            }
+            (_, "/v1/consents/signals") => (path.to_owned(), json!({"customer_id": "d", "signal": "gpc"})),
+            (_, "/v1/consent-texts/{version}") => {
+                (path.replace("{version}", "v1"), json!({"purpose": "marketing", "text": "We write to you."}))
+            }
             (_, "/dsr/create") => (path.to_owned(), json!({"customer_id": "c", "request_type": "ACCESS"})),
             (_, "/v1/authorizations" | "/v1/records") => (path.to_owned(), json!({"amount": usd("1")})),
             (_, "/v1/authorizations/{id}/increase") => (with(&self.hold("a").await), json!({"amount": usd("1")})),

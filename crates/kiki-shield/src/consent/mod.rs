@@ -1,0 +1,28 @@
+//! The register of consent: who agreed to what, when, on which text, and how they took it back.
+//!
+//! Invariants:
+//! - What stands is decided by the governor alone. The register tells the story behind it: a row per act, with the entry
+//!   of the log that proves it.
+//! - A grant is written down before it is decided, so that nothing stands without its record. A revocation is decided at
+//!   once, whatever the register does; [`follow`] makes the row that is missing.
+//! - What people wrote, and the token of a confirmation, are sealed with the person's key and go with it.
+//!
+//! Start with [`service`].
+
+mod api;
+mod bars;
+pub mod follow;
+pub(crate) mod gpc;
+pub(crate) mod model;
+pub(crate) mod repo;
+mod service;
+mod shapes;
+mod store;
+#[cfg(test)]
+mod tests;
+mod texts;
+
+pub(crate) use api::routes;
+pub use service::Confirmation;
+pub(crate) use service::Wanted;
+pub use store::ConsentStore;

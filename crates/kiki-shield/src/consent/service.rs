@@ -1,0 +1,452 @@
+//! The verbs of consent: give, confirm, take back, look at.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kiki_spend::{Command, ConsentView, Decision, Digest, Outcome, State};
+use kiki_store::personal::{Mint, Subject};
+use kiki_store::{StoreError, Tx, outbox};
+use kiki_types::event::{AuditEvent, Envelope};
+use kiki_types::{Bar, Channel, Purpose, TenantId, UnixMillis};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::gpc::Gpc;
+use super::model::{About, Act, Basis, CONFIRM_MS, EVIDENCE_BYTES_MAX, Record, State as RecordState};
+use super::repo::{self, Sealed};
+use crate::error::ShieldError;
+use crate::names::check_name;
+use crate::report::DAY_MS;
+use crate::service::{Caller, Shield};
+
+/// The outbox topic of letters to people.
+pub(crate) const MAIL_TOPIC: &str = "mail";
+/// Where what is sealed of a record stands.
+pub(crate) const EVIDENCE: &str = "consent_record.evidence";
+/// The token of a confirmation, as it is mailed.
+pub(crate) const TOKEN: &str = "consent_record.token";
+/// Bytes of a token before they are written in base64: the record's id, and as many that nobody can guess.
+const TOKEN_BYTES: usize = 32;
+/// The source of what came without one.
+pub(crate) const SOURCE: &str = "api";
+
+/// What a customer agrees to, as it came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) customer_id: String,
+    pub(crate) purpose: Purpose,
+    pub(crate) channel: Channel,
+    pub(crate) basis: Basis,
+    pub(crate) text_version: String,
+    pub(crate) source: String,
+    pub(crate) evidence: Option<String>,
+    /// Absent: as configured.
+    pub(crate) until: Option<UnixMillis>,
+    pub(crate) double_opt_in: bool,
+    /// Whether a basis that is no consent lets decisions pass, too.
+    pub(crate) enforce: bool,
+    pub(crate) lift: Lift,
+}
+
+/// Whether a bar that stands against it is taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lift {
+    pub(crate) wanted: bool,
+    /// Whether the customer asked for it, rather than being asked.
+    pub(crate) at_their_request: bool,
+}
+
+impl Wanted {
+    /// Consent, with nothing said but what must be.
+    pub(crate) fn of(customer_id: String, purpose: Purpose, channel: Channel) -> Self {
+        Self {
+            customer_id,
+            purpose,
+            channel,
+            basis: Basis::Consent,
+            text_version: String::new(),
+            source: SOURCE.to_owned(),
+            evidence: None,
+            until: None,
+            double_opt_in: false,
+            enforce: false,
+            lift: Lift::default(),
+        }
+    }
+}
+
+/// What was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
+    pub(crate) record: Record,
+    /// The bar that the request's own signal set, and its entry.
+    pub(crate) signal: Option<u64>,
+}
+
+/// What stands of a customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) consents: Vec<ConsentView>,
+    pub(crate) bars: Vec<Bar>,
+}
+
+/// What the mail says that asks for a confirmation.
+#[derive(Clone)]
+pub struct Confirmation {
+    /// Whom it goes to.
+    pub who: Subject,
+    /// What is to be confirmed.
+    pub purpose: Purpose,
+    /// By which channel.
+    pub channel: Channel,
+    /// The text that is agreed to, if one was named.
+    pub text: Option<String>,
+    /// What the customer sends back to `/v1/consents/confirm`.
+    pub token: Zeroizing<String>,
+    /// Until when.
+    pub confirm_by: UnixMillis,
+}
+
+/// What is sealed as evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Evidence {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) given: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confirmed_at: Option<String>,
+}
+
+impl Evidence {
+    pub(crate) fn seal(&self, who: &Subject, id: Uuid) -> Vec<u8> {
+        // Texts always have a JSON.
+        who.seal(EVIDENCE, &id.to_string(), &serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Nothing, where it does not open: what it was cannot be told any more.
+    pub(crate) fn open(who: &Subject, id: Uuid, sealed: &[u8]) -> Self {
+        let plain = who.open(EVIDENCE, &id.to_string(), sealed);
+        plain.ok().and_then(|plain| serde_json::from_slice(&plain).ok()).unwrap_or_default()
+    }
+}
+
+impl Shield {
+    /// Writes down that a customer agrees, and lets it stand: at once, or once they confirm it.
+    pub(crate) async fn give_consent(&self, caller: &Caller, wanted: Wanted, gpc: Gpc) -> Result<Made, ShieldError> {
+        let now = self.0.clock.now();
+        self.check_wanted(&caller.principal.tenant, &wanted, now).await?;
+        let who = self.somebody(&caller.principal.tenant, &wanted.customer_id).await?;
+        let signal = self.heed(caller, &who, gpc).await?;
+        if wanted.basis == Basis::Consent || wanted.enforce {
+            self.lift(caller, &who, &wanted, gpc).await?;
+        }
+        let until = wanted.until.or_else(|| self.usual_end(now)).unwrap_or(UnixMillis(0));
+        let record = Record {
+            id: self.0.ids.uuid(),
+            about: About::Purpose(wanted.purpose, wanted.channel),
+            act: Act::Grant,
+            state: if wanted.double_opt_in { RecordState::Awaiting } else { RecordState::Noted },
+            basis: wanted.basis,
+            text_version: wanted.text_version,
+            source: wanted.source,
+            at: now,
+            until,
+            confirm_by: if wanted.double_opt_in { now.plus(CONFIRM_MS) } else { UnixMillis(0) },
+            entry: None,
+        };
+        let evidence = Evidence { given: wanted.evidence, confirmed_at: None }.seal(&who, record.id);
+        let mut sealed = Sealed { evidence, token: None };
+        let mut tx = self.0.store.begin().await?;
+        if wanted.double_opt_in {
+            sealed.token = Some(who.seal(TOKEN, &record.id.to_string(), self.token(record.id).as_bytes()));
+            repo::insert(&mut tx, (&who.tenant, who.id), &record, &sealed).await?;
+            self.ask_to_confirm(&mut tx, caller, &who, &record)?;
+            tx.commit().await?;
+            return Ok(Made { record, signal });
+        }
+        repo::insert(&mut tx, (&who.tenant, who.id), &record, &sealed).await?;
+        tx.commit().await?;
+        let enforced = wanted.basis == Basis::Consent || wanted.enforce;
+        let record = self.decide_record(caller, &who, record, "grant", enforced).await?;
+        Ok(Made { record, signal })
+    }
+
+    /// Lets stand what a customer confirms by the token that was mailed to them.
+    pub(crate) async fn confirm_consent(&self, caller: &Caller, token: &str, gpc: Gpc) -> Result<Made, ShieldError> {
+        // Whatever is wrong with a token, the answer is the same.
+        const UNKNOWN: ShieldError = ShieldError::NotFound("confirmation");
+        let now = self.0.clock.now();
+        let tenant = &caller.principal.tenant;
+        let mut bytes = [0; TOKEN_BYTES];
+        let read = URL_SAFE_NO_PAD.decode_slice(token, &mut bytes);
+        let id = Uuid::from_slice(&bytes[..16]).ok().filter(|_| read == Ok(TOKEN_BYTES)).ok_or(UNKNOWN)?;
+        let (row, mut record, sealed) = repo::awaiting(&self.0.store, tenant, id).await?.ok_or(UNKNOWN)?;
+        let who = self.0.subjects.unlock(&row)?;
+        let known = sealed.token.and_then(|sealed| who.open(TOKEN, &id.to_string(), &sealed).ok()).ok_or(UNKNOWN)?;
+        if !bool::from(known.ct_eq(token.as_bytes())) || record.confirm_by < now {
+            return Err(UNKNOWN);
+        }
+        let signal = self.heed(caller, &who, gpc).await?;
+        let About::Purpose(purpose, _) = record.about else { return Err(UNKNOWN) };
+        if let Some(bar) = self.barred(&who, purpose).await? {
+            return Err(ShieldError::Barred(bar));
+        }
+        let mut evidence = Evidence::open(&who, id, &sealed.evidence);
+        evidence.confirmed_at = Some(now.rfc3339());
+        let mut tx = self.0.store.begin().await?;
+        if !repo::confirm(&mut tx, (tenant, id), now, &evidence.seal(&who, id)).await? {
+            return Err(UNKNOWN);
+        }
+        tx.commit().await?;
+        (record.state, record.at) = (RecordState::Noted, now);
+        let record = self.decide_record(caller, &who, record, "confirm", true).await?;
+        Ok(Made { record, signal })
+    }
+
+    /// What the mail about the record `id` says; `None` if it waits for nothing any more.
+    ///
+    /// # Errors
+    /// The database does not answer, or the record cannot be read.
+    pub async fn confirmation(&self, tenant: &TenantId, id: Uuid) -> Result<Option<Confirmation>, ShieldError> {
+        let Some((row, record, sealed)) = repo::awaiting(&self.0.store, tenant, id).await? else { return Ok(None) };
+        let who = self.0.subjects.unlock(&row)?;
+        let (About::Purpose(purpose, channel), Some(token)) = (record.about, sealed.token) else { return Ok(None) };
+        let token = who.open(TOKEN, &id.to_string(), &token).map_err(StoreError::from)?;
+        let token = Zeroizing::new(String::from_utf8(token).map_err(|_| ShieldError::NotFound("confirmation"))?);
+        let text = repo::text(&self.0.store, tenant, &record.text_version).await?.map(|text| text.text);
+        Ok(Some(Confirmation { who, purpose, channel, text, token, confirm_by: record.confirm_by }))
+    }
+
+    /// Takes consent back. The governor is told at once, whatever the register does.
+    pub(crate) async fn revoke_consent(&self, caller: &Caller, wanted: Wanted, gpc: Gpc) -> Result<Made, ShieldError> {
+        check_words(&wanted)?;
+        let who = self.somebody(&caller.principal.tenant, &wanted.customer_id).await?;
+        let record = Record {
+            id: self.0.ids.uuid(),
+            about: About::Purpose(wanted.purpose, wanted.channel),
+            act: Act::Revoke,
+            state: RecordState::Noted,
+            basis: wanted.basis,
+            text_version: String::new(),
+            source: wanted.source,
+            at: self.0.clock.now(),
+            until: UnixMillis(0),
+            confirm_by: UnixMillis(0),
+            entry: None,
+        };
+        let evidence = Evidence { given: wanted.evidence, confirmed_at: None }.seal(&who, record.id);
+        let noted = async {
+            let channel = if wanted.channel == Channel::Any { "" } else { wanted.channel.as_str() };
+            let mut tx = self.0.store.begin().await?;
+            repo::void_awaiting(&mut tx, (&who.tenant, who.id), wanted.purpose, channel).await?;
+            repo::insert(&mut tx, (&who.tenant, who.id), &record, &Sealed { evidence, token: None }).await?;
+            tx.commit().await
+        };
+        let (decided, noted) = tokio::join!(self.decide_about(caller, &who, &record, "revoke"), noted);
+        let decision = decided?;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "a revocation stands and is not in the register yet");
+            return Ok(Made {
+                record: Record { state: RecordState::Standing, entry: decision.index, ..record },
+                signal: None,
+            });
+        }
+        let record = self.settled_record(record, &who.tenant, decision.index).await;
+        let signal = self.heed(caller, &who, gpc).await?;
+        Ok(Made { record, signal })
+    }
+
+    /// Whether a customer agrees to `purpose` by `channel`, and until when; `None`: it does not end, or does not stand.
+    pub(crate) async fn stands(
+        &self,
+        tenant: &TenantId,
+        customer_id: &str,
+        purpose: Purpose,
+        channel: Channel,
+    ) -> Result<(bool, Option<i64>), ShieldError> {
+        let Some(who) = self.person(tenant, customer_id, Mint::No).await? else { return Ok((false, None)) };
+        let subject = Digest(who.pseudonym);
+        let look = move |state: &mut State| {
+            let stands = state.has_consent(subject, purpose, channel);
+            let views = state.consents_of(subject);
+            let said = |by| views.iter().find(|view| (view.purpose, view.channel) == (purpose, by));
+            (stands, said(channel).or_else(|| said(Channel::Any)).and_then(|view| view.until).filter(|_| stands))
+        };
+        Ok(self.0.governor.read(look).await?)
+    }
+
+    /// Whether a customer agrees to each of `purposes` by `channel`.
+    pub(crate) async fn agrees(
+        &self,
+        tenant: &TenantId,
+        customer_id: &str,
+        purposes: &'static [Purpose],
+        channel: Channel,
+    ) -> Result<Vec<(Purpose, bool)>, ShieldError> {
+        let Some(who) = self.person(tenant, customer_id, Mint::No).await? else {
+            return Ok(purposes.iter().map(|&purpose| (purpose, false)).collect());
+        };
+        let subject = Digest(who.pseudonym);
+        let look = move |state: &mut State| {
+            purposes.iter().map(|&purpose| (purpose, state.has_consent(subject, purpose, channel))).collect()
+        };
+        Ok(self.0.governor.read(look).await?)
+    }
+
+    /// What stands of a customer; nothing of one who is not known.
+    pub(crate) async fn standing(&self, tenant: &TenantId, customer_id: &str) -> Result<Standing, ShieldError> {
+        let Some(who) = self.person(tenant, customer_id, Mint::No).await? else { return Ok(Standing::default()) };
+        let subject = Digest(who.pseudonym);
+        let look =
+            move |state: &mut State| Standing { consents: state.consents_of(subject), bars: state.bars(subject) };
+        Ok(self.0.governor.read(look).await?)
+    }
+
+    /// At most `limit` records of a customer after the record `after`, the oldest first.
+    pub(crate) async fn consent_history(
+        &self,
+        tenant: &TenantId,
+        customer_id: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<(Record, Evidence)>, ShieldError> {
+        let Some(who) = self.person(tenant, customer_id, Mint::No).await? else { return Ok(Vec::new()) };
+        let rows = repo::history(&self.0.store, (tenant, who.id), after, limit).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(record, sealed)| {
+                let evidence = Evidence::open(&who, record.id, &sealed);
+                (record, evidence)
+            })
+            .collect())
+    }
+
+    /// When a consent ends that says nothing of it.
+    fn usual_end(&self, now: UnixMillis) -> Option<UnixMillis> {
+        (self.0.consent_days > 0).then(|| now.plus(i64::from(self.0.consent_days) * DAY_MS))
+    }
+
+    async fn check_wanted(&self, tenant: &TenantId, wanted: &Wanted, now: UnixMillis) -> Result<(), ShieldError> {
+        check_words(wanted)?;
+        if wanted.until.is_some_and(|until| until <= now) {
+            return Err(ShieldError::invalid("expires_at", "must be later than now"));
+        }
+        if wanted.double_opt_in && wanted.basis != Basis::Consent {
+            return Err(ShieldError::invalid("double_opt_in", "is for consent; another basis needs no confirmation"));
+        }
+        self.check_text(tenant, &wanted.text_version, wanted.purpose).await
+    }
+
+    /// Decides what was noted, and lets the record stand with its entry.
+    async fn decide_record(
+        &self,
+        caller: &Caller,
+        who: &Subject,
+        record: Record,
+        action: &str,
+        is_enforced: bool,
+    ) -> Result<Record, ShieldError> {
+        let decided = if is_enforced {
+            self.decide_about(caller, who, &record, action).await
+        } else {
+            let mut draft = self.consent_draft(caller, who, &record, "record");
+            record.basis.as_str().clone_into(&mut draft.reason);
+            self.decide(Command::Note { from: None }, draft).await
+        };
+        let decision = match decided {
+            Ok(decision) => decision,
+            // It was not decided, and will not be: nobody asks for it once more.
+            Err(error @ (ShieldError::Exhausted(_) | ShieldError::Invalid { .. })) => {
+                let (store, id) = (&self.0.store, (&who.tenant, record.id));
+                repo::settle(store.pool(), id, RecordState::Void, None).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(self.settled_record(record, &who.tenant, decision.index).await)
+    }
+
+    /// Asks the governor for what the record says.
+    async fn decide_about(
+        &self,
+        caller: &Caller,
+        who: &Subject,
+        record: &Record,
+        action: &str,
+    ) -> Result<Decision, ShieldError> {
+        let subject = Digest(who.pseudonym);
+        let command = match record.about {
+            About::Purpose(purpose, channel) => Command::Consent {
+                subject,
+                purpose,
+                granted: record.act == Act::Grant,
+                channel: Some(channel).filter(|channel| *channel != Channel::Any),
+                until: Some(record.until.0).filter(|until| *until > 0),
+            },
+            About::Bar(bar) => Command::Bar { subject, bar, set: record.act == Act::Bar },
+        };
+        let decision = self.decide_any(command, self.consent_draft(caller, who, record, action)).await?;
+        match decision.outcome {
+            Outcome::Invalid => Err(ShieldError::invalid("expires_at", "must be later than now")),
+            _ => Ok(decision),
+        }
+    }
+
+    pub(super) fn consent_draft(&self, caller: &Caller, who: &Subject, record: &Record, action: &str) -> AuditEvent {
+        let resource = record.about.resource(record.id);
+        let mut draft = self.draft(caller, &format!("consent.{action}"), action, &resource);
+        draft.customer = Digest(who.pseudonym).to_string();
+        "consent".clone_into(&mut draft.data);
+        draft
+    }
+
+    /// The record with its entry. What the register does not take now, the follower of the log brings to it.
+    async fn settled_record(&self, record: Record, tenant: &TenantId, entry: Option<u64>) -> Record {
+        let settled = repo::settle(self.0.store.pool(), (tenant, record.id), RecordState::Standing, entry).await;
+        if let Err(error) = settled {
+            tracing::warn!(%error, record = %record.id, "a record of consent has not got its entry yet");
+        }
+        Record { state: RecordState::Standing, entry, ..record }
+    }
+
+    pub(super) async fn note_and_decide(
+        &self,
+        caller: &Caller,
+        who: &Subject,
+        record: Record,
+        action: &str,
+    ) -> Result<Record, ShieldError> {
+        let evidence = Evidence::default().seal(who, record.id);
+        let mut tx = self.0.store.begin().await?;
+        repo::insert(&mut tx, (&who.tenant, who.id), &record, &Sealed { evidence, token: None }).await?;
+        tx.commit().await?;
+        self.decide_record(caller, who, record, action, true).await
+    }
+
+    /// The mail that asks for a confirmation, and its entry in the log.
+    fn ask_to_confirm(&self, tx: &mut Tx, caller: &Caller, who: &Subject, record: &Record) -> Result<(), ShieldError> {
+        let now = self.0.clock.now();
+        let draft = self.consent_draft(caller, who, record, "ask");
+        crate::jobs::publish(tx, &AuditEvent { id: self.0.ids.uuid(), at: now, ..draft })?;
+        let payload = json!({"kind": "consent_confirm", "record": record.id}).to_string();
+        let (id, tenant) = (self.0.ids.uuid(), who.tenant.clone());
+        outbox::publish(tx, Envelope { id, tenant, at: now, topic: MAIL_TOPIC.to_owned(), payload })?;
+        Ok(())
+    }
+
+    fn token(&self, id: Uuid) -> String {
+        let mut bytes = [0; TOKEN_BYTES];
+        bytes[..16].copy_from_slice(id.as_bytes());
+        bytes[16..].copy_from_slice(&(self.0.random)()[..16]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+}
+
+fn check_words(wanted: &Wanted) -> Result<(), ShieldError> {
+    check_name("source", &wanted.source)?;
+    if wanted.evidence.as_ref().is_some_and(|evidence| evidence.len() > EVIDENCE_BYTES_MAX) {
+        return Err(ShieldError::invalid("evidence", format_args!("must be at most {EVIDENCE_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
