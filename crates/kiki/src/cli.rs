@@ -83,6 +83,9 @@ enum Command {
     /// The audit log.
     #[command(subcommand)]
     Audit(commands::audit::Command),
+    /// The keys that everything known of people is sealed under.
+    #[command(subcommand)]
+    Keys(commands::keys::Command),
 }
 
 /// Where to listen.
@@ -180,6 +183,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Policy(command) => commands::policy::run(&command),
         Command::Consent(command) => commands::consent::run(command, &loaded.config),
         Command::Audit(command) => commands::audit::run(command, &loaded.config),
+        Command::Keys(command) => commands::keys::run(command, &loaded.config),
         Command::Up(listen) => runtime()?.block_on(commands::serve::up(loaded.config, &listen)),
         Command::Serve { service, listen, .. } => {
             runtime()?.block_on(commands::serve::one(loaded.config, service, &listen))

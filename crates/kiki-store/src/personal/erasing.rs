@@ -13,7 +13,7 @@ use super::entries::ERASED;
 use super::error::KeysError;
 use super::opening::{apart, by_tenant};
 use super::register::Erasure;
-use super::repo::{self, CHUNK};
+use super::repo::{self, CHUNK, Row};
 use super::stores::Stores;
 use super::subject::{Cause, SubjectId};
 use super::subjects::Subjects;
@@ -122,24 +122,26 @@ impl Subjects {
         Ok(settled)
     }
 
-    /// Erases people whom the log says are erased and this database has, or does not know to be erased.
+    /// Erases those of `who` whom this database still has: the log tells of their erasure.
     ///
     /// # Errors
     /// As [`Subjects::replay`].
     pub async fn erase_again(&self, tenant: &TenantId, who: &[SubjectId], stores: &Stores) -> Result<u64, KeysError> {
-        let mut is_unsettled = self.inner().erasing.lock().await;
+        let inner = self.inner();
+        let mut is_unsettled = inner.erasing.lock().await;
         let mut erased = 0;
         for who in who.chunks(CHUNK) {
-            let unknown = repo::unrecorded(&mut *self.inner().store.pool().acquire().await?, tenant, who).await?;
-            if unknown.is_empty() {
+            let there = repo::by_id(&mut *inner.store.pool().acquire().await?, tenant, who).await?;
+            if there.is_empty() {
                 continue;
             }
-            erased += unknown.len() as u64;
-            let (epoch, at) = (self.epochs().current().n, self.inner().entries.clock.now());
+            let (at, cause) = (inner.entries.clock.now(), Cause::Request);
             let erasure =
-                |subject| Erasure { seq: 0, tenant: tenant.clone(), subject, epoch, at, cause: Cause::Request };
+                |row: Row| Erasure { seq: 0, tenant: row.tenant, subject: row.id, epoch: row.epoch, at, cause };
+            let erasures: Vec<_> = there.into_iter().map(erasure).collect();
+            erased += erasures.len() as u64;
             *is_unsettled = true;
-            self.register(unknown.into_iter().map(erasure).collect()).await?;
+            self.register(erasures).await?;
             self.settle(Some(stores)).await?;
             *is_unsettled = false;
         }

@@ -97,6 +97,14 @@ impl Subjects {
         *self.inner().trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
+    /// The epochs that keys of people are under, and how many.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn by_epoch(&self) -> Result<Vec<(u32, u64)>, crate::StoreError> {
+        repo::rows_by_epoch(&mut *self.inner().store.pool().acquire().await?).await
+    }
+
     /// How the keys stand, as this process knows them.
     #[must_use]
     pub fn status(&self) -> KeyStatus {

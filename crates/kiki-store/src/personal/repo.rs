@@ -215,18 +215,6 @@ pub(crate) async fn recorded(
     rows.await?.iter().map(|row| Ok((row.tenant("tenant")?, row.parsed("subject")?))).collect()
 }
 
-/// Those of `ids` (at most [`CHUNK`]) that no erasure is known of.
-pub(crate) async fn unrecorded(
-    connection: &mut AnyConnection,
-    tenant: &TenantId,
-    ids: &[SubjectId],
-) -> Result<Vec<SubjectId>, StoreError> {
-    let sql = format!("SELECT subject FROM erasure WHERE tenant = $1 AND subject IN ({})", places(2, ids.len()));
-    let rows = with_ids(&sql, tenant, ids).fetch_all(connection).await?;
-    let known: Vec<SubjectId> = rows.iter().map(|row| row.parsed("subject")).collect::<Result<_, _>>()?;
-    Ok(ids.iter().copied().filter(|id| !known.contains(id)).collect())
-}
-
 /// The erasures beyond the number `last` that are of the epoch `lowest` or later, and the last of all, if it is beyond.
 pub(crate) async fn recorded_beyond(
     connection: &mut AnyConnection,

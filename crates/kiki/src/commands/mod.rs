@@ -4,6 +4,7 @@ pub mod audit;
 pub mod config;
 pub mod consent;
 pub mod demo;
+pub mod keys;
 pub mod policy;
 pub mod serve;
 pub mod spend;
