@@ -144,6 +144,10 @@ impl Subjects {
             self.register(erasures).await?;
             self.settle(Some(stores)).await?;
             *is_unsettled = false;
+            tracing::warn!(
+                people = erased,
+                "people were erased again: the log tells of it, the database had them still"
+            );
         }
         Ok(erased)
     }

@@ -147,3 +147,44 @@ async fn the_master_key_is_changed_while_everything_goes_on() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_backup_of_an_epoch_that_still_lives_is_read_and_put_into_the_current_one() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let ann = people.resolve(&acme(), "ann", Mint::Yes).await.unwrap().unwrap();
+        back_up(&db.store, &BACKED_UP).await;
+        for _ in 0..3 {
+            people.rotate(0).await.unwrap();
+            people.rewrap().await.unwrap();
+        }
+        put_back(&db.store, &BACKED_UP).await;
+        let again = people.another(&db.store).await.unwrap();
+        assert_eq!(again.resolve(&acme(), "ann", Mint::Yes).await.unwrap().unwrap().id, ann.id);
+        assert_eq!(again.by_epoch().await.unwrap(), [(4, 1)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_register_that_was_put_back_is_filled_from_the_database() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let names = ["ann", "bob", "cem"];
+        let known = people.resolve_many(&acme(), &names, Mint::Yes).await.unwrap();
+        let ids: Vec<_> = known.into_iter().map(|person| person.unwrap().id).collect();
+        let register = people.keys().join("erasures");
+        people.destroy(&acme(), &ids[..1], Cause::Request, "").await.unwrap();
+        let old = std::fs::read(&register).unwrap();
+        people.destroy(&acme(), &ids[1..2], Cause::Request, "").await.unwrap();
+        std::fs::write(&register, old).unwrap();
+
+        let again = people.another(&db.store).await.unwrap();
+        assert_eq!(again.replay(&Stores::default()).await.unwrap(), []);
+        again.destroy(&acme(), &ids[2..], Cause::Request, "").await.unwrap();
+        let lines = std::fs::read_to_string(&register).unwrap();
+        let told: Vec<_> = ids.iter().map(|id| lines.contains(&id.to_string())).collect();
+        assert_eq!(told, [true, true, true], "{lines}");
+    })
+    .await;
+}

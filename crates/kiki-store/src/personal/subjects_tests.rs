@@ -126,3 +126,43 @@ async fn a_database_that_was_put_back_forgets_again_whom_the_register_tells_of()
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_key_of_who_was_erased_is_in_no_file_of_the_database() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let acme = tenant("acme");
+        let names: Vec<String> = (0..200).map(|n| format!("c{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let known = people.resolve_many(&acme, &names, Mint::Yes).await.unwrap();
+        let ids: Vec<_> = known.into_iter().map(|person| person.unwrap().id).collect();
+        let rows = repo::by_id(&mut db.store.pool().acquire().await.unwrap(), &acme, &ids).await.unwrap();
+        let holds = |wrapped: &[u8]| db.files().iter().any(|file| memchr::memmem::find(file, wrapped).is_some());
+        if db.store.dialect() == crate::Dialect::Sqlite {
+            assert!(rows.iter().all(|row| holds(&row.wrapped)), "the search finds what is there");
+        }
+        people.destroy(&acme, &ids, Cause::Request, "").await.unwrap();
+        assert!(db.store.overwrite_deleted().await.unwrap());
+        assert!(!rows.iter().any(|row| holds(&row.wrapped)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whom_the_log_tells_of_is_erased_again_and_nobody_else() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let acme = tenant("acme");
+        let ann = people.resolve(&acme, "ann", Mint::Yes).await.unwrap().unwrap();
+        let bob = people.resolve(&acme, "bob", Mint::Yes).await.unwrap().unwrap();
+        people.destroy(&acme, &[bob.id], Cause::Request, "").await.unwrap();
+        let stranger = SubjectId(uuid::Uuid::from_u128(7));
+        let told = [ann.id, bob.id, stranger];
+        assert_eq!(people.erase_again(&acme, &told, &Stores::default()).await.unwrap(), 1);
+        assert_eq!(people.erase_again(&acme, &told, &Stores::default()).await.unwrap(), 0);
+        assert!(people.resolve(&acme, "ann", Mint::No).await.unwrap().is_none());
+        let entries = crate::outbox::pending(&db.store, "audit", 10).await.unwrap();
+        assert_eq!(entries.len(), 2, "one for each who was there");
+    })
+    .await;
+}

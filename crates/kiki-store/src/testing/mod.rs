@@ -43,8 +43,8 @@ pub struct TestDb {
     /// The store.
     pub store: Store,
     address: String,
-    // The SQLite file's folder, removed with this.
-    _folder: Option<TempDir>,
+    /// The SQLite file's folder, removed with this.
+    folder: Option<TempDir>,
 }
 
 impl TestDb {
@@ -75,7 +75,7 @@ impl TestDb {
     pub async fn sqlite_unmigrated() -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
         let address = folder.path().join("kiki.db").display().to_string();
-        Self { store: open(&address).await, address, _folder: Some(folder) }
+        Self { store: open(&address).await, address, folder: Some(folder) }
     }
 
     /// As [`TestDb::postgres`], without tables.
@@ -84,7 +84,19 @@ impl TestDb {
     /// PostgreSQL is not installed, or the database cannot be made.
     pub async fn postgres_unmigrated() -> Self {
         let address = server::fresh_database().await.unwrap_or_else(|error| panic!("{error}"));
-        Self { store: open(&address).await, address, _folder: None }
+        Self { store: open(&address).await, address, folder: None }
+    }
+
+    /// Every file of the database, read; none of one that is elsewhere.
+    ///
+    /// # Panics
+    /// A file cannot be read.
+    #[must_use]
+    pub fn files(&self) -> Vec<Vec<u8>> {
+        let Some(folder) = &self.folder else { return Vec::new() };
+        let read = std::fs::read_dir(folder.path())
+            .and_then(|entries| entries.map(|entry| std::fs::read(entry?.path())).collect::<std::io::Result<Vec<_>>>());
+        read.unwrap_or_else(|error| panic!("the database's files cannot be read: {error}"))
     }
 
     /// A second store on the same database, as another process would have it.
