@@ -24,6 +24,8 @@ mod path;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod privacy;
+#[cfg(test)]
 mod proofs;
 #[cfg(test)]
 mod routes;

@@ -1,0 +1,3 @@
+//! What people agree to, ask for and have erased.
+
+mod consent;
