@@ -102,31 +102,41 @@ impl World {
         self.call("engage", "POST", "/campaigns", campaign()).await["id"].as_str().unwrap().to_owned()
     }
 
-    /// What a case needs before it is called, and how it is called then: the path and the body.
-    async fn ready(&self, method: &str, path: &str) -> (String, Value) {
-        let nothing = json!({});
-        let with = |id: &str| path.replace("{id}", id);
-        match (method, path) {
-            (_, "/spend") => (format!("{path}?amount=1"), json!({"amount": "1"})),
-            (_, "/check") => (format!("{path}?ltv=600"), nothing),
-            (_, "/consent/grant" | "/consent/revoke") => {
+    /// As [`World::ready`], of what is about people.
+    async fn ready_about_people(&self, path: &str) -> Option<(String, Value)> {
+        Some(match path {
+            "/consent/grant" | "/consent/revoke" => {
                 (path.to_owned(), json!({"customer_id": "c", "consent_type": "marketing"}))
             }
-            (_, "/v1/consents" | "/v1/consents/revoke") => {
+            "/v1/consents" | "/v1/consents/revoke" => {
                 (path.to_owned(), json!({"customer_id": "c", "purpose": "marketing"}))
             }
-            (_, "/v1/consents/confirm") => {
+            "/v1/consents/confirm" => {
                 let body = json!({"customer_id": "c", "purpose": "analytics", "double_opt_in": true});
                 let made = self.shield("POST", "/v1/consents", body).await;
                 let record = made["id"].as_str().unwrap().parse().unwrap();
                 let mail = self.services.shield.shield.confirmation(&TenantId::default_tenant(), record).await;
                 (path.to_owned(), json!({"token": *mail.unwrap().unwrap().token}))
             }
-            (_, "/v1/consents/signals") => (path.to_owned(), json!({"customer_id": "d", "signal": "gpc"})),
-            (_, "/v1/consent-texts/{version}") => {
+            "/v1/consents/signals" => (path.to_owned(), json!({"customer_id": "d", "signal": "gpc"})),
+            "/v1/consent-texts/{version}" => {
                 (path.replace("{version}", "v1"), json!({"purpose": "marketing", "text": "We write to you."}))
             }
-            (_, "/dsr/create") => (path.to_owned(), json!({"customer_id": "c", "request_type": "ACCESS"})),
+            "/dsr/create" => (path.to_owned(), json!({"customer_id": "c", "request_type": "ACCESS"})),
+            _ => return None,
+        })
+    }
+
+    /// What a case needs before it is called, and how it is called then: the path and the body.
+    async fn ready(&self, method: &str, path: &str) -> (String, Value) {
+        let nothing = json!({});
+        let with = |id: &str| path.replace("{id}", id);
+        if let Some(ready) = self.ready_about_people(path).await {
+            return ready;
+        }
+        match (method, path) {
+            (_, "/spend") => (format!("{path}?amount=1"), json!({"amount": "1"})),
+            (_, "/check") => (format!("{path}?ltv=600"), nothing),
             (_, "/v1/authorizations" | "/v1/records") => (path.to_owned(), json!({"amount": usd("1")})),
             (_, "/v1/authorizations/{id}/increase") => (with(&self.hold("a").await), json!({"amount": usd("1")})),
             (_, "/v1/authorizations/{id}/refund") => {
