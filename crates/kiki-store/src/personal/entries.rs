@@ -11,8 +11,6 @@ use crate::{StoreError, Tx, outbox};
 
 /// The topic whose events become entries of the log.
 const AUDIT_TOPIC: &str = "audit";
-/// Who acts where nobody asked for it.
-const ACTOR: &str = "kiki";
 /// The kind of the entry that tells of an erasure; what it acted upon is `subject/<handle>`.
 pub const ERASED: &str = "subject.erase";
 /// The kind of the entry that tells of an epoch that began.
@@ -45,7 +43,8 @@ impl Entries {
             tenant: tenant.clone(),
             level: Level::Info,
             event_type: kind.to_owned(),
-            actor: ACTOR.to_owned(),
+            // KIKI itself: the log takes keyed hashes of names only, and there is no name.
+            actor: String::new(),
             customer: String::new(),
             action: kind.rsplit('.').next().unwrap_or(kind).to_owned(),
             resource,

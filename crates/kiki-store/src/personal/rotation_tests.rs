@@ -66,6 +66,22 @@ async fn while_an_epoch_begins_everybody_is_found_also_by_processes_that_have_no
 }
 
 #[tokio::test]
+async fn nobody_comes_into_an_epoch_that_is_over() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let late = people.another(&db.another().await).await.unwrap();
+        let ann = people.resolve(&acme(), "ann", Mint::Yes).await.unwrap().unwrap();
+        people.rotate(0).await.unwrap();
+        people.rewrap().await.unwrap();
+        // It looked for her before the epoch began, and knows of none.
+        let minted = late.mint(&acme(), &["ann".into(), "bob".into()]).await.unwrap();
+        assert_eq!(minted[0].id, ann.id, "she is no second person");
+        assert_eq!(people.by_epoch().await.unwrap(), [(2, 2)]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_epoch_with_people_is_not_destroyed() {
     on_both(async |db| {
         let people = People::of(&db.store).await;
