@@ -7,6 +7,7 @@ use kiki_kit::problem::Problem;
 use kiki_spend::command::{Bound, Resolution};
 use kiki_spend::{Digest, OwnerError};
 use kiki_store::StoreError;
+use kiki_store::personal::KeysError;
 use kiki_types::Bar;
 use kiki_types::money::format_micros;
 use serde_json::json;
@@ -82,6 +83,12 @@ pub enum ShieldError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The keys of people cannot be changed.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// Not every service of the process is there yet.
+    #[error("not every service is there yet")]
+    Starting,
     /// The log cannot be read.
     #[error("the log cannot be read")]
     Log(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -127,12 +134,7 @@ impl From<ShieldError> for Problem {
                     .with_field("amount")
                     .with("refundable", left)
             }
-            ShieldError::UnknownConstraint(place) => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "unknown_constraint",
-                "The mandate has a constraint of a type that no budget keeps, so none of it is in force.",
-            )
-            .with_field(format!("constraints[{place}].type")),
+            ShieldError::UnknownConstraint(place) => unknown_constraint(place),
             ShieldError::PolicyChanges => Self::unavailable(
                 "policy_changes",
                 "The policy changed again and again while the request was judged. Nobody decided.",
@@ -163,9 +165,20 @@ impl From<ShieldError> for Problem {
                 Self::unavailable("database_unavailable", "The database does not answer.", SOON)
             }
             ShieldError::Store(error) => Self::internal(&error),
+            ShieldError::Keys(KeysError::Store(error)) => ShieldError::Store(error).into(),
+            ShieldError::Keys(error) => Self::internal(&error),
+            ShieldError::Starting => {
+                Self::unavailable("starting", "Not every service of this process is there yet.", SOON)
+            }
             ShieldError::Log(error) => Self::internal(&*error),
         }
     }
+}
+
+fn unknown_constraint(place: usize) -> Problem {
+    let detail = "The mandate has a constraint of a type that no budget keeps, so none of it is in force.";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_constraint", detail)
+        .with_field(format!("constraints[{place}].type"))
 }
 
 /// Every mistake with its place, as far as they are told.

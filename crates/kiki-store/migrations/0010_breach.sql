@@ -16,6 +16,8 @@ CREATE TABLE breach (
     effects {{BYTES}} NOT NULL,
     measures {{BYTES}} NOT NULL,
     delay_reason {{BYTES}},
+    -- Sealed: why those whom it touches need not be told.
+    persons_reason {{BYTES}},
     authority_at BIGINT NOT NULL DEFAULT 0,
     persons_at BIGINT NOT NULL DEFAULT 0,
     -- A bit for each reminder that was published.

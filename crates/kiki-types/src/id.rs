@@ -79,6 +79,10 @@ id! {
     SubjectRequestId
 }
 id! {
+    /// A breach of personal data.
+    BreachId
+}
+id! {
     /// A fitted model.
     ModelId
 }

@@ -1,5 +1,6 @@
 //! The services and how they reach each other.
 
+mod compliance;
 pub(crate) mod keys;
 mod mail;
 pub(crate) mod retention;

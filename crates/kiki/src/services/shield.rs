@@ -9,11 +9,12 @@ use kiki_kit::config::Config;
 use kiki_kit::egress::Egress;
 use kiki_kit::service::{Dependency, HttpService};
 use kiki_shield::audit::Witnesses;
+use kiki_shield::breach::BreachStore;
 use kiki_shield::consent::ConsentStore;
 use kiki_shield::consent::follow::{Follower, follow};
 use kiki_shield::policy::{Policies, PolicyFolder};
 use kiki_shield::webhooks::{self, Webhooks};
-use kiki_shield::{Pseudonyms, Seed, Shield};
+use kiki_shield::{Compliance, Pseudonyms, Seed, Shield};
 use kiki_spend::{Owner, Settings};
 use kiki_store::personal::Stores;
 use kiki_types::IdSource;
@@ -21,7 +22,7 @@ use rand::TryRngCore as _;
 use zeroize::Zeroizing;
 
 use super::shipping::{self, Shipping};
-use super::{database, keys, outbox, pseudonyms, reach, retention};
+use super::{compliance, database, keys, outbox, pseudonyms, reach, retention};
 use crate::VERSION;
 use crate::process::Process;
 
@@ -55,9 +56,12 @@ impl RunningShield {
         let folder = followed(config, &shield).await?;
         let egress = Egress::new(reach(config), kiki_kit::egress::Limits::default());
         let hooks = Webhooks::new(shield.clone(), egress, secret_bytes);
+        let stated = compliance::statements(config, process.store.dialect())?;
+        let compliance = Compliance::new(&shield, stated);
+        compliance.begin(&stores(process)?, &process.tasks);
         let (governor, handle, verbs) = (shield.clone(), owner.handle(), shield.clone());
         let http = HttpService::builder("shield", VERSION, platform)
-            .api(kiki_shield::routes(shield.clone()).merge(webhooks::routes(hooks.clone())))
+            .api(kiki_shield::routes(shield.clone()).merge(webhooks::routes(hooks.clone())).merge(compliance.routes()))
             .grpc(kiki_shield::grpc::services(&shield))
             .depends_on(Dependency::required("governor", move || {
                 let governor = governor.clone();
@@ -132,7 +136,8 @@ fn verbs(process: &Process, owner: &Owner, pseudonyms: Pseudonyms) -> Shield {
 
 /// What shield keeps of people.
 fn stores(process: &Process) -> anyhow::Result<Stores> {
-    Ok(Stores::new(vec![Arc::new(ConsentStore::new(process.store.clone()))])?)
+    let store = || process.store.clone();
+    Ok(Stores::new(vec![Arc::new(ConsentStore::new(store())), BreachStore::new(store())])?)
 }
 
 /// What the governor of this configuration is made with.

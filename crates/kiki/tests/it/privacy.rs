@@ -1,3 +1,4 @@
 //! What people agree to, ask for and have erased.
 
 mod consent;
+mod reports;

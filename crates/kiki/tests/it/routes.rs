@@ -105,6 +105,13 @@ const CASES: &[(&str, &str, &str, Permission, Audit)] = &[
     ("shield", "GET", "/v1/audit/keys", Permission::AuditRead, Reads),
     ("shield", "GET", "/v1/audit/entries", Permission::AuditRead, Reads),
     ("shield", "GET", "/v1/audit/entries/{index}", Permission::AuditRead, Reads),
+    ("shield", "GET", "/v1/reports/{name}", Permission::ComplianceRead, Reads),
+    ("shield", "GET", "/v1/retention", Permission::ComplianceRead, Reads),
+    ("shield", "POST", "/v1/retention/run", Permission::RetentionWrite, Writes("retention.run")),
+    ("shield", "GET", "/v1/breaches", Permission::ComplianceRead, Reads),
+    ("shield", "POST", "/v1/breaches", Permission::BreachesWrite, Writes("breach.create")),
+    ("shield", "GET", "/v1/breaches/{id}", Permission::ComplianceRead, Reads),
+    ("shield", "PATCH", "/v1/breaches/{id}", Permission::BreachesWrite, Writes("breach.update")),
     ("engage", "GET", "/campaigns", Permission::CampaignsRead, Reads),
     ("engage", "POST", "/campaigns", Permission::CampaignsWrite, Writes("campaign.create")),
     ("engage", "GET", "/campaigns/{id}", Permission::CampaignsRead, Reads),
@@ -207,6 +214,7 @@ fn concrete(path: &str) -> String {
         ("{version}", "v1"),
         ("{index}", "0"),
         ("{level}", "0"),
+        ("{name}", "summary"),
         ("{*rest}", "000.p/1"),
         ("{id}", ID),
         ("{delivery_id}", ID),
@@ -352,6 +360,9 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
     let (_, policy) = call("shield", "PUT", "/v1/policy", "one", policy).await;
     let (_, made) = call("shield", "POST", "/v1/webhooks", "one", json!({"url": "http://127.0.0.1:1/"})).await;
     let webhook = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
+    let breach = json!({"nature": ["integrity"], "risk": "unlikely"});
+    let (_, made) = call("shield", "POST", "/v1/breaches", "one", breach).await;
+    let breach = format!("/v1/breaches/{}", made["id"].as_str().unwrap());
     let campaign = json!({
         "name": "c", "template": {"subject": "s", "body": "b"}, "cost_per_message": usd("1"), "budget": usd("1"),
     });
@@ -376,6 +387,8 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
         ("shield", "POST", format!("{webhook}/test")),
         ("shield", "GET", format!("{webhook}/deliveries")),
         ("shield", "POST", format!("{webhook}/deliveries/{ID}/retry")),
+        ("shield", "GET", breach.clone()),
+        ("shield", "PATCH", breach.clone()),
         ("engage", "GET", campaign.clone()),
         ("engage", "POST", format!("{campaign}/run")),
         ("engage", "GET", format!("/sandbox/mailbox/{ID}")),
@@ -395,6 +408,7 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
         ("shield", "/v1/budgets", "budgets"),
         ("shield", "/v1/webhooks", "webhooks"),
         ("shield", "/v1/policy/versions", "versions"),
+        ("shield", "/v1/breaches", "breaches"),
         ("engage", "/campaigns", "campaigns"),
     ] {
         let (_, page) = call(service, "GET", path, "other", Value::Null).await;

@@ -180,6 +180,12 @@ impl World {
                 self.shield("PUT", "/v1/policy", policy("d")).await;
                 (path.to_owned(), json!({"version": first["version"]}))
             }
+            (_, "/v1/retention/run") => (path.to_owned(), nothing),
+            (_, "/v1/breaches") => (path.to_owned(), breach()),
+            (_, "/v1/breaches/{id}") => {
+                let made = self.shield("POST", "/v1/breaches", breach()).await;
+                (with(made["id"].as_str().unwrap()), json!({"measures": "the key was changed"}))
+            }
             (_, "/v1/intents") => (path.to_owned(), json!({"action": "read"})),
             (_, "/campaigns") => (path.to_owned(), campaign()),
             (_, "/campaigns/{id}/run") => (with(&self.campaign().await), nothing),
@@ -202,6 +208,10 @@ fn usd(amount: &str) -> Value {
 /// Rules that allow everything. The name makes the version.
 fn policy(name: &str) -> Value {
     json!({"rule_sets": {name: "@id(\"a\") permit(principal, action, resource);"}})
+}
+
+fn breach() -> Value {
+    json!({"nature": ["confidentiality"], "risk": "likely"})
 }
 
 fn campaign() -> Value {

@@ -1,0 +1,114 @@
+//! HTTP of the register of breaches.
+
+use axum::extract::State;
+use http::StatusCode;
+use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
+use kiki_kit::extract::{Json, Path, Query};
+use kiki_kit::problem::Problem;
+use kiki_types::UnixMillis;
+use kiki_types::id::BreachId;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::body::{BreachAnswer, BreachesAnswer, BreachesRequest, ChangeBreachBody, RecordBreachBody};
+use super::service::{Breaches, Said};
+use crate::api::caller;
+use crate::pages;
+
+/// The paths of the register.
+#[must_use]
+pub fn routes(breaches: Breaches) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(breaches_of_tenant, record))
+        .routes(routes!(breach, change))
+        .with_state(breaches)
+}
+
+/// Record a breach of personal data.
+///
+/// From the moment somebody is aware of it there are 72 hours to tell the supervisory authority (Art. 33(1) GDPR). After 24,
+/// 48, 66 and 72 hours an entry of the log reminds of it until the authority was told, the breach was closed, or its risk
+/// found to be unlikely.
+#[utoipa::path(post, path = "/v1/breaches", tag = "compliance", request_body = RecordBreachBody,
+    responses((status = 201, body = BreachAnswer)))]
+async fn record(
+    State(breaches): State<Breaches>,
+    allowed: Allowed<can::BreachesWrite>,
+    network: RemoteNetwork,
+    Json(body): Json<RecordBreachBody>,
+) -> Result<(StatusCode, Json<BreachAnswer>), Problem> {
+    let said = Said {
+        natures: Some(body.nature),
+        categories: Some(body.categories),
+        persons_about: Some(body.persons_about),
+        records_about: Some(body.records_about),
+        risk: Some(body.risk),
+        facts: Some(body.facts),
+        effects: Some(body.effects),
+        measures: Some(body.measures),
+        ..Said::default()
+    };
+    let made = breaches.record(&caller(&allowed, network), body.aware_at.as_deref(), &said).await?;
+    Ok((StatusCode::CREATED, Json(BreachAnswer::new(made, breaches.now()))))
+}
+
+/// The register of breaches of personal data (Art. 33(5) GDPR).
+#[utoipa::path(get, path = "/v1/breaches", tag = "compliance", params(BreachesRequest),
+    responses((status = 200, body = BreachesAnswer)))]
+async fn breaches_of_tenant(
+    State(breaches): State<Breaches>,
+    allowed: Allowed<can::ComplianceRead>,
+    network: RemoteNetwork,
+    Query(request): Query<BreachesRequest>,
+) -> Result<Json<BreachesAnswer>, Problem> {
+    let limit = pages::limit(request.limit)?;
+    let always = (UnixMillis(0), UnixMillis(i64::MAX));
+    let found = breaches.breaches(&caller(&allowed, network), always, request.after, limit).await?;
+    let next = pages::next(&found, limit, |last| last.id.to_string());
+    let now = breaches.now();
+    Ok(Json(BreachesAnswer { breaches: found.into_iter().map(|one| BreachAnswer::new(one, now)).collect(), next }))
+}
+
+/// A breach of personal data.
+#[utoipa::path(get, path = "/v1/breaches/{id}", tag = "compliance", params(("id" = String, Path)),
+    responses((status = 200, body = BreachAnswer), (status = 404, description = "No such breach")))]
+async fn breach(
+    State(breaches): State<Breaches>,
+    allowed: Allowed<can::ComplianceRead>,
+    network: RemoteNetwork,
+    Path(id): Path<BreachId>,
+) -> Result<Json<BreachAnswer>, Problem> {
+    let found = breaches.breach(&caller(&allowed, network), id).await?;
+    Ok(Json(BreachAnswer::new(found, breaches.now())))
+}
+
+/// Say what has changed about a breach, whom it was told to, or that it is closed.
+#[utoipa::path(patch, path = "/v1/breaches/{id}", tag = "compliance", params(("id" = String, Path)),
+    request_body = ChangeBreachBody,
+    responses((status = 200, body = BreachAnswer), (status = 404, description = "No such breach"),
+        (status = 409, description = "It is closed, or lacks what it must have to be")))]
+async fn change(
+    State(breaches): State<Breaches>,
+    allowed: Allowed<can::BreachesWrite>,
+    network: RemoteNetwork,
+    Path(id): Path<BreachId>,
+    Json(body): Json<ChangeBreachBody>,
+) -> Result<Json<BreachAnswer>, Problem> {
+    let said = Said {
+        natures: body.nature,
+        categories: body.categories,
+        persons_about: body.persons_about,
+        records_about: body.records_about,
+        risk: body.risk,
+        facts: body.facts,
+        effects: body.effects,
+        measures: body.measures,
+        delay_reason: body.delay_reason,
+        persons_reason: body.persons_not_told_because,
+        authority_at: body.authority_notified_at,
+        persons_at: body.persons_notified_at,
+        closed: body.closed,
+    };
+    let changed = breaches.change(&caller(&allowed, network), id, &said).await?;
+    Ok(Json(BreachAnswer::new(changed, breaches.now())))
+}

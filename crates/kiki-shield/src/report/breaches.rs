@@ -1,0 +1,71 @@
+//! The register of breaches (Art. 33(5) GDPR).
+
+use kiki_types::{TenantId, UnixMillis};
+use serde_json::{Value, json};
+
+use super::document::{Document, Table};
+use super::facts::Facts;
+use crate::breach::model::Breach;
+
+pub(super) fn document(facts: &Facts<'_>, breaches: &[Breach<String>], tenant: &TenantId) -> Document {
+    Document {
+        name: "breaches",
+        title: "Register of breaches of personal data",
+        basis: "GDPR Art. 33(5): facts, effects and remedial action of every breach",
+        tenant: tenant.clone(),
+        made_at: facts.now,
+        period: Some(facts.period),
+        log: facts.log.clone(),
+        settings: vec![("notify_within_hours", json!(72))],
+        tables: vec![Table {
+            name: "breaches",
+            title: "Breaches that somebody became aware of in the period",
+            columns: &[
+                "id",
+                "aware_at",
+                "notify_by",
+                "notification",
+                "nature",
+                "categories",
+                "persons_about",
+                "records_about",
+                "risk",
+                "facts",
+                "effects",
+                "measures",
+                "authority_notified_at",
+                "delay_reason",
+                "persons_notified_at",
+                "persons_not_told_because",
+                "closed_at",
+                "evidence",
+            ],
+            rows: breaches.iter().map(|breach| row(breach, facts.now)).collect(),
+        }],
+    }
+}
+
+fn row(breach: &Breach<String>, now: UnixMillis) -> Vec<Value> {
+    let time = |at: Option<UnixMillis>| json!(at.map(UnixMillis::rfc3339));
+    let natures: Vec<_> = breach.natures.iter().map(|nature| nature.as_str()).collect();
+    vec![
+        json!(breach.id),
+        json!(breach.aware_at.rfc3339()),
+        json!(breach.notify_by().rfc3339()),
+        json!(breach.notification(now).as_str()),
+        json!(natures),
+        json!(breach.categories),
+        json!(breach.persons_about),
+        json!(breach.records_about),
+        json!(breach.risk.as_str()),
+        json!(breach.texts.facts),
+        json!(breach.texts.effects),
+        json!(breach.texts.measures),
+        time(breach.authority_at),
+        json!(breach.texts.delay_reason),
+        time(breach.persons_at),
+        json!(breach.texts.persons_reason),
+        time(breach.closed_at),
+        json!(format!("/v1/breaches/{}", breach.id)),
+    ]
+}
