@@ -1,4 +1,4 @@
--- SyncEngage: campaigns, and one row for each customer that a campaign or a trigger reaches.
+-- SyncEngage: campaigns, and one row for each person that a campaign or a trigger reaches.
 
 CREATE TABLE engage_campaign (
     tenant TEXT NOT NULL,
@@ -26,19 +26,21 @@ CREATE INDEX engage_campaign_by_time ON engage_campaign (tenant, created_at, id)
 CREATE TABLE engage_message (
     tenant TEXT NOT NULL,
     campaign TEXT NOT NULL,
-    customer_id TEXT NOT NULL,
+    -- The person's handle; `~` and the message's id once nobody may know any more whom it was for.
+    subject TEXT NOT NULL,
     id TEXT NOT NULL UNIQUE,
     state TEXT NOT NULL,
     attempt BIGINT NOT NULL,
     authorization_id TEXT,
     -- Names separated by commas.
     reasons TEXT NOT NULL,
-    -- As the template shows them, so that a retry says the same.
-    value TEXT NOT NULL,
-    probability_alive TEXT NOT NULL,
+    -- Value and probability as the template shows them, so that a retry says the same: JSON, sealed under the person's key.
+    sealed {{BYTES}} NOT NULL,
     -- The run that last took the row in hand.
     run TEXT NOT NULL,
     updated_at BIGINT NOT NULL,
-    PRIMARY KEY (tenant, campaign, customer_id)
+    PRIMARY KEY (tenant, campaign, subject)
 );
+CREATE INDEX engage_message_of ON engage_message (tenant, subject);
+CREATE INDEX engage_message_by_time ON engage_message (tenant, updated_at);
 CREATE INDEX engage_message_unfinished ON engage_message (tenant, campaign, state);

@@ -20,18 +20,18 @@ CREATE TABLE value_models (
 );
 CREATE INDEX value_models_by_time ON value_models (tenant, created_at, id);
 
-CREATE TABLE value_customers (
+CREATE TABLE value_customer (
     tenant TEXT NOT NULL,
     model TEXT NOT NULL,
-    customer_id TEXT NOT NULL,
-    -- From 0 in the order of the ids' bytes: how databases order text differs.
+    -- The person's handle.
+    subject TEXT NOT NULL,
+    -- From 0 in the order of the customer ids' bytes, which only who can open them knows.
     position BIGINT NOT NULL,
-    frequency BIGINT NOT NULL CHECK (frequency >= 0),
-    recency_days BIGINT NOT NULL CHECK (recency_days >= 0),
-    age_days BIGINT NOT NULL CHECK (age_days >= recency_days),
-    -- The sum of the repeat purchases.
-    repeat_micros BIGINT NOT NULL CHECK (repeat_micros >= 0),
-    PRIMARY KEY (tenant, model, customer_id),
+    -- What they bought, sealed under their key: frequency, recency and age in days as 32 bits each and the sum of the
+    -- repeat purchases in millionths as 64 bits, little-endian.
+    sealed {{BYTES}} NOT NULL,
+    PRIMARY KEY (tenant, model, subject),
     FOREIGN KEY (tenant, model) REFERENCES value_models (tenant, id)
 );
-CREATE UNIQUE INDEX value_customers_by_position ON value_customers (tenant, model, position);
+CREATE UNIQUE INDEX value_customer_by_position ON value_customer (tenant, model, position);
+CREATE INDEX value_customer_of ON value_customer (tenant, subject);

@@ -15,7 +15,8 @@ use kiki_store::personal::{Stores, Subjects};
 use kiki_store::{Store, upkeep};
 use kiki_types::IdSource;
 
-use crate::services::keys;
+use crate::services::mail::SandboxMail;
+use crate::services::{keys, personal};
 
 /// How long the database is left alone between two tidyings.
 const UPKEEP_PAUSE: Duration = Duration::from_secs(60);
@@ -32,6 +33,10 @@ pub struct Process {
     pub store: Store,
     /// The people of the database.
     pub subjects: Subjects,
+    /// The mail provider of the sandbox.
+    pub(crate) mail: SandboxMail,
+    /// What holds something about people in this process's database and data folder, without shield's own.
+    pub stores: Stores,
 }
 
 impl Process {
@@ -45,11 +50,13 @@ impl Process {
         let platform = Platform::of_process(&config, shutdown.clone());
         let store = open_store(&config, platform.clock.as_ref(), platform.ids.as_ref()).await?;
         let subjects = keys::open(&config, &store, &platform.clock).await?;
-        subjects.replay(&Stores::default()).await.context("people could not be erased again")?;
+        let mail = SandboxMail::open(&config.data, subjects.clone())?;
+        let stores = personal::stores(&store, &subjects, &mail)?;
+        subjects.replay(&stores).await.context("people could not be erased again")?;
         let tasks = Tasks::new(shutdown.clone());
         tasks.spawn("keys", subjects.clone().run(shutdown.draining()));
         tasks.spawn("upkeep", keep_up(store.clone(), platform.clock.clone(), shutdown));
-        Ok(Self { config, platform, tasks, store, subjects })
+        Ok(Self { config, platform, tasks, store, subjects, mail, stores })
     }
 
     /// Listens on `port` of the configured address and serves `service` there. Returns the address.

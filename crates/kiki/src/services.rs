@@ -2,7 +2,8 @@
 
 mod compliance;
 pub(crate) mod keys;
-mod mail;
+pub(crate) mod mail;
+pub(crate) mod personal;
 pub(crate) mod retention;
 mod shield;
 pub(crate) mod shipping;
@@ -12,13 +13,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http::Uri;
-use kiki_growth::engage::{self, AUDIT_TOPIC, Connect, Engage, MailSender};
+use kiki_growth::engage::{self, AUDIT_TOPIC, Connect, Engage};
 use kiki_growth::value::{self, Value};
 use kiki_kit::config::{Config, Environment};
 use kiki_kit::egress::Reach;
 use kiki_kit::inprocess::{Transport, in_process, over_network};
 use kiki_kit::service::{Dependency, HttpService};
-use kiki_sandbox::mailbox::{self, Faults, MESSAGES_MAX, Mailbox};
+use kiki_sandbox::mailbox::{self, Faults};
 use kiki_shield::Pseudonyms;
 use kiki_types::{Principal, TenantId};
 use tonic::body::Body;
@@ -27,7 +28,6 @@ use tower::ServiceExt as _;
 
 use crate::VERSION;
 use crate::process::Process;
-use mail::SandboxMail;
 pub use shield::RunningShield;
 pub(crate) use shield::{governor_settings, secret_bytes};
 
@@ -100,6 +100,7 @@ pub fn value(process: &Process) -> anyhow::Result<(Value, HttpService)> {
         store: process.store.clone(),
         clock: process.platform.clock.clone(),
         ids: process.platform.ids.clone(),
+        subjects: process.subjects.clone(),
         pseudonym: Arc::new(move |tenant, name| pseudonyms.actor(tenant, name).to_string()),
     });
     let http = HttpService::builder("value", VERSION, &process.platform)
@@ -115,12 +116,11 @@ pub fn value(process: &Process) -> anyhow::Result<(Value, HttpService)> {
 /// SyncEngage, with the sandbox mailbox beside it. `faults` are what the mailbox does wrong on purpose.
 ///
 /// # Errors
-/// The mailbox or the key of the pseudonyms cannot be opened.
+/// The key of the pseudonyms cannot be opened.
 pub fn engage(process: &Process, shield: Connect, value: Connect, faults: Faults) -> anyhow::Result<HttpService> {
-    let mailbox = Mailbox::open(&process.config.data.join("sandbox/mailbox"), faults, MESSAGES_MAX)
-        .context("cannot open the sandbox mailbox")?;
+    let sandbox = process.mail.clone().with_faults(faults);
     let pseudonyms = pseudonyms(process)?;
-    let mail: Arc<dyn MailSender> = Arc::new(SandboxMail(mailbox.clone()));
+    let (mailbox, mail) = (sandbox.mailbox.clone(), Arc::new(sandbox));
     let mut http = HttpService::builder("engage", VERSION, &process.platform);
     http = http.depends_on(database(process)).depends_on(outbox(process)).depends_on(keys::dependency(process));
     let tenant = TenantId::default_tenant();
@@ -137,11 +137,8 @@ pub fn engage(process: &Process, shield: Connect, value: Connect, faults: Faults
         shield,
         value,
         mail,
+        subjects: process.subjects.clone(),
         pseudonyms: engage::Pseudonyms {
-            customer: Arc::new({
-                let pseudonyms = pseudonyms.clone();
-                move |tenant, id| pseudonyms.customer(tenant, id).to_string()
-            }),
             request_id: Arc::new({
                 let pseudonyms = pseudonyms.clone();
                 move |_, id| pseudonyms.request_id(id)

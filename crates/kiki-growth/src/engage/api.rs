@@ -60,7 +60,7 @@ struct CampaignsQuery {
 struct OutcomesQuery {
     /// Outcomes at the most, 1 to 1,000; 100 unless given.
     limit: Option<usize>,
-    /// Show what follows this customer: `next` of the page before.
+    /// Show what follows this outcome: `next` of the page before.
     #[serde(default)]
     after: String,
 }

@@ -13,14 +13,12 @@ use uuid::Uuid;
 /// The outbox topic whose entries the relay hands to shield.
 pub const AUDIT_TOPIC: &str = "audit";
 
-/// Makes a keyed hash of a name or a customer's id. Shield holds the key; where it cannot be had, the answer is empty.
+/// Makes a keyed hash of a name. Shield holds the key; where it cannot be had, the answer is empty.
 pub type Pseudonym = Arc<dyn Fn(&TenantId, &str) -> String + Send + Sync>;
 
-/// How people, and what callers name freely, are named where it is kept: a customer and an actor of one name are two.
+/// How who acts, and what callers name freely, are named where it is kept. Customers have the pseudonym of their key.
 #[derive(Clone)]
 pub struct Pseudonyms {
-    /// Of a customer's id.
-    pub customer: Pseudonym,
     /// Of who acts.
     pub actor: Pseudonym,
     /// Of a request's id; one that is a UUID may stay as it is.
@@ -50,7 +48,7 @@ impl Actor {
 
 /// One entry before it has an id and a time.
 #[derive(Clone, Debug)]
-pub(super) struct Entry<'a> {
+pub(super) struct Entry {
     /// Such as `campaign.create`: what was done to what.
     pub(super) event_type: &'static str,
     /// What was acted upon.
@@ -59,8 +57,8 @@ pub(super) struct Entry<'a> {
     pub(super) outcome: Outcome,
     /// Why; empty where there is nothing to say.
     pub(super) reason: String,
-    /// The customer it concerns, as engage knows them.
-    pub(super) customer_id: Option<&'a str>,
+    /// The pseudonym of the customer it concerns.
+    pub(super) customer: Option<[u8; 16]>,
 }
 
 /// Lets `entry` leave when `tx` commits.
@@ -69,9 +67,8 @@ pub(super) fn write(
     pseudonyms: &Pseudonyms,
     actor: &Actor,
     (id, at): (Uuid, UnixMillis),
-    entry: Entry<'_>,
+    entry: Entry,
 ) -> Result<(), StoreError> {
-    let customer = |id: &str| (pseudonyms.customer)(&actor.tenant, id);
     let event = AuditEvent {
         id,
         at,
@@ -83,13 +80,13 @@ pub(super) fn write(
         },
         event_type: entry.event_type.to_owned(),
         actor: (pseudonyms.actor)(&actor.tenant, &actor.name),
-        customer: entry.customer_id.map(customer).unwrap_or_default(),
+        customer: entry.customer.map(|digest| Uuid::from_bytes(digest).simple().to_string()).unwrap_or_default(),
         action: entry.event_type.rsplit('.').next().unwrap_or_default().to_owned(),
         resource: entry.resource,
         outcome: entry.outcome,
         reason: entry.reason,
         ip: actor.network.clone(),
-        data: entry.customer_id.map_or("", |_| "contact").to_owned(),
+        data: entry.customer.map_or("", |_| "contact").to_owned(),
         request: actor.request.clone(),
     };
     let payload = serde_json::to_string(&event)

@@ -96,7 +96,7 @@ impl Dispatch<'_> {
             if message.state != MessageState::Pending {
                 break;
             }
-            let answer = self.authorize(&message, Some(&message.customer_id)).await;
+            let answer = self.authorize(&message, Some(&message.to.customer_id)).await;
             match answer {
                 Ok(Decision::Held(id)) => message.step(Step::Held(id))?,
                 Ok(Decision::Denied(reasons)) => message.step(Step::Denied(reasons))?,
@@ -176,14 +176,14 @@ impl Dispatch<'_> {
     }
 
     async fn authorize(&self, message: &Message, customer_id: Option<&str>) -> Result<Decision, GateError> {
-        let key = attempt_key(self.offer.campaign, &message.customer_id, message.attempt);
+        let key = attempt_key(self.offer.campaign, message.to.handle, message.attempt);
         let ask = Ask { account: &self.offer.account, amount: self.offer.cost, customer_id, key: &key };
         self.gate.authorize(ask).await
     }
 
     fn mail(&self, message: &Message) -> OutgoingMail {
         let values = Values {
-            customer_id: &message.customer_id,
+            customer_id: &message.to.customer_id,
             value: &message.value,
             probability_alive: &message.probability_alive,
         };
@@ -192,7 +192,7 @@ impl Dispatch<'_> {
             tenant: self.actor.tenant.clone(),
             at: self.engage.needs.clock.now(),
             from: self.engage.needs.mail_from.clone(),
-            customer_id: message.customer_id.clone(),
+            customer_id: message.to.customer_id.clone(),
             subject: self.offer.subject.render(values),
             body: self.offer.body.render(values),
         }
@@ -232,7 +232,7 @@ impl Dispatch<'_> {
             return Err(Halt::Superseded);
         }
         for message in changed {
-            messages::record(&mut tx, &actor.tenant, campaign, self.run, message).await?;
+            messages::record(&mut tx, &actor.tenant, self.run, message).await?;
             if let Some(entry) = self.entry(message) {
                 audit::write(&mut tx, &needs.pseudonyms, actor, (needs.ids.uuid(), now), entry)?;
                 metrics::counter!("kiki_engage_messages_total", "state" => message.state.as_str()).increment(1);
@@ -242,7 +242,7 @@ impl Dispatch<'_> {
     }
 
     /// The audit entry of a message that reached an end.
-    fn entry<'m>(&self, message: &'m Message) -> Option<Entry<'m>> {
+    fn entry(&self, message: &Message) -> Option<Entry> {
         let outcome = match message.state {
             MessageState::Captured => Outcome::Allowed,
             MessageState::Refused => Outcome::Denied,
@@ -254,7 +254,7 @@ impl Dispatch<'_> {
             resource: format!("campaigns/{}/messages/{}", self.offer.campaign, message.id),
             outcome,
             reason: message.reasons.join(","),
-            customer_id: Some(&message.customer_id),
+            customer: Some(message.to.pseudonym),
         })
     }
 }

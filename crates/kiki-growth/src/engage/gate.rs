@@ -10,6 +10,7 @@ use kiki_kit::problem::logged_status;
 use kiki_proto::shield::v1 as proto;
 use kiki_proto::shield::v1::authorization_service_client::AuthorizationServiceClient;
 use kiki_proto::shield::v1::budget_service_client::BudgetServiceClient;
+use kiki_store::personal::SubjectId;
 use kiki_types::id::CampaignId;
 use kiki_types::{Money, Purpose};
 use proto::AuthorizationState as State;
@@ -55,10 +56,11 @@ pub(super) struct Ask<'a> {
     pub(super) key: &'a str,
 }
 
-/// The key of a message's `attempt`: the same for the same attempt, and nothing personal in it.
-pub(super) fn attempt_key(campaign: CampaignId, customer_id: &str, attempt: i64) -> String {
-    let digest = Sha256::new().chain_update(campaign.uuid()).chain_update(customer_id).finalize();
-    format!("engage-{digest:x}-{attempt}")
+/// The key of a message's `attempt`: the same for the same attempt. A handle is random, so nobody can test whom it was for.
+pub(super) fn attempt_key(campaign: CampaignId, handle: SubjectId, attempt: i64) -> String {
+    let digest =
+        Sha256::new().chain_update(campaign.uuid()).chain_update(handle.uuid()).chain_update(attempt.to_be_bytes());
+    format!("engage-{:x}", digest.finalize())
 }
 
 /// Shield's services for one tenant.

@@ -11,6 +11,7 @@
 //! A rerun takes up what is not at its end: what was in flight goes on where it stopped under the same attempt;
 //! what was refused, or failed for the moment, starts a new attempt. `captured` and a final failure stay.
 
+use kiki_store::personal::{Subject, SubjectId};
 use kiki_types::UnixMillis;
 use kiki_types::id::MessageId;
 
@@ -82,13 +83,37 @@ pub const SHIELD_UNAVAILABLE: &str = "shield_unavailable";
 /// The reason of a message that shield will never decide upon as it is.
 pub const SHIELD_REJECTED: &str = "shield_rejected";
 
+/// Whom a message is for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// Their handle, by which rows and keys know them.
+    pub handle: SubjectId,
+    /// As engage's callers and its providers know them.
+    pub customer_id: String,
+    /// As the log knows them.
+    pub pseudonym: [u8; 16],
+}
+
+impl From<&Subject> for Recipient {
+    fn from(subject: &Subject) -> Self {
+        Self { handle: subject.id, customer_id: subject.name().to_owned(), pseudonym: subject.pseudonym }
+    }
+}
+
+/// Shows the handle alone.
+impl std::fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Recipient").field(&self.handle).finish()
+    }
+}
+
 /// One message to one customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Its id, the same for every attempt: a provider that saw it does not send it again.
     pub id: MessageId,
     /// Who it goes to.
-    pub customer_id: String,
+    pub to: Recipient,
     /// Where it stands.
     pub state: MessageState,
     /// From 1; a new one asks shield anew.

@@ -6,7 +6,7 @@ use MessageState as S;
 fn message(state: MessageState, reason: &str) -> Message {
     Message {
         id: Uuid::from_u128(1).into(),
-        customer_id: "00042".to_owned(),
+        to: Recipient { handle: Uuid::from_u128(2).into(), customer_id: "00042".to_owned(), pseudonym: [3; 16] },
         state,
         attempt: 1,
         authorization: (state != S::Pending).then(|| "a-1".to_owned()),

@@ -20,6 +20,7 @@ mod gate;
 mod input;
 pub mod jobs;
 pub mod message;
+pub mod personal;
 mod repo;
 mod run;
 mod sender;
@@ -36,6 +37,7 @@ use kiki_kit::clock::Clock;
 use kiki_kit::inprocess::Transport;
 use kiki_kit::shutdown::Tasks;
 use kiki_store::Store;
+use kiki_store::personal::Subjects;
 use kiki_types::{IdSource, TenantId};
 use tokio::sync::Semaphore;
 
@@ -69,7 +71,9 @@ pub struct Needs {
     pub value: Connect,
     /// The mail provider.
     pub mail: Arc<dyn MailSender>,
-    /// Hides names and customers in audit entries.
+    /// The keys that what is kept about customers is sealed under.
+    pub subjects: Subjects,
+    /// Hides names in audit entries, and what callers name freely.
     pub pseudonyms: Pseudonyms,
     /// The address that messages come from.
     pub mail_from: String,

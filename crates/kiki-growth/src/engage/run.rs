@@ -3,6 +3,7 @@
 //! A campaign has one run at a time. The run holds a lease that every recorded phase extends; when the process dies
 //! the lease ends and another run may begin.
 
+use kiki_store::personal::{Mint, Subject};
 use kiki_types::event::Outcome;
 use kiki_types::id::{CampaignId, MessageId};
 
@@ -67,7 +68,8 @@ impl Engage {
         loop {
             self.go_on()?;
             let limit = i64::try_from(WAVE).unwrap_or(i64::MAX);
-            let mut wave = messages::unfinished(store, &actor.tenant, campaign, dispatch.run, limit).await?;
+            let mut wave =
+                messages::unfinished(store, &self.needs.subjects, &actor.tenant, campaign, dispatch.run, limit).await?;
             if wave.is_empty() {
                 return Ok(());
             }
@@ -80,18 +82,22 @@ impl Engage {
         }
     }
 
-    /// Makes messages of those customers who have none of this campaign.
+    /// Makes messages of those customers who have none of this campaign, and whose data may be worked with.
     async fn claim(&self, dispatch: &Dispatch<'_>, page: Vec<Customer>) -> Result<Vec<Message>, Halt> {
         let (needs, actor, campaign) = (&self.needs, dispatch.actor, dispatch.offer.campaign);
         let now = needs.clock.now();
+        let names: Vec<&str> = page.iter().map(|customer| customer.id.as_str()).collect();
+        // Before the transaction: who is not known yet becomes known in one of its own.
+        let subjects = needs.subjects.resolve_many(&actor.tenant, &names, Mint::Yes).await?;
         let mut tx = needs.store.begin().await?;
         if !campaigns::extend(&mut tx, &actor.tenant, campaign, dispatch.run, now.plus(LEASE_MS)).await? {
             return Err(Halt::Superseded);
         }
         let mut fresh = Vec::with_capacity(page.len());
-        for customer in page {
-            let message = self.message(customer);
-            if messages::claim(&mut tx, &actor.tenant, campaign, dispatch.run, &message).await? {
+        for (customer, subject) in page.iter().zip(subjects) {
+            let Some(subject) = subject.filter(|subject| !subject.restricted) else { continue };
+            let message = self.message(&subject, customer);
+            if messages::claim(&mut tx, &subject, campaign, dispatch.run, &message).await? {
                 fresh.push(message);
             }
         }
@@ -100,16 +106,16 @@ impl Engage {
     }
 
     /// The message of a customer who has none yet.
-    pub(super) fn message(&self, customer: Customer) -> Message {
+    pub(super) fn message(&self, subject: &Subject, customer: &Customer) -> Message {
         Message {
             id: MessageId::new(&*self.needs.ids),
-            customer_id: customer.id,
+            to: subject.into(),
             state: MessageState::Pending,
             attempt: 1,
             authorization: None,
             reasons: Vec::new(),
-            value: customer.value,
-            probability_alive: customer.probability_alive,
+            value: customer.value.clone(),
+            probability_alive: customer.probability_alive.clone(),
             updated_at: self.needs.clock.now(),
         }
     }
@@ -146,13 +152,13 @@ impl Engage {
     }
 }
 
-fn entry(id: CampaignId, event_type: &'static str, status: Option<Status>) -> Entry<'static> {
+fn entry(id: CampaignId, event_type: &'static str, status: Option<Status>) -> Entry {
     let failed = status.is_some_and(|status| status != Status::Completed);
     Entry {
         event_type,
         resource: format!("campaigns/{id}"),
         outcome: if failed { Outcome::Failed } else { Outcome::Allowed },
         reason: status.filter(|_| failed).map_or("", Status::as_str).to_owned(),
-        customer_id: None,
+        customer: None,
     }
 }

@@ -54,7 +54,7 @@ impl Engage {
             resource: format!("campaigns/{}", campaign.id()),
             outcome: Outcome::Allowed,
             reason: String::new(),
-            customer_id: None,
+            customer: None,
         };
         audit::write(&mut tx, &needs.pseudonyms, actor, (needs.ids.uuid(), now), entry)?;
         if let Some(key) = key {
@@ -76,7 +76,7 @@ impl Engage {
         Ok(CampaignView::new(&campaign, &counts, self.needs.clock.now()))
     }
 
-    /// A campaign with at most `limit` of its messages, to customers after `after`.
+    /// A campaign with at most `limit` of its messages, after `after`.
     pub(super) async fn detail(
         &self,
         tenant: &TenantId,
@@ -85,10 +85,11 @@ impl Engage {
         limit: usize,
     ) -> Result<CampaignDetail, EngageError> {
         let campaign = self.view(tenant, id).await?;
-        let mut page = messages::page(&self.needs.store, tenant, id, after, one_more(limit)).await?;
+        let mut page =
+            messages::page(&self.needs.store, &self.needs.subjects, tenant, id, after, one_more(limit)).await?;
         let more = page.len() > limit;
         page.truncate(limit);
-        let next = page.last().filter(|_| more).map(|message| message.customer_id.clone());
+        let next = page.last().filter(|_| more).map(|message| message.place.clone());
         Ok(CampaignDetail { campaign, outcomes: page.into_iter().map(Into::into).collect(), next })
     }
 

@@ -6,7 +6,7 @@
 use http::StatusCode;
 use kiki_store::StoreError;
 use kiki_store::idempotency::{self, Key, Response};
-use kiki_types::TenantId;
+use kiki_store::personal::{Mint, Subject};
 use kiki_types::id::CampaignId;
 
 use super::Engage;
@@ -61,9 +61,11 @@ impl Engage {
     ) -> Result<Message, EngageError> {
         let gate = self.gate(&actor.tenant)?;
         let run = RunId(self.needs.ids.uuid());
-        let mut message = match messages::find(&self.needs.store, &actor.tenant, offer.campaign, customer_id).await? {
+        let subject = self.needs.subjects.resolve(&actor.tenant, customer_id, Mint::Yes).await?;
+        let subject = subject.ok_or(EngageError::NotFound("customer"))?;
+        let mut message = match messages::find(&self.needs.store, &subject, offer.campaign).await? {
             Some(message) => message,
-            None => self.claim_one(&actor.tenant, offer, customer_id, horizon_weeks, run).await?,
+            None => self.claim_one(&subject, offer, horizon_weeks, run).await?,
         };
         if message.is_final() {
             return Ok(message);
@@ -85,26 +87,25 @@ impl Engage {
     /// A new row for a customer who has none; the one that is there if somebody was faster.
     async fn claim_one(
         &self,
-        tenant: &TenantId,
+        subject: &Subject,
         offer: &Offer,
-        customer_id: &str,
         horizon_weeks: f64,
         run: RunId,
     ) -> Result<Message, EngageError> {
         let customer = if offer.subject.needs_prediction() || offer.body.needs_prediction() {
-            let found = self.customers(tenant)?.find(customer_id, horizon_weeks).await?;
+            let found = self.customers(&subject.tenant)?.find(subject.name(), horizon_weeks).await?;
             found.ok_or(EngageError::NotFound("customer"))?
         } else {
-            Customer { id: customer_id.to_owned(), value: String::new(), probability_alive: String::new() }
+            Customer { id: subject.name().to_owned(), value: String::new(), probability_alive: String::new() }
         };
-        let message = self.message(customer);
+        let message = self.message(subject, &customer);
         let mut tx = self.needs.store.begin().await?;
-        let claimed = messages::claim(&mut tx, tenant, offer.campaign, run, &message).await?;
+        let claimed = messages::claim(&mut tx, subject, offer.campaign, run, &message).await?;
         tx.commit().await?;
         if claimed {
             return Ok(message);
         }
-        let found = messages::find(&self.needs.store, tenant, offer.campaign, customer_id).await?;
+        let found = messages::find(&self.needs.store, subject, offer.campaign).await?;
         found.ok_or(EngageError::NotFound("message"))
     }
 

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::campaign::{Audience, Campaign, Status};
 use super::message::{Message, MessageState};
-use super::repo::messages::Count;
+use super::repo::messages::{Count, Outcome};
 
 /// A campaign and how far it came.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -92,7 +92,7 @@ impl CampaignView {
 pub(super) struct CampaignDetail {
     #[serde(flatten)]
     pub(super) campaign: CampaignView,
-    /// What became of its customers, in the order of their ids.
+    /// What became of its customers, in the order of their handles, which tells nothing about them.
     pub(super) outcomes: Vec<OutcomeView>,
     /// To be given as `after` for the next page; null on the last one.
     pub(super) next: Option<String>,
@@ -111,8 +111,8 @@ pub(super) struct CampaignPage {
 /// What became of the message to one customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct OutcomeView {
-    /// Who it is for.
-    pub(super) customer_id: String,
+    /// Who it is for; null where nobody knows any more, because they were erased.
+    pub(super) customer_id: Option<String>,
     /// Its id, also at the provider.
     #[schema(value_type = String)]
     pub(super) message_id: MessageId,
@@ -129,12 +129,25 @@ pub(super) struct OutcomeView {
 impl From<Message> for OutcomeView {
     fn from(message: Message) -> Self {
         Self {
-            customer_id: message.customer_id,
+            customer_id: Some(message.to.customer_id),
             message_id: message.id,
             state: message.state.as_str().to_owned(),
             reasons: message.reasons,
             attempt: message.attempt,
             at: message.updated_at.rfc3339(),
+        }
+    }
+}
+
+impl From<Outcome> for OutcomeView {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            customer_id: outcome.customer_id,
+            message_id: outcome.id,
+            state: outcome.state.as_str().to_owned(),
+            reasons: outcome.reasons,
+            attempt: outcome.attempt,
+            at: outcome.updated_at.rfc3339(),
         }
     }
 }
@@ -160,6 +173,6 @@ impl RememberedOutcome {
     /// The outcome for `customer_id`.
     pub(super) fn of(self, customer_id: String) -> OutcomeView {
         let Self { message_id, state, reasons, attempt, at } = self;
-        OutcomeView { customer_id, message_id, state, reasons, attempt, at }
+        OutcomeView { customer_id: Some(customer_id), message_id, state, reasons, attempt, at }
     }
 }

@@ -16,6 +16,7 @@ pub mod fit;
 mod grpc;
 mod model;
 pub mod orders;
+pub mod personal;
 mod repo;
 mod service;
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! All SQL of value.
 
+pub(super) mod personal;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kiki_models::ltv::Summary;
+use kiki_store::personal::{SUBJECT_COLUMNS, Subject, SubjectId, Subjects};
 use kiki_store::{Columns, Store, StoreError, Tx};
 use kiki_types::id::ModelId;
 use kiki_types::{TenantId, UnixMillis};
@@ -16,8 +20,8 @@ const ROWS_PER_STATEMENT: usize = 500;
 
 const MODEL_COLUMNS: &str = "id, created_at, currency, parameters, bgnbd_log_likelihood, gamma_gamma_log_likelihood, \
                              data_sha256, orders, customers, calibrate_until";
-const CUSTOMER_COLUMNS: &str = "customer_id, position, frequency, recency_days, age_days, repeat_micros";
-const CUSTOMER_VALUES: usize = 8;
+const CUSTOMER_VALUES: usize = 5;
+const SEALED: &str = "value_customer.sealed";
 
 pub(super) async fn insert_model(tx: &mut Tx, tenant: &TenantId, model: &SavedModel) -> Result<(), StoreError> {
     let parameters = serde_json::to_string(&model.parameters).map_err(|error| unreadable("parameters", &error))?;
@@ -41,31 +45,26 @@ pub(super) async fn insert_model(tx: &mut Tx, tenant: &TenantId, model: &SavedMo
     Ok(())
 }
 
+/// Keeps what each of `customers` bought, sealed under their keys, from the position `first` on.
 pub(super) async fn insert_customers(
     tx: &mut Tx,
     tenant: &TenantId,
     model: ModelId,
-    customers: &[Known],
+    first: i64,
+    customers: &[(&Subject, &Summary)],
 ) -> Result<(), StoreError> {
-    let model = model.to_string();
+    let id = model.to_string();
+    let mut positions = first..;
     for rows in customers.chunks(ROWS_PER_STATEMENT) {
         let sql = format!(
-            "INSERT INTO value_customers (tenant, model, {CUSTOMER_COLUMNS}) VALUES {}",
+            "INSERT INTO value_customer (tenant, model, subject, position, sealed) VALUES {}",
             placeholders(rows.len(), CUSTOMER_VALUES)
         );
         let mut insert = sqlx::query(AssertSqlSafe(sql));
-        for Known { id, position, summary } in rows {
-            let repeat_micros =
-                i64::try_from(summary.repeat_micros).map_err(|why| unreadable("repeat_micros", &why))?;
-            insert = insert
-                .bind(tenant.as_str())
-                .bind(model.as_str())
-                .bind(&**id)
-                .bind(*position)
-                .bind(i64::from(summary.frequency))
-                .bind(i64::from(summary.recency_days))
-                .bind(i64::from(summary.age_days))
-                .bind(repeat_micros);
+        for ((subject, summary), position) in rows.iter().zip(&mut positions) {
+            let sealed = subject.seal(SEALED, &place(model, subject.id), &sealed_form(summary)?);
+            insert =
+                insert.bind(tenant.as_str()).bind(id.as_str()).bind(subject.id.to_string()).bind(position).bind(sealed);
         }
         insert.execute(tx.sql()).await?;
     }
@@ -90,7 +89,7 @@ pub(super) async fn delete_older(tx: &mut Tx, tenant: &TenantId, kept: usize) ->
     for row in rows.iter().skip(kept) {
         let model = row.text("id")?;
         for sql in [
-            "DELETE FROM value_customers WHERE tenant = $1 AND model = $2",
+            "DELETE FROM value_customer WHERE tenant = $1 AND model = $2",
             "DELETE FROM value_models WHERE tenant = $1 AND id = $2",
         ] {
             sqlx::query(sql).bind(tenant.as_str()).bind(model.as_str()).execute(tx.sql()).await?;
@@ -113,48 +112,55 @@ pub(super) async fn model(store: &Store, tenant: &TenantId, id: ModelId) -> Resu
     query.fetch_optional(store.pool()).await?.as_ref().map(saved_model).transpose()
 }
 
-/// Those of the customers `ids` that the model knows, in no order.
+/// Those of `subjects` that the model knows, in no order.
 pub(super) async fn customers(
     store: &Store,
     tenant: &TenantId,
     model: ModelId,
-    ids: &[&str],
+    subjects: &[Subject],
 ) -> Result<Vec<Known>, StoreError> {
-    let mut found = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(ROWS_PER_STATEMENT) {
+    let mut found = Vec::with_capacity(subjects.len());
+    for subjects in subjects.chunks(ROWS_PER_STATEMENT) {
         let sql = format!(
-            "SELECT {CUSTOMER_COLUMNS} FROM value_customers WHERE tenant = $1 AND model = $2 AND customer_id IN {}",
-            numbered(3, ids.len())
+            "SELECT subject, position, sealed FROM value_customer WHERE tenant = $1 AND model = $2 AND subject IN {}",
+            numbered(3, subjects.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant.as_str()).bind(model.to_string());
-        for id in ids {
-            query = query.bind(*id);
+        for subject in subjects {
+            query = query.bind(subject.id.to_string());
         }
+        let by_id: HashMap<SubjectId, &Subject> = subjects.iter().map(|subject| (subject.id, subject)).collect();
         for row in &query.fetch_all(store.pool()).await? {
-            found.push(known(row)?);
+            if let Some(subject) = by_id.get(&row.parsed("subject")?) {
+                found.push(known(row, model, subject)?);
+            }
         }
     }
     Ok(found)
 }
 
-/// At most `limit` customers of the model whose position is above `after`, in the order of their positions.
+/// At most `limit` customers of the model whose position is above `after`, in the order of their positions. Who restricted
+/// what is done with their data is left out.
 pub(super) async fn customers_after(
     store: &Store,
+    subjects: &Subjects,
     tenant: &TenantId,
     model: ModelId,
     after: i64,
     limit: usize,
 ) -> Result<Vec<Known>, StoreError> {
     let sql = format!(
-        "SELECT {CUSTOMER_COLUMNS} FROM value_customers WHERE tenant = $1 AND model = $2 AND position > $3 \
-         ORDER BY position LIMIT $4"
+        "SELECT c.position, c.sealed, {SUBJECT_COLUMNS} FROM value_customer c \
+         JOIN subject s ON s.tenant = c.tenant AND s.id = c.subject \
+         WHERE c.tenant = $1 AND c.model = $2 AND c.position > $3 AND s.restricted = 0 ORDER BY c.position LIMIT $4"
     );
     let query = sqlx::query(AssertSqlSafe(sql))
         .bind(tenant.as_str())
         .bind(model.to_string())
         .bind(after)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    query.fetch_all(store.pool()).await?.iter().map(known).collect()
+    let rows = query.fetch_all(store.pool()).await?;
+    rows.iter().map(|row| known(row, model, &subjects.unlock(row)?)).collect()
 }
 
 fn saved_model(row: &AnyRow) -> Result<SavedModel, StoreError> {
@@ -173,17 +179,33 @@ fn saved_model(row: &AnyRow) -> Result<SavedModel, StoreError> {
     })
 }
 
-fn known(row: &AnyRow) -> Result<Known, StoreError> {
-    let count = |column: &str| u32::try_from(row.int(column)?).map_err(|why| unreadable(column, &why));
-    Ok(Known {
-        id: Arc::from(row.text("customer_id")?),
-        position: row.int("position")?,
-        summary: Summary {
-            frequency: count("frequency")?,
-            recency_days: count("recency_days")?,
-            age_days: count("age_days")?,
-            repeat_micros: row.int("repeat_micros")?.into(),
-        },
+fn known(row: &AnyRow, model: ModelId, subject: &Subject) -> Result<Known, StoreError> {
+    let sealed = row.bytes_opt("sealed")?.unwrap_or_default();
+    let opened = subject.open(SEALED, &place(model, subject.id), &sealed)?;
+    let summary = summary_of(&opened).ok_or_else(|| unreadable("sealed", &"is not what is sealed here"))?;
+    Ok(Known { id: Arc::from(subject.name()), position: row.int("position")?, summary })
+}
+
+/// The row that a sealed history belongs to.
+fn place(model: ModelId, subject: SubjectId) -> String {
+    format!("{model}/{subject}")
+}
+
+/// A history as it is sealed: 20 bytes.
+fn sealed_form(summary: &Summary) -> Result<Vec<u8>, StoreError> {
+    let micros = u64::try_from(summary.repeat_micros).map_err(|why| unreadable("repeat_micros", &why))?;
+    let days = [summary.frequency, summary.recency_days, summary.age_days];
+    Ok(days.iter().flat_map(|number| number.to_le_bytes()).chain(micros.to_le_bytes()).collect())
+}
+
+fn summary_of(bytes: &[u8]) -> Option<Summary> {
+    let (numbers, micros) = bytes.split_first_chunk::<12>()?;
+    let number = |at: usize| Some(u32::from_le_bytes(numbers.get(at..at + 4)?.try_into().ok()?));
+    Some(Summary {
+        frequency: number(0)?,
+        recency_days: number(4)?,
+        age_days: number(8)?,
+        repeat_micros: u64::from_le_bytes(micros.try_into().ok()?).into(),
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kiki_kit::clock::Clock;
+use kiki_store::personal::{Mint, Subject, Subjects};
 use kiki_store::{Store, StoreError};
 use kiki_types::id::ModelId;
 use kiki_types::{IdSource, Principal, TenantId, UnixMillis};
@@ -34,6 +35,8 @@ pub struct Needs {
     pub clock: Arc<dyn Clock>,
     /// Where ids come from.
     pub ids: Arc<dyn IdSource>,
+    /// The keys that what customers bought is sealed under.
+    pub subjects: Subjects,
     /// Hides names in audit entries.
     pub pseudonym: Pseudonym,
 }
@@ -66,23 +69,29 @@ impl Value {
     pub async fn save(&self, principal: &Principal, report: &FitReport) -> Result<SavedModel, ValueError> {
         let needs = &*self.0;
         let tenant = &principal.tenant;
+        // Before the transaction: who is not known yet becomes known in one of its own.
+        let people = self.people(tenant, report).await?;
         let mut tx = needs.store.begin().await?;
         // The newest is the current one: also after the clock was set back.
         let newest = repo::newest_time(&mut tx, tenant).await?;
         let created_at = newest.map_or(needs.clock.now(), |newest| needs.clock.now().max(newest.plus(1)));
         let model = saved_model(ModelId::new(needs.ids.as_ref()), created_at, report)?;
         repo::insert_model(&mut tx, tenant, &model).await?;
-        let mut positions = 0..;
-        for summaries in report.summaries.chunks(CHUNK) {
-            let placed = summaries.iter().zip(&mut positions);
-            let customers: Vec<Known> =
-                placed.map(|((id, summary), position)| Known { id: id.clone(), position, summary: *summary }).collect();
-            repo::insert_customers(&mut tx, tenant, model.id, &customers).await?;
+        let both = people.iter().zip(&report.summaries);
+        let customers: Vec<_> = both.filter_map(|(person, (_, summary))| Some((person.as_ref()?, summary))).collect();
+        for (chunk, first) in customers.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+            repo::insert_customers(&mut tx, tenant, model.id, first, chunk).await?;
         }
         repo::delete_older(&mut tx, tenant, MODELS_KEPT).await?;
         audit::write(&mut tx, &needs.pseudonym, principal, (needs.ids.uuid(), needs.clock.now()), &model)?;
         tx.commit().await?;
         Ok(model)
+    }
+
+    /// The customers of `report`, in their order.
+    async fn people(&self, tenant: &TenantId, report: &FitReport) -> Result<Vec<Option<Subject>>, StoreError> {
+        let names: Vec<&str> = report.summaries.iter().map(|(name, _)| &**name).collect();
+        self.0.subjects.resolve_many(tenant, &names, Mint::Yes).await
     }
 
     /// The model that predictions are made with.
@@ -153,7 +162,7 @@ impl Value {
         };
         let mut customers = Vec::new();
         for _ in 0..LOOKED_AT_MAX / CHUNK {
-            let chunk = repo::customers_after(store, tenant, model.id, after, CHUNK).await?;
+            let chunk = repo::customers_after(store, &self.0.subjects, tenant, model.id, after, CHUNK).await?;
             let is_last = chunk.len() < CHUNK;
             for (index, customer) in chunk.iter().enumerate() {
                 if customers.len() == size {
@@ -174,7 +183,7 @@ impl Value {
         Ok(Page { model, customers, next })
     }
 
-    /// The customers that `questions` name and the model knows.
+    /// The customers that `questions` name and the model knows, and whose data may be worked with.
     async fn known(
         &self,
         tenant: &TenantId,
@@ -188,7 +197,9 @@ impl Value {
         let mut ids: Vec<&str> = named.collect();
         ids.sort_unstable();
         ids.dedup();
-        let customers = repo::customers(&self.0.store, tenant, model, &ids).await?;
+        let subjects = self.0.subjects.resolve_many(tenant, &ids, Mint::No).await?;
+        let subjects: Vec<_> = subjects.into_iter().flatten().filter(|subject| !subject.restricted).collect();
+        let customers = repo::customers(&self.0.store, tenant, model, &subjects).await?;
         Ok(customers.into_iter().map(|customer| (Arc::clone(&customer.id), customer)).collect())
     }
 }

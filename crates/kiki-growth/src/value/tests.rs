@@ -1,6 +1,7 @@
 //! The service, over gRPC and HTTP.
 
 mod models;
+mod personal;
 mod predictions;
 mod selection;
 mod world;

@@ -14,7 +14,8 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
-use crate::mailbox::{Faults, MESSAGES_MAX, Mail};
+use crate::mailbox::MESSAGES_MAX;
+use crate::mailbox::tests::{Flipped, delivered, eml};
 
 fn id(number: u128) -> MessageId {
     Uuid::from_u128(number).into()
@@ -22,18 +23,11 @@ fn id(number: u128) -> MessageId {
 
 async fn filled() -> (TempDir, HttpService) {
     let folder = tempfile::tempdir().unwrap();
-    let mailbox = Mailbox::open(folder.path(), Faults::default(), MESSAGES_MAX).unwrap();
+    let open = Arc::new(Flipped { gone: None });
+    let mailbox = Mailbox::open(folder.path(), open, MESSAGES_MAX).unwrap();
     for number in 1..=3 {
-        let mail = Mail {
-            id: id(number),
-            at: UnixMillis(1_770_287_400_000),
-            from: "hello@shop.example",
-            customer_id: "00042",
-            subject: "We miss you",
-            body: "Come back.",
-        };
-        let eml = mail.to_rfc5322().unwrap();
-        mailbox.deliver(id(number), &TenantId::default_tenant(), eml).await.unwrap();
+        let eml = eml(id(number), "00042");
+        delivered(&mailbox, &TenantId::default_tenant(), id(number), 1, &eml).await.unwrap();
     }
     let platform = Platform {
         clock: Arc::new(ManualClock::at(UnixMillis(0))),

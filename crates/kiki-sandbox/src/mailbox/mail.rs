@@ -7,6 +7,9 @@ use kiki_types::id::MessageId;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address;
 use mail_builder::headers::date::Date;
+use mail_parser::{Address as ParsedAddress, Message, MessageParser};
+
+use super::{DeliveryError, MESSAGE_BYTES_MAX};
 
 /// Recipients live under a name that can never be registered (RFC 2606, 2): a sandbox address reaches nobody.
 const CUSTOMER_DOMAIN: &str = "customers.invalid";
@@ -63,10 +66,64 @@ impl Mail<'_> {
     }
 }
 
+/// The recipient of a message that a provider would take: a sender, a recipient and a date (RFC 5322, 3.6).
+///
+/// # Errors
+/// [`DeliveryError::Rejected`].
+pub fn recipient(eml: &[u8]) -> Result<String, DeliveryError> {
+    let rejected = |why: &str| DeliveryError::Rejected(why.to_owned());
+    if eml.len() > MESSAGE_BYTES_MAX {
+        return Err(rejected("552 5.3.4 the message is too large"));
+    }
+    let message = MessageParser::default().parse_headers(eml).ok_or_else(|| rejected("554 5.6.0 no headers"))?;
+    if first_address(message.from()).is_empty() || message.date().is_none() {
+        return Err(rejected("554 5.6.0 a message needs From and Date"));
+    }
+    match first_address(message.to()) {
+        to if to.is_empty() => Err(rejected("554 5.6.0 a message needs To")),
+        to => Ok(to),
+    }
+}
+
+/// What a message's headers say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Its id.
+    pub id: MessageId,
+    /// Its date; the beginning of 1970 if it has none.
+    pub at: UnixMillis,
+    /// The sender's address.
+    pub from: String,
+    /// The first recipient's address.
+    pub to: String,
+    /// Its subject.
+    pub subject: String,
+    /// Its length.
+    pub bytes: usize,
+}
+
+impl Summary {
+    /// Of the message `eml`, which has this `id`.
+    pub(super) fn of(id: MessageId, eml: &[u8]) -> Self {
+        let message: Option<Message<'_>> = MessageParser::default().parse_headers(eml);
+        let message = message.as_ref();
+        Self {
+            id,
+            at: UnixMillis(message.and_then(Message::date).map_or(0, |date| date.to_timestamp().saturating_mul(1_000))),
+            from: first_address(message.and_then(Message::from)),
+            to: first_address(message.and_then(Message::to)),
+            subject: message.and_then(Message::subject).unwrap_or_default().to_owned(),
+            bytes: eml.len(),
+        }
+    }
+}
+
+fn first_address(list: Option<&ParsedAddress<'_>>) -> String {
+    list.and_then(ParsedAddress::first).and_then(|address| address.address()).unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
-    use mail_parser::MessageParser;
-
     use super::*;
 
     #[test]

@@ -26,6 +26,7 @@ mod error;
 mod faults;
 mod files;
 mod hold;
+pub mod held;
 mod job;
 mod keyring;
 mod minter;

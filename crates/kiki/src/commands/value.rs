@@ -119,12 +119,14 @@ pub fn bar(what: &'static str) -> ProgressBar {
 async fn save(config: Config, report: &FitReport) -> anyhow::Result<String> {
     let platform = Platform::of_process(&config, Shutdown::new());
     let store = open_store(&config, platform.clock.as_ref(), platform.ids.as_ref()).await?;
+    let subjects = keys::open(&config, &store, &platform.clock).await?;
     let pseudonyms = Pseudonyms::open_or_create(&keys::folder(&config), &mut rand::rng());
     let pseudonyms = pseudonyms.context("the key of the pseudonyms")?;
     let value = Value::new(Needs {
         store,
         clock: platform.clock,
         ids: platform.ids,
+        subjects,
         pseudonym: Arc::new(move |tenant, name| pseudonyms.actor(tenant, name).to_string()),
     });
     let principal = Principal { tenant: TenantId::default_tenant(), ..Principal::local_operator() };

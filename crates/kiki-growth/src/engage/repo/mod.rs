@@ -2,5 +2,6 @@
 
 pub(super) mod campaigns;
 pub(super) mod messages;
+pub(super) mod personal;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
-use kiki_store::Store;
-use kiki_store::testing::{RandomIds, on_both};
+use kiki_store::personal::{Cause, Mint, Subject};
+use kiki_store::testing::{People, RandomIds, on_both};
+use kiki_store::{Columns as _, Store};
 use kiki_types::id::{CampaignId, MessageId};
 use kiki_types::{Currency, IdSource as _, Money, TenantId, UnixMillis};
 
@@ -37,10 +38,14 @@ fn campaign() -> Campaign {
     }
 }
 
-fn message(customer_id: &str) -> Message {
+async fn person(people: &People, customer_id: &str) -> Subject {
+    people.resolve(&acme(), customer_id, Mint::Yes).await.unwrap().unwrap()
+}
+
+fn message(to: &Subject) -> Message {
     Message {
         id: MessageId::new(&RandomIds),
-        customer_id: customer_id.to_owned(),
+        to: to.into(),
         state: MessageState::Pending,
         attempt: 1,
         authorization: None,
@@ -63,16 +68,16 @@ async fn kept(store: &Store) -> Campaign {
     campaign
 }
 
-async fn claimed(store: &Store, id: CampaignId, run: RunId, message: &Message) -> bool {
+async fn claimed(store: &Store, to: &Subject, id: CampaignId, run: RunId, message: &Message) -> bool {
     let mut tx = store.begin().await.unwrap();
-    let claimed = messages::claim(&mut tx, &acme(), id, run, message).await.unwrap();
+    let claimed = messages::claim(&mut tx, to, id, run, message).await.unwrap();
     tx.commit().await.unwrap();
     claimed
 }
 
-async fn recorded(store: &Store, id: CampaignId, run: RunId, message: &Message) {
+async fn recorded(store: &Store, run: RunId, message: &Message) {
     let mut tx = store.begin().await.unwrap();
-    messages::record(&mut tx, &acme(), id, run, message).await.unwrap();
+    messages::record(&mut tx, &acme(), run, message).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -116,17 +121,21 @@ async fn a_campaign_has_one_run_until_its_lease_ends() {
 async fn a_customer_has_one_message_of_a_campaign_and_what_is_captured_stays() {
     on_both(async |db| {
         let (store, id, first) = (&db.store, kept(&db.store).await.id(), run());
-        let mut one = message("00001");
-        assert!(claimed(store, id, first, &one).await);
-        assert!(!claimed(store, id, first, &message("00001")).await);
+        let people = People::of(store).await;
+        let ann = person(&people, "00001").await;
+        let mut one = message(&ann);
+        assert!(claimed(store, &ann, id, first, &one).await);
+        assert!(!claimed(store, &ann, id, first, &message(&ann)).await);
         for step in [Step::Held("a-1".to_owned()), Step::Sent, Step::Captured] {
             one.step(step).unwrap();
-            recorded(store, id, first, &one).await;
+            recorded(store, first, &one).await;
         }
         let late = Message { state: MessageState::Sent, ..one.clone() };
-        recorded(store, id, first, &late).await;
-        assert_eq!(messages::find(store, &acme(), id, "00001").await.unwrap(), Some(one));
-        assert_eq!(messages::find(store, &globex(), id, "00001").await.unwrap(), None);
+        recorded(store, first, &late).await;
+        assert_eq!(messages::find(store, &ann, id).await.unwrap(), Some(one));
+        let elsewhere = people.resolve(&globex(), "00001", Mint::Yes).await.unwrap().unwrap();
+        assert_eq!(messages::find(store, &elsewhere, id).await.unwrap(), None);
+        assert_eq!(messages::page(store, &people, &globex(), id, "", 10).await.unwrap(), []);
     })
     .await;
 }
@@ -135,6 +144,7 @@ async fn a_customer_has_one_message_of_a_campaign_and_what_is_captured_stays() {
 async fn what_is_not_at_its_end_is_unfinished_until_a_run_has_it_in_hand() {
     on_both(async |db| {
         let (store, id, first, second) = (&db.store, kept(&db.store).await.id(), run(), run());
+        let people = People::of(store).await;
         let steps = [
             ("00001", vec![]),
             ("00002", vec![Step::Denied(vec!["consent".to_owned(), "cap".to_owned()])]),
@@ -143,22 +153,32 @@ async fn what_is_not_at_its_end_is_unfinished_until_a_run_has_it_in_hand() {
             ("00005", vec![Step::Held("a-5".to_owned())]),
         ];
         for (customer_id, steps) in steps {
-            let mut message = message(customer_id);
-            claimed(store, id, first, &message).await;
+            let to = person(&people, customer_id).await;
+            let mut message = message(&to);
+            claimed(store, &to, id, first, &message).await;
             for step in steps {
                 message.step(step).unwrap();
             }
-            recorded(store, id, first, &message).await;
+            recorded(store, first, &message).await;
         }
-        let left = async |run: RunId, limit: i64| -> Vec<String> {
-            let left = messages::unfinished(store, &acme(), id, run, limit).await.unwrap();
-            left.into_iter().map(|message| message.customer_id).collect()
+        let left = async |run: RunId, limit: i64| -> Vec<Message> {
+            messages::unfinished(store, &people, &acme(), id, run, limit).await.unwrap()
         };
-        assert_eq!(left(first, 10).await, [""; 0]);
-        assert_eq!(left(second, 10).await, ["00001", "00002", "00005"]);
-        assert_eq!(left(second, 1).await, ["00001"]);
-        recorded(store, id, second, &message("00001")).await;
-        assert_eq!(left(second, 10).await, ["00002", "00005"]);
+        let names = |left: &[Message]| {
+            let mut names: Vec<String> = left.iter().map(|message| message.to.customer_id.clone()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(left(first, 10).await, []);
+        let all = left(second, 10).await;
+        assert_eq!(names(&all), ["00001", "00002", "00005"]);
+        assert!(all.iter().all(|message| (&*message.value, &*message.probability_alive) == ("42.17", "0.31")));
+        assert_eq!(left(second, 1).await, all[..1]);
+        recorded(store, second, &all[0]).await;
+        assert_eq!(left(second, 10).await, all[1..]);
+        // Who was erased has none left.
+        people.destroy(&acme(), &[all[1].to.handle], Cause::Request, "").await.unwrap();
+        assert_eq!(left(second, 10).await, all[2..]);
 
         let counts = messages::counts(store, &acme(), id).await.unwrap();
         let counted: Vec<(&str, String, i64)> =
@@ -166,8 +186,27 @@ async fn what_is_not_at_its_end_is_unfinished_until_a_run_has_it_in_hand() {
         assert!(counted.contains(&("refused", "consent+cap".to_owned(), 1)), "{counted:?}");
         assert_eq!(counted.len(), 5);
         assert_eq!(messages::counts(store, &globex(), id).await.unwrap(), []);
-        let page = messages::page(store, &acme(), id, "00003", 10).await.unwrap();
-        assert_eq!(page.iter().map(|m| m.customer_id.as_str()).collect::<Vec<_>>(), ["00004", "00005"]);
+        let first = messages::page(store, &people, &acme(), id, "", 2).await.unwrap();
+        let rest = messages::page(store, &people, &acme(), id, &first[1].place, 10).await.unwrap();
+        assert_eq!((first.len(), rest.len()), (2, 3));
+        let named = first.iter().chain(&rest).filter(|outcome| outcome.customer_id.is_some());
+        assert_eq!(named.count(), 4, "the one who was erased is nobody");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_byte_of_a_message_tells_whom_it_is_for_or_what_they_are_worth() {
+    on_both(async |db| {
+        let (store, id, first) = (&db.store, kept(&db.store).await.id(), run());
+        let people = People::of(store).await;
+        let ann = person(&people, "ann.miller@example.com").await;
+        claimed(store, &ann, id, first, &message(&ann)).await;
+        let rows = sqlx::query("SELECT subject, sealed FROM engage_message").fetch_all(store.pool()).await.unwrap();
+        let sealed = rows[0].bytes_opt("sealed").unwrap().unwrap();
+        let holds = |text: &str| sealed.windows(text.len()).any(|part| part == text.as_bytes());
+        assert!(!holds("ann.miller") && !holds("42.17") && !holds("0.31"));
+        assert_eq!(rows[0].text("subject").unwrap(), ann.id.to_string());
     })
     .await;
 }

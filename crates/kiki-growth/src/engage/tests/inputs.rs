@@ -33,7 +33,7 @@ async fn refused(world: &World, path: &str, body: &Value, field: &str) {
 #[tokio::test]
 async fn a_bad_campaign_names_its_field_and_leaves_nothing() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 1);
+    let world = World::new(&db.store, 1).await;
     let usd = |amount: &str| json!({"amount": amount, "currency": "USD"});
     for (path, value, field) in [
         ("name", None, "name"),
@@ -75,7 +75,7 @@ async fn a_bad_campaign_names_its_field_and_leaves_nothing() {
 #[tokio::test]
 async fn a_negative_value_is_told_its_bound() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 1);
+    let world = World::new(&db.store, 1).await;
     for field in ["value_min", "value_max"] {
         let body = with(new_campaign("10"), "audience", Some(json!({field: -1})));
         let (_, problem) = world.post("/campaigns", &body, None).await;
@@ -86,7 +86,7 @@ async fn a_negative_value_is_told_its_bound() {
 #[tokio::test]
 async fn an_unknown_placeholder_is_named() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 1);
+    let world = World::new(&db.store, 1).await;
     let body = with(new_campaign("10"), "template.body", Some(json!("Hello {first_name}")));
     let (_, problem) = world.post("/campaigns", &body, None).await;
     assert!(problem["detail"].as_str().unwrap().contains("{first_name}"), "{problem}");
@@ -95,7 +95,7 @@ async fn an_unknown_placeholder_is_named() {
 #[tokio::test]
 async fn a_bad_trigger_names_its_field_and_sends_nothing() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 1);
+    let world = World::new(&db.store, 1).await;
     let id = world.campaign("10").await;
     let of_campaign = json!({"customer_id": "00001", "campaign_id": id});
     let template = json!({"subject": "a", "body": "b"});
@@ -120,7 +120,7 @@ async fn a_bad_trigger_names_its_field_and_sends_nothing() {
 #[tokio::test]
 async fn bad_queries_paths_and_keys_name_their_field() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 1);
+    let world = World::new(&db.store, 1).await;
     for (path, field) in [
         ("/campaigns?limit=0", "limit"),
         ("/campaigns?limit=101", "limit"),
@@ -137,7 +137,7 @@ async fn bad_queries_paths_and_keys_name_their_field() {
 #[tokio::test]
 async fn another_tenant_sees_and_moves_nothing() {
     on_both(async |db| {
-        let world = World::new(&db.store, 2);
+        let world = World::new(&db.store, 2).await;
         let id = world.campaign("10").await;
         let stranger = || Principal::service("globex".parse().unwrap(), "stranger");
         let ask = async |method: Method, path: &str, body: Value| {
@@ -162,7 +162,7 @@ async fn another_tenant_sees_and_moves_nothing() {
 #[tokio::test]
 async fn every_operation_asks_for_its_permission() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 1);
+    let world = World::new(&db.store, 1).await;
     let needed = |method: &Method, path: &str| match (method.as_str(), path) {
         ("GET", "/campaigns" | "/campaigns/{id}") => Permission::CampaignsRead,
         ("POST", "/campaigns") => Permission::CampaignsWrite,

@@ -3,6 +3,7 @@
 mod campaigns;
 mod inputs;
 mod outages;
+mod personal;
 mod relay;
 mod shield;
 mod triggers;

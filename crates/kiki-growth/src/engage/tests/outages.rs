@@ -11,7 +11,7 @@ use super::world::{Receipt, World, new_campaign, outcome};
 #[tokio::test]
 async fn when_shield_is_away_nothing_is_sent_and_the_campaign_says_so() {
     on_both(async |db| {
-        let world = World::new(&db.store, 40);
+        let world = World::new(&db.store, 40).await;
         let id = world.campaign("100").await;
         world.shield.0.lock().unwrap().away = true;
         let campaign = world.run(&id).await;
@@ -32,7 +32,7 @@ async fn when_shield_is_away_nothing_is_sent_and_the_campaign_says_so() {
 #[tokio::test]
 async fn without_shield_no_campaign_is_created() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 1);
+    let world = World::new(&db.store, 1).await;
     world.shield.0.lock().unwrap().away = true;
     let (status, problem) = world.post("/campaigns", &new_campaign("10"), Some("k")).await;
     assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("shield_unavailable")));
@@ -45,7 +45,7 @@ async fn without_shield_no_campaign_is_created() {
 #[tokio::test]
 async fn when_the_value_service_is_away_the_campaign_says_so() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 5);
+    let world = World::new(&db.store, 5).await;
     let id = world.campaign("100").await;
     *world.value.0.lock().unwrap() = None;
     assert_eq!(world.run(&id).await["status"], "value_unavailable");
@@ -56,7 +56,7 @@ async fn when_the_value_service_is_away_the_campaign_says_so() {
 #[tokio::test]
 async fn what_was_sent_and_not_yet_paid_is_paid_by_the_rerun_and_not_sent_again() {
     on_both(async |db| {
-        let world = World::new(&db.store, 40);
+        let world = World::new(&db.store, 40).await;
         let id = world.campaign("100").await;
         world.shield.0.lock().unwrap().captures_away = true;
         let campaign = world.run(&id).await;
@@ -76,7 +76,7 @@ async fn what_was_sent_and_not_yet_paid_is_paid_by_the_rerun_and_not_sent_again(
 #[tokio::test]
 async fn a_sent_message_whose_hold_ended_is_paid_under_a_new_authorization() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 2);
+    let world = World::new(&db.store, 2).await;
     let id = world.campaign("2").await;
     world.shield.0.lock().unwrap().captures_away = true;
     world.run(&id).await;
@@ -97,7 +97,7 @@ async fn a_sent_message_whose_hold_ended_is_paid_under_a_new_authorization() {
 #[tokio::test]
 async fn what_was_sent_but_cannot_be_paid_says_why_and_is_tried_again() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 1);
+    let world = World::new(&db.store, 1).await;
     let id = world.campaign("1").await;
     world.shield.0.lock().unwrap().captures_away = true;
     world.run(&id).await;
@@ -128,7 +128,7 @@ async fn crashed(world: &World, id: &str, receipt: Receipt) {
 #[tokio::test]
 async fn after_a_crash_between_send_and_payment_each_customer_has_one_message_paid_once() {
     on_both(async |db| {
-        let world = World::new(&db.store, 40);
+        let world = World::new(&db.store, 40).await;
         let id = world.campaign("100").await;
         crashed(&world, &id, Receipt::Before).await;
 
@@ -156,7 +156,7 @@ async fn after_a_crash_between_send_and_payment_each_customer_has_one_message_pa
 #[tokio::test]
 async fn after_a_crash_and_the_end_of_its_hold_a_message_is_decided_anew() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 3);
+    let world = World::new(&db.store, 3).await;
     let id = world.campaign("3").await;
     crashed(&world, &id, Receipt::Before).await;
     world.shield.expire_holds();
@@ -171,7 +171,7 @@ async fn after_a_crash_and_the_end_of_its_hold_a_message_is_decided_anew() {
 #[tokio::test]
 async fn consent_that_was_withdrawn_while_the_process_was_down_holds_for_what_was_not_sent() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 3);
+    let world = World::new(&db.store, 3).await;
     let id = world.campaign("3").await;
     crashed(&world, &id, Receipt::Never).await;
     world.shield.expire_holds();
@@ -187,7 +187,7 @@ async fn consent_that_was_withdrawn_while_the_process_was_down_holds_for_what_wa
 #[tokio::test]
 async fn a_run_ends_between_waves_when_the_process_ends() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 40);
+    let world = World::new(&db.store, 40).await;
     let id = world.campaign("100").await;
     world.shutdown.begin();
     let campaign = world.run(&id).await;

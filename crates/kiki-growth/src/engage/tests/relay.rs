@@ -18,7 +18,7 @@ fn logged(world: &World) -> Vec<AuditEvent> {
 #[tokio::test]
 async fn what_engage_did_is_in_the_log_in_order_and_holds_nothing_personal() {
     on_both(async |db| {
-        let world = World::new(&db.store, 3);
+        let world = World::new(&db.store, 3).await;
         world.shield.0.lock().unwrap().consented.remove("00002");
         let id = world.campaign("100").await;
         world.run(&id).await;
@@ -41,7 +41,7 @@ async fn what_engage_did_is_in_the_log_in_order_and_holds_nothing_personal() {
 #[tokio::test]
 async fn an_entry_whose_answer_was_lost_is_in_the_log_once() {
     on_both(async |db| {
-        let world = World::new(&db.store, 1);
+        let world = World::new(&db.store, 1).await;
         world.campaign("100").await;
         let mut first = relay(&world);
         assert_eq!(first.hand_over().await.unwrap(), 1);
@@ -61,7 +61,7 @@ async fn an_entry_whose_answer_was_lost_is_in_the_log_once() {
 #[tokio::test]
 async fn a_database_that_was_put_back_hands_nothing_over_until_it_is_moved_on() {
     on_both(async |db| {
-        let world = World::new(&db.store, 1);
+        let world = World::new(&db.store, 1).await;
         for _ in 0..3 {
             world.campaign("100").await;
         }

@@ -17,7 +17,7 @@ fn own(customer_id: &str) -> Value {
 #[tokio::test]
 async fn a_trigger_sends_one_message_and_pays_for_it() {
     on_both(async |db| {
-        let world = World::new(&db.store, 5);
+        let world = World::new(&db.store, 5).await;
         let (status, outcome) = world.post("/trigger", &own("00002"), None).await;
         assert_eq!((status, &outcome["state"]), (StatusCode::OK, &json!("captured")), "{outcome}");
         let received = world.mail.received.lock().unwrap();
@@ -31,7 +31,7 @@ async fn a_trigger_sends_one_message_and_pays_for_it() {
 #[tokio::test]
 async fn a_repeat_with_the_same_key_sends_nothing_and_gets_the_same_answer() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 5);
+    let world = World::new(&db.store, 5).await;
     let first = world.post("/trigger", &own("00002"), Some("k")).await;
     let second = world.post("/trigger", &own("00002"), Some("k")).await;
     assert_eq!(first, second);
@@ -46,7 +46,7 @@ async fn a_repeat_with_the_same_key_sends_nothing_and_gets_the_same_answer() {
 #[tokio::test]
 async fn a_refused_trigger_says_by_what_and_sends_nothing() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 5);
+    let world = World::new(&db.store, 5).await;
     world.shield.0.lock().unwrap().consented.clear();
     for key in [Some("k"), Some("k"), None] {
         let (status, problem) = world.post("/trigger", &own("00002"), key).await;
@@ -59,7 +59,7 @@ async fn a_refused_trigger_says_by_what_and_sends_nothing() {
 #[tokio::test]
 async fn without_shield_a_trigger_sends_nothing_and_may_be_repeated() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 5);
+    let world = World::new(&db.store, 5).await;
     world.shield.0.lock().unwrap().away = true;
     let (status, problem) = world.post("/trigger", &own("00002"), Some("k")).await;
     assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("shield_unavailable")));
@@ -72,7 +72,7 @@ async fn without_shield_a_trigger_sends_nothing_and_may_be_repeated() {
 #[tokio::test]
 async fn a_trigger_that_cannot_be_sent_gives_the_money_back() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 5);
+    let world = World::new(&db.store, 5).await;
     world.mail.failing.lock().unwrap().insert("00002".to_owned(), SendError::Rejected);
     let (status, problem) = world.post("/trigger", &own("00002"), None).await;
     assert_eq!((status, &problem["code"]), (StatusCode::BAD_GATEWAY, &json!("send_failed")));
@@ -82,7 +82,7 @@ async fn a_trigger_that_cannot_be_sent_gives_the_money_back() {
 #[tokio::test]
 async fn a_customer_id_may_be_as_long_as_at_shield() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 0);
+    let world = World::new(&db.store, 0).await;
     let customer = "é".repeat(128);
     world.shield.0.lock().unwrap().consented.insert(customer.clone());
     let mut plain = own(&customer);
@@ -93,7 +93,7 @@ async fn a_customer_id_may_be_as_long_as_at_shield() {
 #[tokio::test]
 async fn a_trigger_that_shield_does_not_take_says_that_no_money_was_held() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 5);
+    let world = World::new(&db.store, 5).await;
     world.shield.0.lock().unwrap().rejecting = true;
     for key in [Some("k"), Some("k"), None] {
         let (status, problem) = world.post("/trigger", &own("00002"), key).await;
@@ -106,7 +106,7 @@ async fn a_trigger_that_shield_does_not_take_says_that_no_money_was_held() {
 #[tokio::test]
 async fn a_campaigns_message_is_sent_once_by_trigger_or_run() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 5);
+    let world = World::new(&db.store, 5).await;
     let id = world.campaign("100").await;
     let trigger = json!({"customer_id": "00004", "campaign_id": id});
     let (status, first) = world.post("/trigger", &trigger, None).await;
@@ -120,7 +120,7 @@ async fn a_campaigns_message_is_sent_once_by_trigger_or_run() {
 #[tokio::test]
 async fn a_template_with_a_prediction_needs_a_known_customer_and_another_does_not() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store, 5);
+    let world = World::new(&db.store, 5).await;
     world.shield.0.lock().unwrap().consented.insert("stranger".to_owned());
     let (status, problem) = world.post("/trigger", &own("stranger"), None).await;
     assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("not_found")));

@@ -17,7 +17,7 @@ use kiki_proto::value::v1 as value;
 use kiki_proto::value::v1::predict_ltv_request::Who;
 use kiki_proto::value::v1::value_service_server::{ValueService, ValueServiceServer};
 use kiki_store::Store;
-use kiki_store::testing::RandomIds;
+use kiki_store::testing::{People, RandomIds};
 use kiki_types::{Principal, TenantId, UnixMillis};
 use serde_json::{Value, json};
 use tonic::service::Routes;
@@ -124,6 +124,7 @@ impl MailSender for FakeMail {
 /// One process of engage and what surrounds it.
 pub(super) struct World {
     pub(super) store: Store,
+    pub(super) people: Arc<People>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) shutdown: Shutdown,
     pub(super) tasks: Tasks,
@@ -135,22 +136,25 @@ pub(super) struct World {
 
 impl World {
     /// A world with `customers`, who all consented.
-    pub(super) fn new(store: &Store, customers: usize) -> Self {
+    pub(super) async fn new(store: &Store, customers: usize) -> Self {
         let shield = FakeShield::default();
         shield.0.lock().unwrap().consented = (1..=customers).map(customer).collect();
         let value = FakeValue(Arc::new(Mutex::new(Some(customers))));
-        Self::around(store, shield, value, Arc::default(), Arc::new(ManualClock::at(NOW)))
+        let people = Arc::new(People::of(store).await);
+        Self::around(store, people, shield, value, Arc::default(), Arc::new(ManualClock::at(NOW)))
     }
 
     /// The next process, after this one ended.
     pub(super) fn restarted(&self) -> Self {
         *self.mail.crash.lock().unwrap() = None;
         let (mail, clock) = (Arc::clone(&self.mail), Arc::clone(&self.clock));
-        Self::around(&self.store, self.shield.clone(), self.value.clone(), mail, clock)
+        let people = Arc::clone(&self.people);
+        Self::around(&self.store, people, self.shield.clone(), self.value.clone(), mail, clock)
     }
 
     fn around(
         store: &Store,
+        people: Arc<People>,
         shield: FakeShield,
         value: FakeValue,
         mail: Arc<FakeMail>,
@@ -179,8 +183,8 @@ impl World {
             shield: connect("shield", shield.routes()),
             value: connect("value", Routes::new(ValueServiceServer::new(value.clone()))),
             mail: mail.clone(),
+            subjects: (**people).clone(),
             pseudonyms: Pseudonyms {
-                customer: Arc::new(|_, id| format!("customer-{}", id.len())),
                 actor: Arc::new(|_, name| format!("actor-{}", name.len())),
                 request_id: Arc::new(|_, id| format!("request-{}", id.len())),
                 request_key: Arc::new(keyed),
@@ -188,7 +192,7 @@ impl World {
             mail_from: "hello@shop.example".to_owned(),
         });
         let service = HttpService::builder("engage", "0.0.0", &platform).api(api::api(engage)).build();
-        Self { store: store.clone(), clock, shutdown, tasks, shield, value, mail, service }
+        Self { store: store.clone(), people, clock, shutdown, tasks, shield, value, mail, service }
     }
 
     /// The way to the stand-in for shield, for the relay.

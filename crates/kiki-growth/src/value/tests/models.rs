@@ -17,7 +17,7 @@ use super::world::{World, about, of_tenant, report, who};
 #[tokio::test]
 async fn without_a_model_the_answer_says_how_to_make_one() {
     on_both(async |db| {
-        let world = World::new(&db.store);
+        let world = World::new(&db.store).await;
         let status = world.predict(about("0001", 0.0)).await.unwrap_err();
         assert_eq!(
             (status.code(), status.metadata().get(GRPC_CODE_KEY).unwrap().as_bytes()),

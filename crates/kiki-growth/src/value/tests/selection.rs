@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use super::world::{World, about, field, of_tenant, report, who};
 use crate::value::FitReport;
 
-fn everybody() -> proto::SelectCustomersRequest {
+pub(super) fn everybody() -> proto::SelectCustomersRequest {
     proto::SelectCustomersRequest::default()
 }
 
@@ -18,7 +18,10 @@ impl World {
     }
 
     /// All pages, and the sizes that they had.
-    async fn pages(&self, request: proto::SelectCustomersRequest) -> (Vec<proto::PredictLtvResponse>, Vec<usize>) {
+    pub(super) async fn pages(
+        &self,
+        request: proto::SelectCustomersRequest,
+    ) -> (Vec<proto::PredictLtvResponse>, Vec<usize>) {
         let (mut customers, mut sizes, mut request) = (Vec::new(), Vec::new(), request);
         for _ in 0..1_000 {
             let page = self.page(request.clone()).await.unwrap();
@@ -117,7 +120,7 @@ async fn a_selection_that_cannot_be_is_refused_by_its_field() {
 #[tokio::test]
 async fn a_page_that_finds_nobody_yet_says_where_to_go_on() {
     let db = TestDb::sqlite().await;
-    let world = World::new(&db.store);
+    let world = World::new(&db.store).await;
     let once = Summary { frequency: 0, recency_days: 0, age_days: 270, repeat_micros: 0 };
     let often = Summary { frequency: 9, recency_days: 269, age_days: 270, repeat_micros: 900_000_000 };
     let ids = (0..20_500).map(|number| format!("{number:05}").into());

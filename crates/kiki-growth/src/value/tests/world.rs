@@ -14,7 +14,7 @@ use kiki_proto::value::v1 as proto;
 use kiki_proto::value::v1::predict_ltv_request::Who;
 use kiki_proto::value::v1::value_service_client::ValueServiceClient;
 use kiki_store::Store;
-use kiki_store::testing::RandomIds;
+use kiki_store::testing::{People, RandomIds};
 use kiki_types::{Currency, Principal, TenantId, UnixMillis};
 use serde_json::Value as Json;
 use tonic::Status;
@@ -39,17 +39,20 @@ pub(super) fn report() -> &'static FitReport {
 
 /// The service over one database, and its callers.
 pub(super) struct World {
+    pub(super) people: People,
     pub(super) value: Value,
     pub(super) service: HttpService,
 }
 
 impl World {
-    pub(super) fn new(store: &Store) -> Self {
+    pub(super) async fn new(store: &Store) -> Self {
+        let people = People::of(store).await;
         let clock = Arc::new(ManualClock::at(UnixMillis(1_770_000_000_000)));
         let value = Value::new(Needs {
             store: store.clone(),
             clock: clock.clone(),
             ids: Arc::new(RandomIds),
+            subjects: (*people).clone(),
             pseudonym: Arc::new(|tenant, name| format!("hash-{tenant}-{}", name.len())),
         });
         let platform = Platform {
@@ -61,12 +64,12 @@ impl World {
         };
         let service =
             HttpService::builder("value", "0.0.0", &platform).api(routes(value.clone())).grpc(services(&value)).build();
-        Self { value, service }
+        Self { people, value, service }
     }
 
     /// With the fit of CDNOW saved for [`who`].
     pub(super) async fn fitted(store: &Store) -> Self {
-        let world = Self::new(store);
+        let world = Self::new(store).await;
         world.value.save(&who(), report()).await.unwrap();
         world
     }

@@ -1,0 +1,91 @@
+use kiki_store::personal::{Cause, Cutoffs, Mint, PersonalStore as _, Rectified};
+use kiki_store::testing::on_both;
+use kiki_types::UnixMillis;
+use serde_json::{Map, json};
+use tonic::Code;
+
+use super::selection::everybody;
+use super::world::{World, about, report, who};
+use crate::value::personal::Purchases;
+
+/// The fourth customer of the sample.
+const ANN: &str = "0004";
+
+fn cutoffs(customers: i64) -> Cutoffs {
+    let never = UnixMillis(0);
+    Cutoffs { now: never, sessions: never, marketing: never, customers: UnixMillis(customers), audit: never }
+}
+
+#[tokio::test]
+async fn a_person_is_told_what_they_bought_and_then_no_model_knows_them() {
+    on_both(async |db| {
+        let (world, tenant) = (World::fitted(&db.store).await, who().tenant);
+        let store = Purchases(db.store.clone());
+        let ann = world.people.resolve(&tenant, ANN, Mint::No).await.unwrap().unwrap();
+        let documents = store.export(&ann).await.unwrap();
+        let names: Vec<_> = documents.iter().map(|one| (one.name.as_str(), one.provided)).collect();
+        assert_eq!(names, [("purchases", true), ("predictions", false)]);
+        let bought = &documents[0].rows[0];
+        assert_eq!(
+            (&bought["repeat_purchases"], &bought["until"]),
+            (&json!(report().summaries[3].1.frequency), &json!("1997-09-30"))
+        );
+        assert!(world.predict(about(ANN, 39.0)).await.is_ok());
+        assert_eq!(store.rectify(&ann, &Map::new()).await.unwrap(), Rectified::Derived);
+
+        assert_eq!(store.erase(&"globex".parse().unwrap(), &[ann.id]).await.unwrap(), 0);
+        assert_eq!(store.erase(&tenant, &[ann.id]).await.unwrap(), 1);
+        assert_eq!(store.erase(&tenant, &[ann.id]).await.unwrap(), 0, "again changes nothing");
+        assert_eq!(store.export(&ann).await.unwrap(), []);
+        assert_eq!(store.rectify(&ann, &Map::new()).await.unwrap(), Rectified::NotHeld);
+        assert_eq!(world.predict(about(ANN, 39.0)).await.unwrap_err().code(), Code::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_restricted_is_neither_predicted_nor_selected_until_they_take_it_back() {
+    on_both(async |db| {
+        let (world, tenant) = (World::fitted(&db.store).await, who().tenant);
+        let ann = world.people.resolve(&tenant, ANN, Mint::No).await.unwrap().unwrap();
+        for (restricted, code) in [(true, Some(Code::NotFound)), (false, None)] {
+            world.people.restrict(&tenant, &[ann.id], restricted).await.unwrap();
+            assert_eq!(world.predict(about(ANN, 39.0)).await.err().map(|status| status.code()), code);
+            let (selected, _) = world.pages(everybody()).await;
+            assert_eq!(selected.iter().any(|one| one.customer_id == ANN), !restricted);
+            assert_eq!(selected.len(), report().summaries.len() - usize::from(restricted));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn models_that_were_replaced_long_ago_go_with_what_they_know_and_the_newest_stays() {
+    on_both(async |db| {
+        let (world, tenant) = (World::fitted(&db.store).await, who().tenant);
+        let store = Purchases(db.store.clone());
+        let customers = u64::try_from(report().summaries.len()).unwrap();
+        let expire =
+            async |before: i64, limit, dry| store.expire(&tenant, &cutoffs(before), limit, dry).await.unwrap().rows;
+        assert_eq!(expire(i64::MAX, 10, true).await, 0, "the newest stays however old it is");
+        world.value.save(&who(), report()).await.unwrap();
+        assert_eq!(expire(0, 10, true).await, 0);
+        assert_eq!(expire(i64::MAX, 10, true).await, customers + 1);
+        let mut gone = 0;
+        loop {
+            match expire(i64::MAX, 1_000, false).await {
+                0 => break,
+                rows => gone += rows,
+            }
+        }
+        assert_eq!(gone, customers + 1);
+        assert!(world.predict(about(ANN, 39.0)).await.is_ok());
+
+        let ann = world.people.resolve(&tenant, ANN, Mint::No).await.unwrap().unwrap();
+        world.people.destroy(&tenant, &[ann.id], Cause::Request, "").await.unwrap();
+        for (dry, rows) in [(true, 1), (false, 1), (false, 0)] {
+            assert_eq!(expire(0, 10, dry).await, rows, "what nobody can read any more");
+        }
+    })
+    .await;
+}
