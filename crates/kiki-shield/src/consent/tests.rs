@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use kiki_kit::clock::{Clock as _, ManualClock};
+use kiki_kit::problem::Problem;
 use kiki_spend::{Command, Digest, Outcome, Owner, Settings};
 use kiki_store::outbox;
-use kiki_store::personal::{Cutoffs, ERASED, Mint, PersonalStore as _, Stores};
+use kiki_store::personal::{Cause, Cutoffs, ERASED, Mint, PersonalStore as _, Stores};
 use kiki_store::testing::{People, RandomIds, TestDb, on_both};
 use kiki_types::event::AuditEvent;
-use kiki_types::{Bar, Channel, Principal, Purpose, TenantId, UnixMillis};
+use kiki_types::{Bar, Channel, Money, Principal, Purpose, TenantId, UnixMillis};
 use tempfile::TempDir;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -20,6 +22,7 @@ use super::model::{Act, CONFIRM_MS, OPT_OUT_MS, State};
 use super::service::{Lift, MAIL_TOPIC, Made, Wanted};
 use super::{ConsentStore, repo};
 use crate::error::ShieldError;
+use crate::service::Ask;
 use crate::{Caller, Pseudonyms, Seed, Shield};
 
 const NOW: UnixMillis = UnixMillis(1_770_287_400_000);
@@ -273,6 +276,21 @@ async fn the_register_follows_the_log_where_a_row_is_missing_or_was_never_decide
     .await;
 }
 
+/// The log is the second register of erasures: what tells of one must be an entry that it takes.
+#[tokio::test]
+async fn an_erasure_is_in_the_log_as_what_it_is() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let tenant: TenantId = "a".parse().unwrap();
+        let who = world.shield.somebody(&tenant, "ann").await.unwrap();
+        world.shield.0.subjects.destroy(&tenant, &[who.id], Cause::Request, "").await.unwrap();
+        let waiting = outbox::pending(&db.store, crate::jobs::AUDIT_TOPIC, 10).await.unwrap();
+        let entry = world.shield.readable(&tenant, waiting[0].position, &waiting[0].event.payload);
+        assert_eq!((entry.event_type.as_str(), entry.resource), (ERASED, format!("subject/{}", who.id)));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn who_the_log_tells_of_as_erased_is_erased_again() {
     on_both(async |db| {
@@ -328,6 +346,30 @@ async fn a_dry_run_counts_what_a_run_removes_and_what_stands_stays() {
         assert_eq!((world.acts("bob").await, world.acts("eve").await), (vec![], vec![]));
     })
     .await;
+}
+
+/// What names a customer who was asked about within the last minute is decided without SQL; nothing is decided about one
+/// who would have to be looked up.
+#[tokio::test]
+async fn a_known_customer_is_decided_about_while_the_database_is_away() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db).await;
+    world.give(wanted("ann")).await.unwrap();
+    let ask = |customer: &str| Ask {
+        customer_id: Some(customer.to_owned()),
+        purpose: Some(Purpose::Marketing),
+        ..Ask::of("growth".to_owned(), Money::new(1, "USD".parse().unwrap()))
+    };
+    let outcome = async |customer| {
+        let decided = world.shield.judge_and_authorize(&caller("a"), &ask(customer)).await;
+        decided.map(|decided| decided.decision.outcome)
+    };
+    assert_eq!(outcome("ann").await.unwrap(), Outcome::Held);
+    db.store.close().await;
+    assert_eq!(outcome("ann").await.unwrap(), Outcome::Held);
+    let unknown = outcome("bob").await;
+    assert!(matches!(unknown, Err(ShieldError::Store(_))), "{unknown:?}");
+    assert_eq!(Problem::from(unknown.unwrap_err()).status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
