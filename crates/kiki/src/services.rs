@@ -20,7 +20,6 @@ use kiki_kit::egress::Reach;
 use kiki_kit::inprocess::{Transport, in_process, over_network};
 use kiki_kit::service::{Dependency, HttpService};
 use kiki_sandbox::mailbox::{self, Faults};
-use kiki_shield::Pseudonyms;
 use kiki_types::{Principal, TenantId};
 use tonic::body::Body;
 use tonic::transport::Endpoint;
@@ -35,12 +34,6 @@ pub(crate) use shield::{governor_settings, secret_bytes};
 const MAIL_FROM: &str = "hello@kiki.invalid";
 /// How long a connection to another service may take to come about.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
-
-/// The keyed hashes of this data folder. A service on a machine of its own has a key of its own, so its hashes of a
-/// name are not those of another.
-fn pseudonyms(process: &Process) -> anyhow::Result<Pseudonyms> {
-    Pseudonyms::open_or_create(&keys::folder(&process.config), &mut rand::rng()).context("the key of the pseudonyms")
-}
 
 /// How far requests to others may go.
 fn reach(config: &Config) -> Reach {
@@ -95,7 +88,7 @@ fn peer(name: &'static str, transport: Transport) -> Dependency {
 /// # Errors
 /// The key of the pseudonyms cannot be read.
 pub fn value(process: &Process) -> anyhow::Result<(Value, HttpService)> {
-    let pseudonyms = pseudonyms(process)?;
+    let pseudonyms = keys::pseudonyms(&process.config)?;
     let value = Value::new(value::Needs {
         store: process.store.clone(),
         clock: process.platform.clock.clone(),
@@ -119,7 +112,7 @@ pub fn value(process: &Process) -> anyhow::Result<(Value, HttpService)> {
 /// The key of the pseudonyms cannot be opened.
 pub fn engage(process: &Process, shield: Connect, value: Connect, faults: Faults) -> anyhow::Result<HttpService> {
     let sandbox = process.mail.clone().with_faults(faults);
-    let pseudonyms = pseudonyms(process)?;
+    let pseudonyms = keys::pseudonyms(&process.config)?;
     let (mailbox, mail) = (sandbox.mailbox.clone(), Arc::new(sandbox));
     let mut http = HttpService::builder("engage", VERSION, &process.platform);
     http = http.depends_on(database(process)).depends_on(outbox(process)).depends_on(keys::dependency(process));

@@ -164,7 +164,7 @@ settings! {
         "Its key.";
     keys: Option<PathBuf>, optional(path), Shown, "privacy.keys", "KIKI_KEYS", "",
         "a path",
-        "Where keys are kept; without it, the folder keys below the data path. Keep it out of the database's backups, and no copy of it for longer than 28 days: who has an old copy and an old backup reads what was erased.";
+        "Where the keys of people and of keyed hashes are kept; without it, the folder keys below the data path, where those that sign the log always are. Keep it out of the database's backups, and no copy of it for longer than 28 days: who has an old copy and an old backup reads what was erased.";
     master: MasterChoice, spelled, Shown, "privacy.master", "KIKI_MASTER", "file",
         "file, env, vault:https://host:8200/MOUNT/NAME or aws-kms:REGION:KEY",
         "The key above the keys of people: a file made at the first start, the setting master_key, Vault's transit engine, or AWS KMS.";

@@ -15,7 +15,6 @@ use kiki_growth::value::{FitOptions, FitReport, Needs, Value, fit_orders};
 use kiki_kit::config::Config;
 use kiki_kit::service::Platform;
 use kiki_kit::shutdown::Shutdown;
-use kiki_shield::Pseudonyms;
 use kiki_types::{Principal, TenantId};
 
 use crate::cli::runtime;
@@ -120,8 +119,7 @@ async fn save(config: Config, report: &FitReport) -> anyhow::Result<String> {
     let platform = Platform::of_process(&config, Shutdown::new());
     let store = open_store(&config, platform.clock.as_ref(), platform.ids.as_ref()).await?;
     let subjects = keys::open(&config, &store, &platform.clock).await?;
-    let pseudonyms = Pseudonyms::open_or_create(&keys::folder(&config), &mut rand::rng());
-    let pseudonyms = pseudonyms.context("the key of the pseudonyms")?;
+    let pseudonyms = keys::pseudonyms(&config)?;
     let value = Value::new(Needs {
         store,
         clock: platform.clock,

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use kiki_kit::clock::Clock;
 use kiki_kit::config::{Config, MasterChoice, Secret};
 use kiki_kit::service::Dependency;
+use kiki_shield::Pseudonyms;
 use kiki_store::Store;
 use kiki_store::personal::master::{AwsKms, KmsSettings, LocalMaster, VaultSettings, VaultTransit};
 use kiki_store::personal::{MasterKey, Needs, Random, Subjects};
@@ -14,9 +15,26 @@ use kiki_store::personal::{MasterKey, Needs, Random, Subjects};
 use super::reach;
 use crate::process::Process;
 
-/// The folder of all keys.
+/// The folder of all keys but those that sign the log.
 pub(crate) fn folder(config: &Config) -> PathBuf {
     config.keys.clone().unwrap_or_else(|| config.data.join("keys"))
+}
+
+/// The keyed hashes of this installation. A service on a machine of its own has a key of its own, so its hashes of a name
+/// are not those of another.
+///
+/// # Errors
+/// The key cannot be read or made, or is gone where a log was kept.
+pub(crate) fn pseudonyms(config: &Config) -> anyhow::Result<Pseudonyms> {
+    let keys = folder(config);
+    // The log's own key stays beside the log; where that one is, this one must be.
+    let is_kept = config.data.join("keys/log.vkey").exists();
+    anyhow::ensure!(
+        !is_kept || keys.join("pseudonym.key").exists(),
+        "pseudonym.key is not in {} although a log was kept; put it there, or no consent and no idempotency key is found again",
+        keys.display()
+    );
+    Pseudonyms::open_or_create(&keys, &mut rand::rng()).context("the key of the pseudonyms")
 }
 
 /// The people of the database `store`.

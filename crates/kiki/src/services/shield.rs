@@ -22,7 +22,7 @@ use rand::TryRngCore as _;
 use zeroize::Zeroizing;
 
 use super::shipping::{self, Shipping};
-use super::{compliance, database, keys, outbox, pseudonyms, reach, retention};
+use super::{compliance, database, keys, outbox, reach, retention};
 use crate::VERSION;
 use crate::process::Process;
 
@@ -46,7 +46,7 @@ impl RunningShield {
         let settings = governor_settings(config, platform.clock.clone(), platform.ids.clone());
         let retained = settings.clone();
         // Before the log's own key: where that one is, this one must be.
-        let pseudonyms = pseudonyms(process)?;
+        let pseudonyms = keys::pseudonyms(config)?;
         let owner =
             tokio::task::spawn_blocking(|| Owner::start(settings)).await?.context("the governor cannot start")?;
         let shield = verbs(process, &owner, pseudonyms);

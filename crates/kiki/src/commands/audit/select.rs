@@ -6,13 +6,14 @@
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use kiki_audit::{disk, pruned};
-use kiki_shield::Pseudonyms;
+use kiki_kit::config::Config;
 use kiki_spend::find::first_at;
 use kiki_types::event::{AuditEvent, Outcome};
 use kiki_types::{TenantId, UnixMillis};
+
+use crate::services::keys;
 
 /// A span of time.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -74,25 +75,24 @@ pub(super) struct Wanted {
 
 impl Filter {
     /// Hashes the name, if it is one.
-    pub(super) fn prepare(&self, data: &Path) -> anyhow::Result<Wanted> {
+    pub(super) fn prepare(&self, config: &Config) -> anyhow::Result<Wanted> {
         let is_hash = |actor: &str| actor.len() == 32 && actor.bytes().all(|byte| byte.is_ascii_hexdigit());
         let actor = match self.actor.as_deref() {
-            Some(name) if !is_hash(name) => Some(hash(data, name)?),
+            Some(name) if !is_hash(name) => Some(hash(config, name)?),
             hash => hash.map(str::to_ascii_lowercase),
         };
         Ok(Wanted { outcome: self.outcome.map(Into::into), action: self.action.clone(), actor })
     }
 }
 
-fn hash(data: &Path, name: &str) -> anyhow::Result<String> {
-    let keys = data.join("keys");
+fn hash(config: &Config, name: &str) -> anyhow::Result<String> {
+    let folder = keys::folder(config);
     anyhow::ensure!(
-        keys.join("pseudonym.key").exists(),
+        folder.join("pseudonym.key").exists(),
         "there is no pseudonym.key in {}: an actor can be named by hash only",
-        keys.display()
+        folder.display()
     );
-    let pseudonyms = Pseudonyms::open_or_create(&keys, &mut rand::rng()).context("cannot read pseudonym.key")?;
-    Ok(pseudonyms.actor(&TenantId::default_tenant(), name).to_string())
+    Ok(keys::pseudonyms(config)?.actor(&TenantId::default_tenant(), name).to_string())
 }
 
 impl Wanted {

@@ -46,7 +46,7 @@ pub struct Options {
 
 pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode> {
     let audit = log_in(&config.data)?;
-    let wanted = options.filter.prepare(&config.data)?;
+    let wanted = options.filter.prepare(config)?;
     let entries = kiki_audit::reader::entries(&audit)?;
     let range = options.span.range(&audit, entries)?;
     let end = range.end;
