@@ -4,7 +4,7 @@ CREATE TABLE consent_record (
     tenant TEXT NOT NULL,
     id TEXT NOT NULL,
     subject TEXT NOT NULL,
-    -- Empty where the act is about all purposes.
+    -- Or the bar that an act is about, without a channel then.
     purpose TEXT NOT NULL,
     channel TEXT NOT NULL,
     act TEXT NOT NULL CHECK (act IN ('grant', 'revoke', 'bar', 'unbar')),
