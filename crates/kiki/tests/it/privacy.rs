@@ -1,4 +1,5 @@
 //! What people agree to, ask for and have erased.
 
 mod consent;
+mod masters;
 mod reports;
