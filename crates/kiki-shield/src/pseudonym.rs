@@ -80,12 +80,6 @@ impl Pseudonyms {
         Ok(Self::new(&*key))
     }
 
-    /// The customer `id` of `tenant`.
-    #[must_use]
-    pub fn customer(&self, tenant: &TenantId, id: &str) -> Digest {
-        self.keyed("customer", tenant, id)
-    }
-
     /// The actor `name` of `tenant`.
     #[must_use]
     pub fn actor(&self, tenant: &TenantId, name: &str) -> Digest {

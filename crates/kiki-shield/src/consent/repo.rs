@@ -230,9 +230,11 @@ pub(crate) async fn erase(tx: &mut Tx, tenant: &TenantId, who: &[SubjectId]) -> 
     Ok(erased.execute(tx.sql()).await?.rows_affected())
 }
 
-/// What is over: confirmations that never came and acts that came to nothing, before $2; acts that were taken back or
-/// have ended, and those that took back, before $3.
-const ENDED: &str = "tenant = $1 AND ((state IN ('awaiting', 'void') AND at < $2 AND confirm_by < $2) \
+/// What is over: what is about nobody any more; confirmations that never came and acts that came to nothing, before $2;
+/// acts that were taken back or have ended, and those that took back, before $3.
+const ENDED: &str = "tenant = $1 AND (NOT EXISTS \
+     (SELECT 1 FROM subject s WHERE s.tenant = consent_record.tenant AND s.id = consent_record.subject) \
+     OR (state IN ('awaiting', 'void') AND at < $2 AND confirm_by < $2) \
      OR (state = 'standing' AND at < $3 AND (act IN ('revoke', 'unbar') OR (until > 0 AND until < $3) OR EXISTS \
      (SELECT 1 FROM consent_record later WHERE later.tenant = consent_record.tenant \
       AND later.subject = consent_record.subject AND later.purpose = consent_record.purpose \

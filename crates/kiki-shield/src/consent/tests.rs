@@ -344,6 +344,10 @@ async fn a_dry_run_counts_what_a_run_removes_and_what_stands_stays() {
         }
         assert_eq!(world.acts("ann").await, [(Act::Grant, State::Standing)]);
         assert_eq!((world.acts("bob").await, world.acts("eve").await), (vec![], vec![]));
+        world.shield.0.subjects.destroy(&tenant, &[who.id], Cause::Request, "").await.unwrap();
+        let cutoffs = Cutoffs { now, sessions: NOW, marketing: NOW, customers: NOW, audit: NOW };
+        assert_eq!(store.expire(&tenant, &cutoffs, 9, true).await.unwrap().rows, 1, "it is about nobody now");
+        assert_eq!(store.expire(&tenant, &cutoffs, 9, false).await.unwrap().rows, 1);
     })
     .await;
 }
