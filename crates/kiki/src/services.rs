@@ -22,6 +22,7 @@ use kiki_kit::service::{Dependency, HttpService};
 use kiki_sandbox::mailbox::{self, Faults};
 use kiki_types::{Principal, TenantId};
 use tonic::body::Body;
+use tonic::service::Routes;
 use tonic::transport::Endpoint;
 use tower::ServiceExt as _;
 
@@ -98,7 +99,7 @@ pub fn value(process: &Process) -> anyhow::Result<(Value, HttpService)> {
     });
     let http = HttpService::builder("value", VERSION, &process.platform)
         .api(value::routes(value.clone()))
-        .grpc(value::services(&value))
+        .grpc(value::services(&value).add_service(personal::service(process)))
         .depends_on(database(process))
         .depends_on(outbox(process))
         .depends_on(keys::dependency(process))
@@ -114,7 +115,8 @@ pub fn engage(process: &Process, shield: Connect, value: Connect, faults: Faults
     let sandbox = process.mail.clone().with_faults(faults);
     let pseudonyms = keys::pseudonyms(&process.config)?;
     let (mailbox, mail) = (sandbox.mailbox.clone(), Arc::new(sandbox));
-    let mut http = HttpService::builder("engage", VERSION, &process.platform);
+    let mut http =
+        HttpService::builder("engage", VERSION, &process.platform).grpc(Routes::new(personal::service(process)));
     http = http.depends_on(database(process)).depends_on(outbox(process)).depends_on(keys::dependency(process));
     let tenant = TenantId::default_tenant();
     for (name, connect) in [("shield", &shield), ("value", &value)] {

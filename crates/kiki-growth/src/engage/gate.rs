@@ -12,7 +12,7 @@ use kiki_proto::shield::v1::authorization_service_client::AuthorizationServiceCl
 use kiki_proto::shield::v1::budget_service_client::BudgetServiceClient;
 use kiki_store::personal::SubjectId;
 use kiki_types::id::CampaignId;
-use kiki_types::{Money, Purpose};
+use kiki_types::{Channel, Money, Purpose};
 use proto::AuthorizationState as State;
 use sha2::{Digest as _, Sha256};
 use tonic::{Code, Response, Status};
@@ -85,6 +85,7 @@ impl Gate {
             amount: Some(money(ask.amount)),
             customer_id: ask.customer_id.unwrap_or_default().to_owned(),
             purpose: ask.customer_id.map_or("", |_| Purpose::Marketing.as_str()).to_owned(),
+            channel: ask.customer_id.map_or("", |_| Channel::Email.as_str()).to_owned(),
             ttl_ms: HOLD_MS,
             idempotency_key: ask.key.to_owned(),
             ..proto::AuthorizeRequest::default()
