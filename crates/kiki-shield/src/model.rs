@@ -19,9 +19,7 @@ pub(crate) use limit::{
     APPROVAL_SECONDS, LimitAnswer, LimitBody, Mode, Number, check_limit, check_values, moment, numbers, sorted,
     tightest,
 };
-pub(crate) use people::{
-    ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SubjectRequestAnswer, SubjectRequestBody,
-};
+pub(crate) use people::{ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest};
 pub(crate) use policy::{
     DegradedAnswer, IntentAnswer, IntentBody, PolicyAnswer, PolicyBody, PolicyVersionAnswer, PolicyVersionsAnswer,
     RollbackBody, RulingAnswer, act,

@@ -20,20 +20,12 @@ mod summary;
 
 use std::collections::BTreeMap;
 
-use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
 use kiki_kit::problem::Problem;
-use kiki_types::UnixMillis;
-use kiki_types::event::{AuditEvent, Level};
-use kiki_types::id::SubjectRequestId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::ShieldError;
-use crate::jobs;
-use crate::repo::SubjectRequest;
 use crate::service::{Caller, Shield};
-use crate::subject::model::Kind;
 pub use api::routes;
 use document::ReportLog;
 pub(crate) use period::DAY_MS;
@@ -63,36 +55,6 @@ pub(crate) struct ReportAnswer {
 }
 
 impl Shield {
-    /// Opens a subject request; its audit entry follows through the outbox.
-    pub(crate) async fn open_subject_request(
-        &self,
-        caller: &Caller,
-        customer_id: &str,
-        kind: Kind,
-    ) -> Result<SubjectRequest, ShieldError> {
-        let tenant = &caller.principal.tenant;
-        let who = self.somebody(tenant, customer_id).await?;
-        let now = self.0.clock.now();
-        let id = SubjectRequestId::new(self.0.ids.as_ref());
-        let due_at = a_month_after(now);
-        let request = SubjectRequest { id, customer_id: customer_id.to_owned(), kind, received_at: now, due_at };
-        let resource = format!("subject_request/{id}");
-        let event = AuditEvent {
-            id: self.0.ids.uuid(),
-            at: now,
-            level: Level::Info,
-            customer: kiki_spend::Digest(who.pseudonym).to_string(),
-            reason: kind.as_str().to_owned(),
-            data: "subject_request".to_owned(),
-            ..self.draft(caller, "dsr.create", "create", &resource)
-        };
-        let mut tx = self.0.store.begin().await?;
-        crate::repo::insert(&mut tx, tenant, &request).await?;
-        jobs::publish(&mut tx, &event)?;
-        tx.commit().await?;
-        Ok(request)
-    }
-
     /// Counts what the tenant's log holds of `period`.
     pub(crate) async fn report(&self, caller: &Caller, period: &str) -> Result<ReportAnswer, Problem> {
         let tenant = caller.principal.tenant.clone();
@@ -101,7 +63,7 @@ impl Shield {
         let (counted, checkpoint) = self.counted(&tenant, (from, to)).await?;
         let store = &self.0.store;
         let mut subject_requests: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
-        for tally in crate::repo::tallies(store, &tenant, from, to).await.map_err(ShieldError::from)? {
+        for tally in crate::subject::repo::tallies(store, &tenant, from, to).await.map_err(ShieldError::from)? {
             subject_requests.entry(tally.kind).or_default().insert(tally.state, tally.count);
         }
         Ok(ReportAnswer {
@@ -111,27 +73,10 @@ impl Shield {
             events: counted.events,
             denials: counted.denials,
             subject_requests,
-            subject_requests_overdue: crate::repo::overdue(store, &tenant, now).await.map_err(ShieldError::from)?,
+            subject_requests_overdue: crate::subject::repo::overdue(store, &tenant, now)
+                .await
+                .map_err(ShieldError::from)?,
             log: checkpoint.as_ref().map(ReportLog::from),
         })
-    }
-}
-
-/// The same day of the next month, or its last day if it is shorter (GDPR Art. 12(3); Regulation 1182/71, Art. 3).
-fn a_month_after(at: UnixMillis) -> UnixMillis {
-    let zoned = Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC);
-    let later = zoned.checked_add(Span::new().months(1));
-    later.map_or(at.plus(30 * DAY_MS), |later| UnixMillis(later.timestamp().as_millisecond()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_month_later_is_the_same_day_or_the_last_one() {
-        let after = |text: &str| a_month_after(UnixMillis::parse_rfc3339(text).unwrap()).rfc3339();
-        assert_eq!(after("2026-01-31T10:00:00Z"), "2026-02-28T10:00:00.000Z");
-        assert_eq!(after("2026-02-05T10:30:00Z"), "2026-03-05T10:30:00.000Z");
     }
 }

@@ -56,6 +56,16 @@ pub enum StoreError {
     /// The keys of people are away, or changing.
     #[error("the keys of people are away")]
     Keys(#[source] Box<crate::personal::KeysError>),
+    /// Another service did not do its part with what it keeps.
+    #[error("{service} did not do its part: {why}")]
+    Peer {
+        /// Its name.
+        service: &'static str,
+        /// Whether it may do so later.
+        is_away: bool,
+        /// What went wrong, in words that quote nothing that it keeps.
+        why: String,
+    },
     /// The database was not migrated.
     #[error("the database has no tables of KIKI: run its migrations first")]
     NotMigrated,
@@ -65,7 +75,7 @@ impl StoreError {
     /// Whether the same call may work later.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Keys(_))
+        matches!(self, Self::Unavailable(_) | Self::Keys(_) | Self::Peer { is_away: true, .. })
     }
 }
 

@@ -115,6 +115,21 @@ pub async fn delivered(store: &Store, topic: &str, up_to: i64) -> Result<u64, St
     Ok(done)
 }
 
+/// Remembers that the events of `topic` at `positions` were handed on, those before them or not, when `tx` commits.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn taken(tx: &mut Tx, topic: &str, positions: &[i64]) -> Result<(), StoreError> {
+    for position in positions {
+        sqlx::query("UPDATE outbox SET delivered = 1 WHERE topic = $1 AND position = $2")
+            .bind(topic)
+            .bind(position)
+            .execute(tx.sql())
+            .await?;
+    }
+    Ok(())
+}
+
 /// The last position that was drawn.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ mod compliance;
 pub(crate) mod keys;
 pub(crate) mod mail;
 pub(crate) mod personal;
+mod requests;
 pub(crate) mod retention;
 mod shield;
 pub(crate) mod shipping;

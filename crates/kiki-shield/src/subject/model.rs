@@ -181,12 +181,21 @@ impl State {
         matches!(self, Self::Completed | Self::Refused)
     }
 
-    /// Where a request stands after `event`. `is_extended`: more time was taken before; `is_exempt`: nobody has to prove
-    /// who they are.
-    pub(crate) fn after(self, event: Event, is_extended: bool, is_exempt: bool) -> Result<Self, Impossible> {
+    /// Where a request begins. `is_exempt`: nobody has to prove who they are. `is_told`: the person knows already that it
+    /// came in.
+    #[must_use]
+    pub(crate) const fn first(is_exempt: bool, is_told: bool) -> Self {
+        match (is_exempt, is_told) {
+            (true, _) => Self::InProgress,
+            (false, true) => Self::IdentityCheck,
+            (false, false) => Self::Received,
+        }
+    }
+
+    /// Where a request stands after `event`. `is_extended`: more time was taken before.
+    pub(crate) fn after(self, event: Event, is_extended: bool) -> Result<Self, Impossible> {
         let running = if is_extended { Self::Extended } else { Self::InProgress };
         match (self, event) {
-            (Self::Received, Event::Acknowledged) if is_exempt => Ok(running),
             (Self::Received, Event::Acknowledged) => Ok(Self::IdentityCheck),
             // Told late, by a mail that waited: it stands where it stands.
             (state, Event::Acknowledged) => Ok(state),
@@ -266,48 +275,46 @@ mod tests {
 
     #[test]
     fn a_request_goes_from_receipt_over_the_check_to_its_end() {
+        use Event as E;
         use State::{Completed, Extended, IdentityCheck, InProgress, Received, Refused};
-        for (is_extended, is_exempt, events, states) in [
+        for (first, is_extended, events, states) in [
             (
+                Received,
                 false,
-                false,
-                &[Event::Acknowledged, Event::Proven, Event::Completed][..],
+                &[E::Acknowledged, E::Proven, E::Completed][..],
                 &[IdentityCheck, InProgress, Completed][..],
             ),
-            (false, true, &[Event::Acknowledged, Event::Completed], &[InProgress, Completed]),
-            (false, false, &[Event::Proven, Event::Extended, Event::Completed], &[InProgress, Extended, Completed]),
-            (true, false, &[Event::Acknowledged, Event::Proven], &[IdentityCheck, Extended]),
-            (false, false, &[Event::Acknowledged, Event::Refused], &[IdentityCheck, Refused]),
+            (InProgress, false, &[E::Acknowledged, E::Completed], &[InProgress, Completed]),
+            (Received, false, &[E::Proven, E::Extended, E::Completed], &[InProgress, Extended, Completed]),
+            (Received, true, &[E::Acknowledged, E::Proven], &[IdentityCheck, Extended]),
+            (Received, false, &[E::Acknowledged, E::Extended, E::Refused], &[IdentityCheck, IdentityCheck, Refused]),
         ] {
-            let mut state = Received;
+            let mut state = first;
             for (&event, &expected) in events.iter().zip(states) {
-                state = state.after(event, is_extended, is_exempt).unwrap();
+                state = state.after(event, is_extended).unwrap();
                 assert_eq!(state, expected, "{events:?}");
             }
         }
+        assert_eq!((State::first(true, false), State::first(false, true)), (InProgress, IdentityCheck));
     }
 
     #[test]
     fn what_has_ended_stays_and_nothing_is_carried_out_unproven() {
         for &state in State::ALL {
-            for event in EVENTS {
-                for flags in 0..4 {
-                    let after = state.after(event, flags & 1 == 1, flags & 2 == 2);
-                    if state.has_ended() {
-                        assert!(after.is_err() || after == Ok(state), "{state} {event:?}");
-                    }
-                    if event == Event::Completed && after.is_ok() {
-                        assert!(matches!(state, State::InProgress | State::Extended), "{state} completed");
-                    }
-                    if matches!(state, State::Received | State::IdentityCheck) && flags & 2 == 0 {
-                        let runs = matches!(after, Ok(State::InProgress | State::Extended));
-                        assert!(!runs || event == Event::Proven, "{state} runs after {event:?}");
-                    }
+            for (event, is_extended) in EVENTS.into_iter().flat_map(|event| [(event, false), (event, true)]) {
+                let after = state.after(event, is_extended);
+                assert!(!state.has_ended() || after.is_err() || after == Ok(state), "{state} {event:?}");
+                if event == Event::Completed && after.is_ok() {
+                    assert!(matches!(state, State::InProgress | State::Extended), "{state} completed");
+                }
+                if matches!(state, State::Received | State::IdentityCheck) {
+                    let runs = matches!(after, Ok(State::InProgress | State::Extended));
+                    assert!(!runs || event == Event::Proven, "{state} runs after {event:?}");
                 }
             }
         }
-        assert_eq!(State::Extended.after(Event::Extended, true, false), Err(Impossible(State::Extended)), "once");
-        assert_eq!(State::Received.after(Event::Extended, true, false), Err(Impossible(State::Received)), "once");
+        assert_eq!(State::Extended.after(Event::Extended, true), Err(Impossible(State::Extended)), "once");
+        assert_eq!(State::Received.after(Event::Extended, true), Err(Impossible(State::Received)), "once");
     }
 
     #[test]

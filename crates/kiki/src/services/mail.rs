@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiki_growth::engage::{MailSender, OutgoingMail, SendError};
 use kiki_sandbox::mailbox::{self, Delivery, DeliveryError, Faults, MESSAGES_MAX, Mail, Mailbox, Open, Owner, Sealed};
+use kiki_shield::mail::{Mail as Post, MailError, Message};
 use kiki_store::StoreError;
 use kiki_store::personal::{
     Cutoffs, Declared, Document, Expired, Mint, PersonalStore, Rectified, Subject, SubjectId, Subjects,
@@ -92,6 +93,30 @@ impl MailSender for SandboxMail {
                 DeliveryError::Io(error) => {
                     tracing::error!(%error, "the mailbox cannot be written");
                     SendError::Unavailable
+                }
+            })
+        }
+        .boxed()
+    }
+}
+
+impl Post for SandboxMail {
+    fn send(&self, message: Message) -> BoxFuture<'_, Result<(), MailError>> {
+        async move {
+            let mail = Mail {
+                id: message.id,
+                at: message.at,
+                from: super::MAIL_FROM,
+                customer_id: message.who.name(),
+                subject: &message.subject,
+                body: &message.body,
+            };
+            self.deliver(&message.who, mail).await.map_err(|error| match error {
+                DeliveryError::Rejected(_) => MailError::Rejected,
+                DeliveryError::Unavailable(_) => MailError::Unavailable,
+                DeliveryError::Io(error) => {
+                    tracing::error!(%error, "the mailbox cannot be written");
+                    MailError::Unavailable
                 }
             })
         }

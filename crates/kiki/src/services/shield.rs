@@ -13,16 +13,17 @@ use kiki_shield::breach::BreachStore;
 use kiki_shield::consent::ConsentStore;
 use kiki_shield::consent::follow::{Follower, follow};
 use kiki_shield::policy::{Policies, PolicyFolder};
+use kiki_shield::subject::{self, DecisionStore, RequestStore, Requests, WebhookStore};
 use kiki_shield::webhooks::{self, Webhooks};
 use kiki_shield::{Compliance, Pseudonyms, Seed, Shield};
 use kiki_spend::{Owner, Settings};
-use kiki_store::personal::Stores;
+use kiki_store::personal::{PersonalStore, Stores};
 use kiki_types::IdSource;
 use rand::TryRngCore as _;
 use zeroize::Zeroizing;
 
 use super::shipping::{self, Shipping};
-use super::{compliance, database, keys, outbox, reach, retention};
+use super::{compliance, database, keys, outbox, reach, requests, retention};
 use crate::VERSION;
 use crate::process::Process;
 
@@ -51,17 +52,24 @@ impl RunningShield {
             tokio::task::spawn_blocking(|| Owner::start(settings)).await?.context("the governor cannot start")?;
         let shield = verbs(process, &owner, pseudonyms);
         shield.define_burst(config.max_burst_budget_micros, config.window_seconds).await?;
-        let mut follower = Follower::open(shield.clone(), stores(process)?).await?;
+        let requests = requests::made(process, &shield)?;
+        let stores = stores(process, &shield, &requests)?;
+        let mut follower = Follower::open(shield.clone(), stores.clone()).await?;
         follower.catch_up().await.context("the log's word on people could not be heeded")?;
         let folder = followed(config, &shield).await?;
         let egress = Egress::new(reach(config), kiki_kit::egress::Limits::default());
         let hooks = Webhooks::new(shield.clone(), egress, secret_bytes);
         let stated = compliance::statements(config, process.store.dialect())?;
         let compliance = Compliance::new(&shield, stated);
-        compliance.begin(&stores(process)?, &process.tasks);
+        compliance.begin(&stores, &process.tasks);
         let (governor, handle, verbs) = (shield.clone(), owner.handle(), shield.clone());
         let http = HttpService::builder("shield", VERSION, platform)
-            .api(kiki_shield::routes(shield.clone()).merge(webhooks::routes(hooks.clone())).merge(compliance.routes()))
+            .api(
+                kiki_shield::routes(shield.clone())
+                    .merge(webhooks::routes(hooks.clone()))
+                    .merge(compliance.routes())
+                    .merge(subject::routes(requests.clone())),
+            )
             .grpc(kiki_shield::grpc::services(&shield))
             .depends_on(Dependency::required("governor", move || {
                 let governor = governor.clone();
@@ -98,6 +106,7 @@ impl RunningShield {
             process.tasks.spawn("policy folder", folder.follow(platform.shutdown.clone()));
         }
 
+        requests::carry_out(process, &requests, stores);
         process.tasks.spawn("shield outbox", kiki_shield::jobs::run(shield, platform.shutdown.clone()));
         process.tasks.spawn("consent register", follow(follower, platform.shutdown.clone()));
         process.tasks.spawn("webhook events", webhooks::jobs::follow(hooks.clone(), platform.shutdown.clone()));
@@ -134,10 +143,16 @@ fn verbs(process: &Process, owner: &Owner, pseudonyms: Pseudonyms) -> Shield {
     })
 }
 
-/// What shield keeps of people.
-fn stores(process: &Process) -> anyhow::Result<Stores> {
-    let store = || process.store.clone();
-    Ok(Stores::new(vec![Arc::new(ConsentStore::new(store())), BreachStore::new(store())])?)
+/// Whatever holds something about people: what the process has, and what shield keeps.
+fn stores(process: &Process, shield: &Shield, requests: &Requests) -> anyhow::Result<Stores> {
+    let own: [Arc<dyn PersonalStore>; 5] = [
+        Arc::new(RequestStore(requests.clone())),
+        Arc::new(ConsentStore::new(process.store.clone())),
+        BreachStore::new(process.store.clone()),
+        Arc::new(DecisionStore(shield.clone())),
+        Arc::new(WebhookStore(shield.clone())),
+    ];
+    Ok(Stores::new(process.stores.iter().cloned().chain(own).collect())?)
 }
 
 /// What the governor of this configuration is made with.

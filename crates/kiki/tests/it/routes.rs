@@ -6,6 +6,7 @@
 mod audited;
 mod log;
 mod outbox;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,6 +56,29 @@ const CASES: &[(&str, &str, &str, Permission, Audit)] = &[
     ("shield", "GET", "/v1/consent-texts/{version}", Permission::ConsentRead, Reads),
     ("shield", "PUT", "/v1/consent-texts/{version}", Permission::ConsentWrite, Writes("consent.text")),
     ("shield", "POST", "/dsr/create", Permission::SubjectRequestsWrite, Writes("dsr.create")),
+    ("shield", "GET", "/v1/subject-requests", Permission::SubjectRequestsRead, Reads),
+    ("shield", "POST", "/v1/subject-requests", Permission::SubjectRequestsWrite, Writes("dsr.create")),
+    ("shield", "POST", "/v1/subject-requests/bulk", Permission::SubjectRequestsWrite, Writes("dsr.create")),
+    ("shield", "POST", "/v1/subject-requests/vouch", Permission::SubjectRequestsDecide, Writes("dsr.vouch")),
+    ("shield", "GET", "/v1/subject-requests/{id}", Permission::SubjectRequestsRead, Reads),
+    ("shield", "POST", "/v1/subject-requests/{id}/code", Permission::SubjectRequestsWrite, Writes("dsr.code")),
+    ("shield", "POST", "/v1/subject-requests/{id}/verify", Permission::SubjectRequestsWrite, Writes("dsr.verify")),
+    ("shield", "POST", "/v1/subject-requests/{id}/vouch", Permission::SubjectRequestsDecide, Writes("dsr.vouch")),
+    ("shield", "POST", "/v1/subject-requests/{id}/extend", Permission::SubjectRequestsDecide, Writes("dsr.extend")),
+    ("shield", "POST", "/v1/subject-requests/{id}/refuse", Permission::SubjectRequestsDecide, Writes("dsr.refuse")),
+    ("shield", "POST", "/v1/subject-requests/{id}/retry", Permission::SubjectRequestsDecide, Writes("dsr.retry")),
+    ("shield", "POST", "/v1/subject-requests/{id}/lift", Permission::SubjectRequestsDecide, Writes("dsr.lift")),
+    (
+        "shield",
+        "POST",
+        "/v1/subject-requests/{id}/destroy-key",
+        Permission::SubjectRequestsDecide,
+        Writes("dsr.destroy_key"),
+    ),
+    ("shield", "GET", "/v1/subject-requests/{id}/export", Permission::PersonalRead, Writes("dsr.download")),
+    ("shield", "GET", "/v1/legal-holds", Permission::LegalHoldsWrite, Reads),
+    ("shield", "POST", "/v1/legal-holds", Permission::LegalHoldsWrite, Writes("hold.place")),
+    ("shield", "DELETE", "/v1/legal-holds/{id}", Permission::LegalHoldsWrite, Writes("hold.release")),
     ("shield", "GET", "/compliance/report", Permission::ComplianceRead, Reads),
     ("shield", "POST", "/v1/authorizations", Permission::SpendWrite, Writes("spend.authorize")),
     ("shield", "GET", "/v1/authorizations/{id}", Permission::SpendRead, Reads),

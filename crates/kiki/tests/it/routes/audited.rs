@@ -13,7 +13,10 @@ use crate::harness::PATIENCE;
 /// Verbs that change nothing although their method could, and why.
 const ONLY_ASKS: &[(&str, &str)] = &[("POST", "/v1/predictions")];
 /// Methods that change something although they should not: the seeds type them so.
-const CHANGES_BY_GET: &[(&str, &str)] = &[("GET", "/spend"), ("GET", "/check")];
+const CHANGES_BY_GET: &[(&str, &str)] =
+    &[("GET", "/spend"), ("GET", "/check"), ("GET", "/v1/subject-requests/{id}/export")];
+/// What can be called only while a store fails, which none does here: the stories of subject requests tell of it.
+const AFTER_A_FAILURE: &[&str] = &["/v1/subject-requests/{id}/retry", "/v1/subject-requests/{id}/destroy-key"];
 
 #[test]
 fn what_is_said_to_leave_no_entry_does_not_look_like_a_change() {
@@ -35,22 +38,22 @@ fn what_is_said_to_leave_no_entry_does_not_look_like_a_change() {
 }
 
 /// All services, and the log that they write.
-struct World {
-    services: Services,
+pub(super) struct World {
+    pub(super) services: Services,
     audit: PathBuf,
     pseudonyms: Pseudonyms,
 }
 
-const KEY: &str = "default";
+pub(super) const KEY: &str = "default";
 
 impl World {
-    async fn call(&self, service: &str, method: &str, path: &str, body: Value) -> Value {
+    pub(super) async fn call(&self, service: &str, method: &str, path: &str, body: Value) -> Value {
         let (status, answer) = call(&self.services, service, method, path, KEY, body).await;
         assert!(status.is_success(), "{method} {path}: {status} {answer}");
         answer
     }
 
-    async fn shield(&self, method: &str, path: &str, body: Value) -> Value {
+    pub(super) async fn shield(&self, method: &str, path: &str, body: Value) -> Value {
         self.call("shield", method, path, body).await
     }
 
@@ -132,6 +135,9 @@ impl World {
         let nothing = json!({});
         let with = |id: &str| path.replace("{id}", id);
         if let Some(ready) = self.ready_about_people(path).await {
+            return ready;
+        }
+        if let Some(ready) = self.ready_about_requests(method, path).await {
             return ready;
         }
         match (method, path) {
@@ -230,6 +236,9 @@ async fn every_route_that_changes_something_leaves_its_entry() {
     let actor = world.pseudonyms.actor(&tenant, KEY).to_string();
     for &(service, method, path, _, audit) in CASES {
         let Writes(kind) = audit else { continue };
+        if AFTER_A_FAILURE.contains(&path) {
+            continue;
+        }
         let (url, body) = world.ready(method, path).await;
         let before = world.entries();
         world.call(service, method, &url, body).await;

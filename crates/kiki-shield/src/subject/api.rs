@@ -1,0 +1,311 @@
+//! HTTP of subject requests.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
+use kiki_kit::extract::{Json, JsonOrQuery, Path, Query};
+use kiki_kit::problem::Problem;
+use kiki_types::UnixMillis;
+use kiki_types::id::SubjectRequestId;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::body::{
+    BulkAnswer, BulkBody, ExtendBody, PageOfRequests, RefuseBody, RequestAnswer, RequestsAnswer, SubjectRequestAnswer,
+    SubjectRequestBody, VerifyBody, VouchAnswer, VouchBody,
+};
+use super::repo::Wanted;
+use super::service::{BULK_MAX, Requests};
+use crate::api::caller;
+use crate::error::ShieldError;
+use crate::pages;
+use crate::service::Caller;
+
+/// The paths of subject requests.
+#[must_use]
+pub fn routes(requests: Requests) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(create_as_the_seeds_do))
+        .routes(routes!(list, create))
+        .routes(routes!(create_many))
+        .routes(routes!(vouch_for_many))
+        .routes(routes!(see))
+        .routes(routes!(send_code))
+        .routes(routes!(verify))
+        .routes(routes!(vouch))
+        .routes(routes!(extend))
+        .routes(routes!(refuse))
+        .routes(routes!(retry))
+        .routes(routes!(lift))
+        .routes(routes!(destroy_key))
+        .routes(routes!(export))
+        .merge(super::holds::routes())
+        .with_state(requests)
+}
+
+type Answered = Result<Json<RequestAnswer>, Problem>;
+
+/// Open a data subject request.
+#[utoipa::path(post, path = "/dsr/create", tag = "seeds", params(SubjectRequestBody),
+    request_body = Option<SubjectRequestBody>, responses((status = 201, body = SubjectRequestAnswer)))]
+async fn create_as_the_seeds_do(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsWrite>,
+    network: RemoteNetwork,
+    JsonOrQuery(body): JsonOrQuery<SubjectRequestBody>,
+) -> Result<(StatusCode, Json<SubjectRequestAnswer>), Problem> {
+    created(&requests, &caller(&allowed, network), body).await
+}
+
+/// Open a data subject request.
+///
+/// The person is written to, and proves who they are by a code that is mailed to them; an officer may vouch for them. An
+/// opt-out needs no proof.
+#[utoipa::path(post, path = "/v1/subject-requests", tag = "privacy", request_body = SubjectRequestBody,
+    responses((status = 201, body = SubjectRequestAnswer)))]
+async fn create(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsWrite>,
+    network: RemoteNetwork,
+    Json(body): Json<SubjectRequestBody>,
+) -> Result<(StatusCode, Json<SubjectRequestAnswer>), Problem> {
+    created(&requests, &caller(&allowed, network), body).await
+}
+
+async fn created(
+    requests: &Requests,
+    caller: &Caller,
+    body: SubjectRequestBody,
+) -> Result<(StatusCode, Json<SubjectRequestAnswer>), Problem> {
+    let customer_id = body.customer_id.clone();
+    let made = requests.create(caller, vec![body.wanted()?]).await?;
+    let made = made.first().ok_or_else(Problem::unexplained)?;
+    let answer = SubjectRequestAnswer {
+        request_id: made.id.to_string(),
+        customer_id,
+        request_type: made.kind,
+        status: "received",
+        received_at: made.received_at.rfc3339(),
+        due_at: made.due_at.rfc3339(),
+        due_on: requests.day_of(made.due_at),
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Open many data subject requests at once: all, or none.
+#[utoipa::path(post, path = "/v1/subject-requests/bulk", tag = "privacy", request_body = BulkBody,
+    responses((status = 201, body = BulkAnswer)))]
+async fn create_many(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsWrite>,
+    network: RemoteNetwork,
+    Json(body): Json<BulkBody>,
+) -> Result<(StatusCode, Json<BulkAnswer>), Problem> {
+    if !(1..=BULK_MAX).contains(&body.requests.len()) {
+        return Err(Problem::invalid("requests", format_args!("must be 1 to {BULK_MAX}")));
+    }
+    let wanted = body.requests.into_iter().map(SubjectRequestBody::wanted).collect::<Result<Vec<_>, _>>()?;
+    let made = requests.create(&caller(&allowed, network), wanted).await?;
+    let request_ids = made.iter().map(|request| request.id.to_string()).collect();
+    Ok((StatusCode::CREATED, Json(BulkAnswer { request_ids })))
+}
+
+/// Say of many requests at once that they come from whom they say.
+#[utoipa::path(post, path = "/v1/subject-requests/vouch", tag = "privacy", request_body = VouchBody,
+    responses((status = 200, body = VouchAnswer), (status = 404, description = "One of them is unknown; none was moved")))]
+async fn vouch_for_many(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsDecide>,
+    network: RemoteNetwork,
+    Json(body): Json<VouchBody>,
+) -> Result<Json<VouchAnswer>, Problem> {
+    if !(1..=BULK_MAX).contains(&body.request_ids.len()) {
+        return Err(Problem::invalid("request_ids", format_args!("must be 1 to {BULK_MAX}")));
+    }
+    let ids = body.request_ids.iter().map(|id| id.parse()).collect::<Result<Vec<SubjectRequestId>, _>>();
+    let ids = ids.map_err(|error| Problem::invalid("request_ids", error))?;
+    let vouched = requests.vouch_for_all(&caller(&allowed, network), &ids).await?;
+    Ok(Json(VouchAnswer { vouched }))
+}
+
+/// Data subject requests, the oldest first.
+#[utoipa::path(get, path = "/v1/subject-requests", tag = "privacy", params(PageOfRequests),
+    responses((status = 200, body = RequestsAnswer)))]
+async fn list(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsRead>,
+    network: RemoteNetwork,
+    Query(page): Query<PageOfRequests>,
+) -> Result<Json<RequestsAnswer>, Problem> {
+    let limit = pages::limit(page.limit)?;
+    let wanted = Wanted {
+        state: page.state.as_deref().map(str::parse).transpose().map_err(|error| Problem::invalid("state", error))?,
+        due_before: page
+            .due_before
+            .as_deref()
+            .map(UnixMillis::parse_rfc3339)
+            .transpose()
+            .map_err(|_| ShieldError::invalid("due_before", "must be a time such as 2026-02-01T00:00:00Z"))?,
+        after: page.after.as_deref().map(place).transpose()?,
+        limit: i64::try_from(limit).unwrap_or(i64::MAX),
+    };
+    let found = requests.list(&caller(&allowed, network), &wanted).await?;
+    let next = pages::next(&found, limit, |seen| format!("{}_{}", seen.request.received_at.0, seen.request.id));
+    let requests = found.iter().map(|seen| RequestAnswer::new(seen, &[])).collect();
+    Ok(Json(RequestsAnswer { requests, next }))
+}
+
+/// Where a page goes on.
+fn place(after: &str) -> Result<(UnixMillis, SubjectRequestId), ShieldError> {
+    let parts = after.split_once('_').and_then(|(at, id)| Some((UnixMillis(at.parse().ok()?), id.parse().ok()?)));
+    parts.ok_or_else(|| ShieldError::invalid("after", "must be the next of the page before"))
+}
+
+/// A data subject request, and how far it is in each store.
+#[utoipa::path(get, path = "/v1/subject-requests/{id}", tag = "privacy", params(("id" = String, Path)),
+    responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request")))]
+async fn see(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsRead>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+) -> Answered {
+    let seen = requests.see(&caller(&allowed, network), id).await?;
+    Ok(Json(RequestAnswer::new(&seen, &requests.pending(&seen))))
+}
+
+/// Mail the person a code by which they prove who they are.
+///
+/// It is good for ten minutes and three tries. It goes to the address that the mail provider has of them.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/code", tag = "privacy", params(("id" = String, Path)),
+    responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
+        (status = 409, description = "It was proven, or has ended"), (status = 429, description = "Too many codes")))]
+async fn send_code(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsWrite>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+) -> Answered {
+    Ok(Json(RequestAnswer::of(requests.send_code(&caller(&allowed, network), id).await?)))
+}
+
+/// Prove by the code that was mailed.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/verify", tag = "privacy", params(("id" = String, Path)),
+    request_body = VerifyBody, responses((status = 200, body = RequestAnswer),
+        (status = 403, description = "Wrong, late, or tried three times"), (status = 404, description = "No such request"),
+        (status = 409, description = "It was proven, or has ended")))]
+async fn verify(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsWrite>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+    Json(body): Json<VerifyBody>,
+) -> Answered {
+    Ok(Json(RequestAnswer::of(requests.verify(&caller(&allowed, network), id, &body.code).await?)))
+}
+
+/// Say that the request comes from whom it says.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/vouch", tag = "privacy", params(("id" = String, Path)),
+    responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
+        (status = 409, description = "It was proven, or has ended")))]
+async fn vouch(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsDecide>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+) -> Answered {
+    Ok(Json(RequestAnswer::of(requests.vouch(&caller(&allowed, network), id).await?)))
+}
+
+/// Take the longer time that the law gives, once.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/extend", tag = "privacy", params(("id" = String, Path)),
+    request_body = ExtendBody, responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
+        (status = 409, description = "It was extended, is over, or cannot be")))]
+async fn extend(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsDecide>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+    Json(body): Json<ExtendBody>,
+) -> Answered {
+    let why = body.reason.parse().map_err(|error| Problem::invalid("reason", error))?;
+    Ok(Json(RequestAnswer::of(requests.extend(&caller(&allowed, network), id, why).await?)))
+}
+
+/// Refuse a request of which nothing was carried out.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/refuse", tag = "privacy", params(("id" = String, Path)),
+    request_body = RefuseBody, responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
+        (status = 409, description = "It is being carried out, or has ended")))]
+async fn refuse(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsDecide>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+    Json(body): Json<RefuseBody>,
+) -> Answered {
+    let ground = body.ground.parse().map_err(|error| Problem::invalid("ground", error))?;
+    Ok(Json(RequestAnswer::of(requests.refuse(&caller(&allowed, network), id, ground).await?)))
+}
+
+/// Ask the stores that failed again at once.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/retry", tag = "privacy", params(("id" = String, Path)),
+    responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
+        (status = 409, description = "It is not waiting")))]
+async fn retry(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsDecide>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+) -> Answered {
+    Ok(Json(RequestAnswer::of(requests.retry(&caller(&allowed, network), id).await?)))
+}
+
+/// End a restriction.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/lift", tag = "privacy", params(("id" = String, Path)),
+    responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
+        (status = 409, description = "It is not completed")))]
+async fn lift(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsDecide>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+) -> Answered {
+    Ok(Json(RequestAnswer::of(requests.lift(&caller(&allowed, network), id).await?)))
+}
+
+/// Destroy a person's key although a store has not answered.
+///
+/// What it holds of them is unreadable at once; its rows go when it answers.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/destroy-key", tag = "privacy", params(("id" = String, Path)),
+    responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
+        (status = 409, description = "It is no deletion that runs")))]
+async fn destroy_key(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsDecide>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+) -> Answered {
+    Ok(Json(RequestAnswer::of(requests.destroy_key(&caller(&allowed, network), id).await?)))
+}
+
+/// What is held of the person, as a ZIP of JSON and CSV with a manifest of hashes.
+#[utoipa::path(get, path = "/v1/subject-requests/{id}/export", tag = "privacy", params(("id" = String, Path)),
+    responses((status = 200, body = [u8], content_type = "application/zip"),
+        (status = 404, description = "No such request, or no export of it is kept"),
+        (status = 410, description = "The person was erased")))]
+async fn export(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::PersonalRead>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+) -> Result<Response, Problem> {
+    let zip = requests.download(&caller(&allowed, network), id).await?;
+    let fixed = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/zip")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    let disposition = format!("attachment; filename=\"{id}.zip\"");
+    Ok((fixed, [(CONTENT_DISPOSITION, disposition)], zip).into_response())
+}

@@ -1,0 +1,34 @@
+//! What the governor is told about people: what stands against their consents, and that they are to be forgotten.
+
+use kiki_spend::{Command, Digest, Outcome};
+use kiki_store::personal::Subject;
+use kiki_types::Bar;
+use kiki_types::event::AuditEvent;
+
+use super::error::SubjectError;
+use super::service::{Requests, pseudonym};
+use crate::error::ShieldError;
+use crate::service::Caller;
+
+impl Requests {
+    /// Restricts everything about somebody who is about to be erased. No record of it is kept, which would go at once.
+    pub(super) async fn bar_at_once(&self, caller: &Caller, person: &Subject) -> Result<(), SubjectError> {
+        let draft = self.shield().draft(caller, "consent.bar", "bar", &format!("consent/{}", Bar::Restricted));
+        let draft = AuditEvent { customer: pseudonym(person), data: "consent".to_owned(), ..draft };
+        let command = Command::Bar { subject: Digest(person.pseudonym), bar: Bar::Restricted, set: true };
+        let decision = self.shield().0.governor.decide(command, draft).await.map_err(ShieldError::from)?;
+        match decision.outcome {
+            Outcome::Exhausted { of } => Err(ShieldError::Exhausted(of).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the governor forget people.
+    pub(super) async fn forget(&self, caller: &Caller, people: &[&Subject]) -> Result<(), SubjectError> {
+        let digests: Vec<_> = people.iter().map(|person| Digest(person.pseudonym)).collect();
+        if !digests.is_empty() {
+            self.shield().forget(caller, &digests).await?;
+        }
+        Ok(())
+    }
+}

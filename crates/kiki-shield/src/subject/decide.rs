@@ -1,0 +1,196 @@
+//! What officers decide: more time, refusal, another try, the end of a restriction, and a key destroyed before every store
+//! has answered.
+
+use kiki_store::personal::{Cause, Stores};
+use kiki_types::id::SubjectRequestId;
+use kiki_types::{Bar, UnixMillis};
+
+use super::error::SubjectError;
+use super::model::{Delay, Event, Ground, Impossible, Kind, State};
+use super::repo::{self, Request};
+use super::service::Requests;
+use crate::error::ShieldError;
+use crate::mail::Letter;
+use crate::service::Caller;
+
+impl Requests {
+    /// Takes more time, once, while the first is not over. The person is told.
+    pub(crate) async fn extend(
+        &self,
+        caller: &Caller,
+        id: SubjectRequestId,
+        why: Delay,
+    ) -> Result<Request, SubjectError> {
+        let (tenant, now) = (&caller.principal.tenant, self.now());
+        let request = self.request(tenant, id).await?;
+        let state = request.state.after(Event::Extended, request.is_extended())?;
+        if request.extended_due_at.0 == 0 || request.due_at < now {
+            return Err(SubjectError::NoExtension);
+        }
+        let person = self.person(&request).await?;
+        let mut tx = self.store().begin().await?;
+        if !repo::extend(&mut tx, &request, state, now).await? {
+            return Err(SubjectError::Running);
+        }
+        self.tell(&mut tx, caller, "extend", &request, person.as_ref(), why.as_str())?;
+        self.write_to(&mut tx, tenant, Letter::Extended { request: id })?;
+        tx.commit().await?;
+        self.0.letters.notify_one();
+        Ok(Request { state, extended_at: now, ..request })
+    }
+
+    /// Refuses a request of which nothing was carried out. The person is told why.
+    pub(crate) async fn refuse(
+        &self,
+        caller: &Caller,
+        id: SubjectRequestId,
+        ground: Ground,
+    ) -> Result<Request, SubjectError> {
+        let request = self.request(&caller.principal.tenant, id).await?;
+        self.refused(caller, request, ground).await
+    }
+
+    /// As [`Requests::refuse`], of a request at hand.
+    pub(super) async fn refused(
+        &self,
+        caller: &Caller,
+        request: Request,
+        ground: Ground,
+    ) -> Result<Request, SubjectError> {
+        let now = self.now();
+        let state = request.state.after(Event::Refused, request.is_extended())?;
+        let person = self.person(&request).await?;
+        let mut tx = self.store().begin().await?;
+        if !repo::refuse(&mut tx, &request, ground, now).await? {
+            return Err(SubjectError::Running);
+        }
+        self.tell(&mut tx, caller, "refuse", &request, person.as_ref(), ground.as_str())?;
+        self.write_to(&mut tx, &request.tenant, Letter::Refused { request: request.id })?;
+        tx.commit().await?;
+        self.0.letters.notify_one();
+        Ok(Request { state, ground: Some(ground), ended_at: now, ..request })
+    }
+
+    /// Asks the stores that failed again at once.
+    pub(crate) async fn retry(&self, caller: &Caller, id: SubjectRequestId) -> Result<Request, SubjectError> {
+        let (tenant, now) = (&caller.principal.tenant, self.now());
+        let request = self.request(tenant, id).await?;
+        running(&request)?;
+        let mut tx = self.store().begin().await?;
+        if !repo::hasten(&mut tx, &request, now).await? {
+            return Err(SubjectError::Running);
+        }
+        self.tell(&mut tx, caller, "retry", &request, None, "")?;
+        tx.commit().await?;
+        self.0.work.notify_one();
+        Ok(Request { next_at: now, ..request })
+    }
+
+    /// Ends a restriction. It may be repeated.
+    pub(crate) async fn lift(&self, caller: &Caller, id: SubjectRequestId) -> Result<Request, SubjectError> {
+        let request = self.request(&caller.principal.tenant, id).await?;
+        if request.kind != Kind::Restriction {
+            return Err(ShieldError::invalid("id", "names no request of the type RESTRICTION").into());
+        }
+        if request.state != State::Completed {
+            return Err(Impossible(request.state).into());
+        }
+        let person = self.person(&request).await?.ok_or(SubjectError::Erased)?;
+        self.shield().bar(caller, &person, Bar::Restricted, false).await?;
+        for store in self.stores().into_iter().flat_map(Stores::iter) {
+            store.restrict(&person, false).await?;
+        }
+        let mut tx = self.store().begin().await?;
+        self.tell(&mut tx, caller, "lift", &request, Some(&person), "")?;
+        tx.commit().await?;
+        Ok(request)
+    }
+
+    /// Destroys a person's key although a store has not answered: what it holds of them is unreadable at once, and its rows
+    /// go by handle when it answers.
+    pub(crate) async fn destroy_key(&self, caller: &Caller, id: SubjectRequestId) -> Result<Request, SubjectError> {
+        let request = self.request(&caller.principal.tenant, id).await?;
+        running(&request)?;
+        if request.kind != Kind::Deletion || request.step == 0 {
+            return Err(ShieldError::invalid("id", "names no deletion that has begun").into());
+        }
+        if let Some(person) = self.person(&request).await? {
+            self.forget(&Self::itself(&request.tenant), &[&person]).await?;
+        }
+        let who = [request.subject];
+        let destroyed = self.subjects().destroy(&request.tenant, &who, Cause::Request, &request.id.to_string()).await?;
+        if !destroyed.held.is_empty() {
+            return Err(SubjectError::State(Impossible(request.state)));
+        }
+        let mut tx = self.store().begin().await?;
+        self.tell(&mut tx, caller, "destroy_key", &request, None, "")?;
+        tx.commit().await?;
+        self.0.work.notify_one();
+        Ok(request)
+    }
+
+    /// Refuses what nobody proved to be theirs while there was time, and reminds of what is due. Returns how many requests
+    /// it looked at.
+    pub(super) async fn remind(&self) -> Result<usize, SubjectError> {
+        let now = self.now();
+        let requests = repo::to_remind(self.store(), now, REMINDED_MAX).await?;
+        let count = requests.len();
+        for request in requests {
+            let caller = Self::itself(&request.tenant);
+            self.remind_of(&caller, &request, now).await?;
+            let is_unproven = matches!(request.state, State::Received | State::IdentityCheck);
+            if is_unproven && request.due() < now {
+                match self.refused(&caller, request, Ground::IdentityNotProven).await {
+                    // Somebody proved it at the last moment.
+                    Ok(_) | Err(SubjectError::Running | SubjectError::State(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    async fn remind_of(&self, caller: &Caller, request: &Request, now: UnixMillis) -> Result<(), SubjectError> {
+        use super::model::reminder;
+        let awaits = request.acknowledged_at.0 == 0 && request.acknowledge_by.0 > 0;
+        let acknowledge_by = awaits.then_some(request.acknowledge_by);
+        let bits = reminder::due(now, request.received_at, request.due(), acknowledge_by) | request.reminded;
+        if bits == request.reminded {
+            return Ok(());
+        }
+        let is_over = bits & !request.reminded & reminder::OVERDUE > 0;
+        let (kind, left) = if is_over { ("overdue", "") } else { ("due", latest(bits & !request.reminded)) };
+        let mut tx = self.store().begin().await?;
+        if repo::reminded(&mut tx, request, bits).await? {
+            let event = self.entry(caller, kind, request, None);
+            let (event_type, reason) = (format!("subject_request.{kind}"), left.to_owned());
+            crate::jobs::publish(&mut tx, &kiki_types::event::AuditEvent { event_type, reason, ..event })?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Requests that are reminded of in one go at the most.
+pub(super) const REMINDED_MAX: i64 = 500;
+
+/// What the latest of some reminders says.
+fn latest(bits: i64) -> &'static str {
+    use super::model::reminder;
+    let said = [
+        (reminder::ACKNOWLEDGE, "acknowledge"),
+        (reminder::DAY, "a day left"),
+        (reminder::THREE_DAYS, "three days left"),
+        (reminder::WEEK, "a week left"),
+        (reminder::HALF, "half the time is over"),
+    ];
+    said.into_iter().find(|(bit, _)| bits & bit > 0).map_or("", |(_, said)| said)
+}
+
+/// Whether a request is being carried out.
+fn running(request: &Request) -> Result<(), Impossible> {
+    match request.state {
+        State::InProgress | State::Extended => Ok(()),
+        state => Err(Impossible(state)),
+    }
+}

@@ -1,0 +1,181 @@
+//! Deletion: the one right whose steps cannot be taken back, so their order matters.
+//!
+//! | step | what |
+//! |---|---|
+//! | 0 | people under a legal hold are passed over; from here on nobody can be held |
+//! | 1 | the governor decides nothing new about the people; every store forgets them; they are written to a last time |
+//! | 2 | the governor forgets them; their keys are destroyed, which the register and the log are told |
+//! | 3 | the requests are completed |
+//!
+//! Whatever somebody writes about a person between steps 1 and 2 is unreadable after it. A request whose person is gone
+//! already, as after a restored backup, goes on by handle.
+
+use std::collections::HashSet;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use kiki_store::personal::Cause;
+use kiki_types::Bar;
+use kiki_types::id::SubjectRequestId;
+
+use super::error::SubjectError;
+use super::letters::MAIL_TASK;
+use super::model::{Ground, Outcome};
+use super::repo::Request;
+use super::repo::work::{self, Change};
+use super::runner::{Act, Wave};
+use super::service::Requests;
+use crate::mail::{Letter, MailError};
+
+/// The store whose messages are asked for once more: the last one is written after it forgot.
+const MAILBOX: &str = "mailbox";
+/// Decisions that are asked for at the same time.
+const DECISIONS_MAX: usize = 64;
+/// Letters that are sent at the same time.
+const LETTERS_MAX: usize = 8;
+/// After so many tries the person is not written to: a provider that is away must not keep data.
+const LETTER_TRIES_MAX: i64 = 12;
+
+impl Requests {
+    pub(super) async fn erase(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {
+        let mut step = wave.requests.first().map_or(0, |request| request.step);
+        let mut requests = wave.all();
+        if step == 0 {
+            requests = self.begin_erasing(wave).await?;
+            step = 1;
+        }
+        if step == 1 {
+            requests = self.erase_in_stores(wave, &requests).await?;
+            self.step(wave, &requests, 2).await?;
+            step = 2;
+        }
+        if step == 2 {
+            requests = self.destroy(wave, &requests).await?;
+            self.step(wave, &requests, 3).await?;
+        }
+        self.end(wave, &requests).await
+    }
+
+    /// Refuses for people under a legal hold. Holds and this take turns: the row of a person is locked by both.
+    async fn begin_erasing<'w>(&self, wave: &'w Wave<'_>) -> Result<Vec<&'w Request>, SubjectError> {
+        let known: Vec<_> = wave.people.keys().copied().collect();
+        let mut tx = self.store().begin().await?;
+        let claim = self.store().dialect().claim();
+        let held = work::locked(&mut tx, claim, &wave.tenant, &known).await?;
+        let is_held = |request: &Request| held.get(&request.subject).copied();
+        let (mut go, mut refused, mut wait) = (Vec::new(), Vec::new(), Vec::new());
+        for request in &wave.requests {
+            match (wave.people.contains_key(&request.subject), is_held(request)) {
+                (false, _) | (true, Some(false)) => go.push(request),
+                (true, Some(true)) => refused.push(request),
+                // Another transaction has the row.
+                (true, None) => wait.push(request),
+            }
+        }
+        let now = self.now();
+        let lease = Change::Step(1, now.plus(super::runner::LEASE_MS));
+        let is_ours = work::change(&mut tx, wave.worker, &go, &lease).await?
+            && work::change(&mut tx, wave.worker, &refused, &Change::Refused(Ground::LegalHold, now)).await?
+            && work::change(&mut tx, wave.worker, &wait, &Change::Later(now)).await?;
+        if !is_ours {
+            return Err(SubjectError::Running);
+        }
+        for request in refused {
+            let person = wave.people.get(&request.subject);
+            self.tell(&mut tx, &wave.caller, "refuse", request, person, Ground::LegalHold.as_str())?;
+            self.write_to(&mut tx, &wave.tenant, Letter::Refused { request: request.id })?;
+        }
+        tx.commit().await?;
+        Ok(go)
+    }
+
+    async fn erase_in_stores<'w>(
+        &self,
+        wave: &'w Wave<'_>,
+        requests: &[&'w Request],
+    ) -> Result<Vec<&'w Request>, SubjectError> {
+        let mut bars: Vec<BoxFuture<'_, Result<(), SubjectError>>> = Vec::new();
+        for person in requests.iter().filter_map(|request| wave.people.get(&request.subject)) {
+            bars.push(self.bar_at_once(&wave.caller, person).boxed());
+        }
+        stream::iter(bars).buffer_unordered(DECISIONS_MAX).try_collect::<Vec<_>>().await?;
+        let whole = self.visit(wave, requests, Act::Erase).await?;
+        self.say_goodbye(wave, whole).await
+    }
+
+    /// Writes to the people while their names can be read. Returns those who were written to, or need not be; the others
+    /// wait for the provider.
+    async fn say_goodbye<'w>(
+        &self,
+        wave: &'w Wave<'_>,
+        requests: Vec<&'w Request>,
+    ) -> Result<Vec<&'w Request>, SubjectError> {
+        let mut letters: Vec<BoxFuture<'_, (SubjectRequestId, Result<(), MailError>)>> = Vec::new();
+        for request in &requests {
+            let Some(person) = wave.people.get(&request.subject) else { continue };
+            if Self::details(request, Some(person)).is_ok_and(|details| details.notify) {
+                let (id, letter) = (request.id, self.completed_letter(request, person));
+                letters.push(async move { (id, self.0.needs.mail.send(letter).await) }.boxed());
+            }
+        }
+        let sent: Vec<_> = stream::iter(letters).buffer_unordered(LETTERS_MAX).collect().await;
+        let is_away = |sent: &Result<(), MailError>| *sent == Err(MailError::Unavailable);
+        let away: HashSet<_> = sent.iter().filter(|(_, sent)| is_away(sent)).map(|(id, _)| *id).collect();
+        if away.is_empty() || wave.attempts >= LETTER_TRIES_MAX {
+            return Ok(requests);
+        }
+        self.keep(wave, MAIL_TASK, away.iter().map(|id| (*id, 0)), Some("unavailable")).await?;
+        let (wait, go): (Vec<&Request>, Vec<&Request>) =
+            requests.into_iter().partition(|request| away.contains(&request.id));
+        self.later(wave, &wait, wave.attempts + 1).await?;
+        Ok(go)
+    }
+
+    /// Destroys the keys; a person who was put under a hold all the same keeps theirs.
+    async fn destroy<'w>(&self, wave: &Wave<'_>, requests: &[&'w Request]) -> Result<Vec<&'w Request>, SubjectError> {
+        let people: Vec<_> = requests.iter().filter_map(|request| wave.people.get(&request.subject)).collect();
+        self.forget(&wave.caller, &people).await?;
+        let who: Vec<_> = requests.iter().map(|request| request.subject).collect();
+        let of = match requests {
+            [one] => one.id.to_string(),
+            _ => String::new(),
+        };
+        let destroyed = self.subjects().destroy(&wave.tenant, &who, Cause::Request, &of).await?;
+        if let Some(mailbox) = wave.stores.get(MAILBOX) {
+            mailbox.erase(&wave.tenant, &who).await?;
+        }
+        let (held, gone): (Vec<&Request>, Vec<&Request>) =
+            requests.iter().copied().partition(|request| destroyed.held.contains(&request.subject));
+        for request in &held {
+            if let Some(person) = wave.people.get(&request.subject) {
+                self.shield().bar(&wave.caller, person, Bar::Restricted, false).await?;
+            }
+        }
+        if !held.is_empty() {
+            let mut tx = self.store().begin().await?;
+            work::change(&mut tx, wave.worker, &held, &Change::Refused(Ground::LegalHold, self.now())).await?;
+            for request in held {
+                self.tell(&mut tx, &wave.caller, "refuse", request, None, Ground::LegalHold.as_str())?;
+            }
+            tx.commit().await?;
+        }
+        Ok(gone)
+    }
+
+    async fn end(&self, wave: &Wave<'_>, requests: &[&Request]) -> Result<(), SubjectError> {
+        let ids: Vec<_> = requests.iter().map(|request| request.id).collect();
+        let tasks = work::tasks(self.store(), &wave.tenant, &ids);
+        let tasks = tasks.await?;
+        // This very request is kept whatever was held besides.
+        let tells = tasks.iter().filter(|task| task.rows != 0 && task.store != super::stores::REQUESTS);
+        let held: HashSet<_> = tells.map(|task| task.request).collect();
+        let (some, none): (Vec<&Request>, Vec<&Request>) =
+            requests.iter().copied().partition(|request| held.contains(&request.id));
+        for (requests, outcome) in [(some, Outcome::Whole), (none, Outcome::NothingHeld)] {
+            if !requests.is_empty() {
+                self.complete(wave, &requests, outcome).await?;
+            }
+        }
+        Ok(())
+    }
+}

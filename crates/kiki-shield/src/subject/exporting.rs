@@ -1,0 +1,134 @@
+//! Access and portability: every store tells what it holds, and the person is told where to get it.
+
+use kiki_audit::Checkpoint;
+use kiki_store::StoreError;
+use kiki_store::personal::Subject;
+use kiki_types::event::AuditEvent;
+use kiki_types::id::SubjectRequestId;
+
+use super::error::SubjectError;
+use super::export::{self, About, Export, Given};
+use super::model::Outcome;
+use super::repo::Request;
+use super::repo::work::{self, Part};
+use super::runner::{Wave, code_of};
+use super::service::Requests;
+use crate::error::ShieldError;
+use crate::service::Caller;
+
+/// Bytes of a part at the most, before it is sealed.
+const PART_BYTES_MAX: usize = 1 << 20;
+/// How long an export is kept: 30 days.
+const KEPT_MS: i64 = 30 * 86_400_000;
+/// Where parts stand.
+const BODY: &str = "subject_export.body";
+
+impl Requests {
+    pub(super) async fn hand_out(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {
+        let log = self.shield().checkpoint();
+        for (request, person) in wave.with_people() {
+            let Some(given) = self.collect(wave, request, person).await? else {
+                self.later(wave, &[request], wave.attempts + 1).await?;
+                continue;
+            };
+            let export = self.make_export(request, given, log.clone()).await?;
+            self.keep_export(wave, request, person, &export).await?;
+            let outcome = match (export.rows, export.is_whole) {
+                (0, true) => Outcome::NothingHeld,
+                (_, true) => Outcome::Whole,
+                (_, false) => Outcome::Part,
+            };
+            self.complete(wave, &[request], outcome).await?;
+        }
+        self.end_erased(wave).await
+    }
+
+    /// What every store holds about a person; `None` where one did not say.
+    async fn collect(
+        &self,
+        wave: &Wave<'_>,
+        request: &Request,
+        person: &Subject,
+    ) -> Result<Option<Vec<Given>>, SubjectError> {
+        let (mut given, mut is_whole) = (Vec::new(), true);
+        for store in wave.stores.iter() {
+            let declared = store.declared();
+            let told: Result<_, StoreError> = store.export(person).await;
+            let (rows, error) = match told {
+                Ok(documents) => {
+                    let rows = documents.iter().map(|document| document.rows.len()).sum::<usize>();
+                    given.push(Given { store: declared, documents });
+                    (i64::try_from(rows).unwrap_or(i64::MAX), None)
+                }
+                Err(error) => {
+                    is_whole = false;
+                    (0, Some(code_of(&error)))
+                }
+            };
+            self.keep(wave, declared.name, [(request.id, rows)].into_iter(), error).await?;
+        }
+        Ok(is_whole.then_some(given))
+    }
+
+    async fn make_export(
+        &self,
+        request: &Request,
+        given: Vec<Given>,
+        log: Option<Checkpoint>,
+    ) -> Result<Export, SubjectError> {
+        let (at, request) = (self.now(), request.clone());
+        let sheet = self.0.needs.sheet.text(&request, &given, self.stores());
+        let make = move || {
+            let (id, regime, kind) = (request.id.to_string(), request.regime, request.kind);
+            export::make(&About { request: id, regime, kind, at, log: log.as_ref(), sheet: &sheet }, &given)
+        };
+        // Compressing takes its time, and others wait for this thread.
+        let made = tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)?;
+        Ok(made?)
+    }
+
+    async fn keep_export(
+        &self,
+        wave: &Wave<'_>,
+        request: &Request,
+        person: &Subject,
+        export: &Export,
+    ) -> Result<(), SubjectError> {
+        let until = self.now().plus(KEPT_MS);
+        let seal = |(number, body): (usize, &[u8])| Part {
+            body: person.seal(BODY, &place(request, number), body),
+            sha256: export.manifest.clone(),
+            until,
+        };
+        let parts: Vec<_> = export.zip.chunks(PART_BYTES_MAX).enumerate().map(seal).collect();
+        let mut tx = self.store().begin().await?;
+        work::keep_export(&mut tx, request, &parts).await?;
+        let event = self.entry(&wave.caller, "export", request, Some(person));
+        let event_type = "subject_request.export".to_owned();
+        let data = format!("sha256:{}", export.manifest);
+        crate::jobs::publish(&mut tx, &AuditEvent { event_type, data, ..event })?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The ZIP of a request, if it is kept. That it is handed out stands in the log.
+    pub(crate) async fn download(&self, caller: &Caller, id: SubjectRequestId) -> Result<Vec<u8>, SubjectError> {
+        let request = self.request(&caller.principal.tenant, id).await?;
+        let parts = work::export(self.store(), &request, self.now()).await?;
+        if parts.is_empty() {
+            return Err(ShieldError::NotFound("export").into());
+        }
+        let person = self.person(&request).await?.ok_or(SubjectError::Erased)?;
+        let mut zip = Vec::new();
+        for (number, part) in parts.iter().enumerate() {
+            zip.extend(person.open(BODY, &place(&request, number), &part.body)?);
+        }
+        let mut tx = self.store().begin().await?;
+        self.tell(&mut tx, caller, "download", &request, Some(&person), "")?;
+        tx.commit().await?;
+        Ok(zip)
+    }
+}
+
+fn place(request: &Request, part: usize) -> String {
+    format!("{}/{part}", request.id)
+}

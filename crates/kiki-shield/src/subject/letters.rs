@@ -1,0 +1,373 @@
+//! Sends what waits in the outbox for people: one sender at a time, what is about one request in its order.
+//!
+//! A letter that is not taken holds up no other: it is tried again after a while, and given up after [`TRIES_MAX`], which
+//! its request then says. The text is made when it leaves, from what is true then.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
+use kiki_kit::shutdown::Shutdown;
+use kiki_store::outbox::{self, Pending};
+use kiki_store::personal::Subject;
+use kiki_types::id::SubjectRequestId;
+use kiki_types::{Channel, TenantId, UnixMillis};
+use zeroize::Zeroizing;
+
+use super::code::LIFE_MS;
+use super::error::SubjectError;
+use super::identity::{CODE, place};
+use super::model::{Event, Ground, Kind, Outcome};
+use super::repo::work::{self, Task};
+use super::repo::{self, Request};
+use super::service::Requests;
+use crate::consent::Confirmation;
+use crate::mail::{Letter, MailError, Message, TOPIC};
+
+/// Under what name a request says that the person was not written to.
+pub(super) const MAIL_TASK: &str = "mail";
+/// How often a letter is tried.
+const TRIES_MAX: u32 = 12;
+/// How long to wait after the first failure, and at the most.
+const BACK_OFF_MS: (i64, i64) = (10_000, 3_600_000);
+/// Letters that are looked at in one go.
+const PAGE: u32 = 500;
+/// Letters that are sent at the same time.
+const SENT_AT_ONCE_MAX: usize = 8;
+/// How long one sender may be silent before another takes over.
+const LEASE_MS: i64 = 60_000;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Letters that were not taken: how often each was tried, and when it is next.
+pub(super) type Failed = HashMap<i64, (u32, UnixMillis)>;
+
+/// What became of a letter.
+enum Sent {
+    /// It was taken, or there is nothing to say any more.
+    Done(Option<Request>),
+    /// It is tried again.
+    Later,
+    /// It is given up.
+    GivenUp(Option<Request>, &'static str),
+}
+
+/// By position.
+type Answers = Vec<(i64, Result<Sent, SubjectError>)>;
+
+impl Requests {
+    /// Sends letters, and reminds of what is due, until shutdown.
+    pub async fn write_letters(self, shutdown: Shutdown) {
+        let holder = self.shield().0.ids.uuid().to_string();
+        let mut failed = Failed::new();
+        while !shutdown.is_draining() {
+            match self.next_letters(&holder, &mut failed).await {
+                Ok(0) => {}
+                Ok(_) => continue,
+                Err(error) => tracing::warn!(%error, "letters wait in the outbox"),
+            }
+            if let Err(error) = self.remind().await {
+                tracing::warn!(%error, "nobody was reminded of subject requests");
+            }
+            tokio::select! {
+                () = shutdown.draining() => {}
+                () = self.0.letters.notified() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    /// Sends what waits and is due. Returns how many letters left the outbox.
+    pub(super) async fn next_letters(&self, holder: &str, failed: &mut Failed) -> Result<usize, SubjectError> {
+        let now = self.now();
+        let waiting = outbox::pending(self.store(), TOPIC, PAGE).await?;
+        let due = |pending: &Pending| failed.get(&pending.position).is_none_or(|(_, next)| *next <= now);
+        let due: Vec<_> = waiting.iter().filter(|pending| due(pending)).collect();
+        if due.is_empty() || !work::lease(self.store(), TOPIC, holder, now, now.plus(LEASE_MS)).await? {
+            return Ok(0);
+        }
+        failed.retain(|position, _| waiting.iter().any(|pending| pending.position == *position));
+        let mut sending: Vec<BoxFuture<'_, Answers>> = Vec::new();
+        for letters in by_request(due) {
+            sending.push(self.send_in_order(letters, failed).boxed());
+        }
+        let sent: Vec<_> = stream::iter(sending).buffer_unordered(SENT_AT_ONCE_MAX).collect().await;
+        let mut left = Vec::new();
+        for (position, sent) in sent.into_iter().flatten() {
+            match sent {
+                Ok(Sent::Done(request)) => left.push((position, request, None)),
+                Ok(Sent::GivenUp(request, why)) => left.push((position, request, Some(why))),
+                later => {
+                    if let Err(error) = later {
+                        tracing::warn!(%error, position, "a letter is tried again");
+                    }
+                    let tries = tries_of(failed, position) + 1;
+                    let wait = (BACK_OFF_MS.0 << tries.min(16).saturating_sub(1)).min(BACK_OFF_MS.1);
+                    failed.insert(position, (tries, now.plus(wait)));
+                }
+            }
+        }
+        self.keep_sent(&left, now).await?;
+        Ok(left.len())
+    }
+
+    async fn send_in_order(&self, letters: Vec<(&Pending, Option<Letter>)>, failed: &Failed) -> Answers {
+        let mut all = Vec::with_capacity(letters.len());
+        for (pending, letter) in letters {
+            let Pending { position, event } = pending;
+            let sent = match letter {
+                Some(letter) => self.send_letter(&event.tenant, letter, event.at, tries_of(failed, *position)).await,
+                None => {
+                    tracing::error!(position, "a letter in the outbox cannot be read");
+                    Ok(Sent::GivenUp(None, "unreadable"))
+                }
+            };
+            all.push((*position, sent));
+        }
+        all
+    }
+
+    async fn send_letter(
+        &self,
+        tenant: &TenantId,
+        letter: Letter,
+        at: UnixMillis,
+        tries: u32,
+    ) -> Result<Sent, SubjectError> {
+        let (request, message) = match letter.request() {
+            Some(id) => {
+                let Some(request) = repo::find(self.store(), tenant, id).await? else { return Ok(Sent::Done(None)) };
+                let message = self.written(&request, letter, at).await?;
+                (Some(request), message)
+            }
+            None => (None, self.confirmation(tenant, letter, at).await?),
+        };
+        let acknowledged = request.filter(|_| matches!(letter, Letter::Acknowledgement { .. }));
+        let Some(message) = message else { return Ok(Sent::Done(acknowledged)) };
+        match self.0.needs.mail.send(message).await {
+            Ok(()) => Ok(Sent::Done(acknowledged)),
+            Err(MailError::Rejected) => Ok(Sent::GivenUp(self.of(tenant, letter).await?, "rejected")),
+            Err(MailError::Unavailable) if tries + 1 >= TRIES_MAX => {
+                Ok(Sent::GivenUp(self.of(tenant, letter).await?, "unavailable"))
+            }
+            Err(MailError::Unavailable) => Ok(Sent::Later),
+        }
+    }
+
+    async fn of(&self, tenant: &TenantId, letter: Letter) -> Result<Option<Request>, SubjectError> {
+        match letter.request() {
+            Some(id) => Ok(repo::find(self.store(), tenant, id).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes letters out of the outbox, and keeps what follows: whom it is known that they were told, and whom not.
+    async fn keep_sent(
+        &self,
+        left: &[(i64, Option<Request>, Option<&'static str>)],
+        now: UnixMillis,
+    ) -> Result<(), SubjectError> {
+        if left.is_empty() {
+            return Ok(());
+        }
+        let positions: Vec<_> = left.iter().map(|(position, _, _)| *position).collect();
+        let mut tx = self.store().begin().await?;
+        outbox::taken(&mut tx, TOPIC, &positions).await?;
+        for (_, request, failed) in left {
+            match (request, failed) {
+                (Some(request), None) => {
+                    let state = request.state.after(Event::Acknowledged, request.is_extended())?;
+                    repo::acknowledge(&mut tx, request, state, now).await?;
+                }
+                (Some(request), Some(why)) => {
+                    work::keep_tasks(&mut tx, &request.tenant, &[failure(request.id, why, now)]).await?;
+                }
+                (None, _) => {}
+            }
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// The message of a letter about a request; `None` where there is nothing to say any more.
+    async fn written(
+        &self,
+        request: &Request,
+        letter: Letter,
+        at: UnixMillis,
+    ) -> Result<Option<Message>, SubjectError> {
+        let Some(person) = self.person(request).await? else { return Ok(None) };
+        if !Self::details(request, Some(&person))?.notify && !matches!(letter, Letter::Code { .. }) {
+            return Ok(None);
+        }
+        let what = words(request.kind);
+        let (subject, body) = match letter {
+            Letter::Acknowledgement { .. } => (
+                "We received your request".to_owned(),
+                format!(
+                    "We received your request of {} {what}.\nYou have our answer by {}.\n",
+                    request.received_on,
+                    self.day_of(request.due())
+                ),
+            ),
+            Letter::Code { until, .. } => {
+                let Some(code) = self.code_of(request, &person, until).await? else { return Ok(None) };
+                (
+                    "Your code".to_owned(),
+                    format!(
+                        "Your code is {}.\nIt is good for {} minutes and proves that the request of {} {what} is yours.\n\
+                         If it is not, do nothing: without the code nothing is done.\n",
+                        *code,
+                        LIFE_MS / 60_000,
+                        request.received_on
+                    ),
+                )
+            }
+            Letter::Extended { .. } => (
+                "Your request takes longer".to_owned(),
+                format!(
+                    "Your request of {} {what} takes longer.\nYou have our answer by {}.\n",
+                    request.received_on,
+                    self.day_of(request.due())
+                ),
+            ),
+            Letter::Refused { .. } => {
+                let why = request.ground.map_or("", because);
+                (
+                    "Your request is refused".to_owned(),
+                    format!(
+                        "We do not carry out your request of {} {what}: {why}.\nYou may complain to a supervisory authority \
+                         or go to court.\n",
+                        request.received_on
+                    ),
+                )
+            }
+            Letter::Completed { .. } => return Ok(Some(self.completed_letter(request, &person))),
+            Letter::ConsentConfirm { .. } => return Ok(None),
+        };
+        Ok(Some(message(letter, request, person, at, subject, &body)))
+    }
+
+    /// The last letter about a request.
+    pub(super) fn completed_letter(&self, request: &Request, person: &Subject) -> Message {
+        let what = words(request.kind);
+        let came_to = match (request.kind, request.outcome) {
+            (_, Some(Outcome::NothingHeld)) => "We hold nothing about you that it concerns.",
+            (Kind::Access | Kind::Portability, Some(Outcome::Part)) => {
+                "Your data are ready, and can be fetched for 30 days; they are too many to be whole."
+            }
+            (Kind::Access | Kind::Portability, _) => "Your data are ready, and can be fetched for 30 days.",
+            (Kind::Deletion, _) => "Your data are erased. This is the last message that you get from us.",
+            (Kind::Rectification, Some(Outcome::Part)) => {
+                "Your data are put right; what is computed from them changes with the next computation."
+            }
+            _ => "It is done.",
+        };
+        let body = format!("Your request of {} {what} is completed.\n{came_to}\n", request.received_on);
+        let letter = Letter::Completed { request: request.id };
+        message(letter, request, person.clone(), self.now(), "Your request is completed".to_owned(), &body)
+    }
+
+    /// The message that asks for the confirmation of a consent; `None` where it waits for none any more.
+    async fn confirmation(
+        &self,
+        tenant: &TenantId,
+        letter: Letter,
+        at: UnixMillis,
+    ) -> Result<Option<Message>, SubjectError> {
+        let Letter::ConsentConfirm { record } = letter else { return Ok(None) };
+        let asked = self.shield().confirmation(tenant, record).await?;
+        let Some(asked) = asked.filter(|asked| self.now() <= asked.confirm_by) else { return Ok(None) };
+        let (id, subject, body) = (letter.message_id(), "Please confirm".to_owned(), confirmation_text(&asked));
+        Ok(Some(Message { id, at, who: asked.who, subject, body }))
+    }
+
+    /// A code that may still be tried; that of an earlier letter, or one that was used up, is not sent.
+    async fn code_of(
+        &self,
+        request: &Request,
+        person: &Subject,
+        until: i64,
+    ) -> Result<Option<Zeroizing<String>>, SubjectError> {
+        let Some(sealed) = repo::code(self.store(), request, self.now()).await? else { return Ok(None) };
+        if request.sent.until.0 != until {
+            return Ok(None);
+        }
+        let code = person.open(CODE, &place(request, until), &sealed)?;
+        Ok(String::from_utf8(code).ok().map(Zeroizing::new))
+    }
+}
+
+/// What is asked of who is to confirm a consent.
+fn confirmation_text(asked: &Confirmation) -> String {
+    let channel = match asked.channel {
+        Channel::Any => String::new(),
+        channel => format!(" by {channel}"),
+    };
+    let text = asked.text.as_ref().map(|text| format!("\nYou agree to this:\n\n{text}\n")).unwrap_or_default();
+    format!(
+        "Please confirm that you agree to {}{channel}.\n{text}\nYour confirmation is {}\nIt is good until {}. If you do not \
+         agree, do nothing.\n",
+        asked.purpose, *asked.token, asked.confirm_by
+    )
+}
+
+/// Letters about one request stay in their order; the others leave beside each other.
+fn by_request(waiting: Vec<&Pending>) -> Vec<Vec<(&Pending, Option<Letter>)>> {
+    let mut groups: Vec<Vec<_>> = Vec::new();
+    let mut places: HashMap<SubjectRequestId, usize> = HashMap::new();
+    for pending in waiting {
+        let letter = serde_json::from_str::<Letter>(&pending.event.payload).ok();
+        let request = letter.and_then(Letter::request);
+        match request.and_then(|request| places.get(&request)) {
+            Some(&place) => groups[place].push((pending, letter)),
+            None => {
+                places.extend(request.map(|request| (request, groups.len())));
+                groups.push(vec![(pending, letter)]);
+            }
+        }
+    }
+    groups
+}
+
+fn message(letter: Letter, request: &Request, who: Subject, at: UnixMillis, subject: String, body: &str) -> Message {
+    let body = format!("{body}\nThe request has the number {}.\n", request.id);
+    Message { id: letter.message_id(), at, who, subject, body }
+}
+
+fn tries_of(failed: &Failed, position: i64) -> u32 {
+    failed.get(&position).map_or(0, |(tries, _)| *tries)
+}
+
+fn failure(request: SubjectRequestId, why: &str, at: UnixMillis) -> Task {
+    let (store, error) = (MAIL_TASK.to_owned(), why.to_owned());
+    Task { request, store, is_done: false, rows: 0, attempts: 1, error, at }
+}
+
+fn words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Access => "to see your data",
+        Kind::Deletion => "to have your data erased",
+        Kind::Portability => "to take your data along",
+        Kind::Rectification => "to have your data put right",
+        Kind::Restriction => "to have the use of your data restricted",
+        Kind::Objection => "by which you object to the use of your data",
+        Kind::OptOut => "to have your data neither sold nor shared",
+    }
+}
+
+fn because(ground: Ground) -> &'static str {
+    match ground {
+        Ground::IdentityNotProven => "it was not proven in time that it is yours",
+        Ground::Unfounded => "it is manifestly unfounded",
+        Ground::Excessive => "it is manifestly excessive",
+        Ground::LegalObligation => "the law obliges us to keep the data",
+        Ground::LegalClaims => "the data are needed for legal claims",
+        Ground::PublicInterest => "the data are kept in the public interest",
+        Ground::FreeExpression => "freedom of expression and information weighs more",
+        Ground::RightsOfOthers => "it would affect the rights of others",
+        Ground::LegalHold => "the data may not be erased while a legal matter is open",
+        Ground::NotController => "somebody else is responsible for the data",
+        Ground::NotAConsumer => "the law that it names does not give you this right",
+        Ground::Exempt => "the law makes an exception for these data",
+    }
+}

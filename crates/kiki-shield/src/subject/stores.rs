@@ -1,0 +1,251 @@
+//! What shield itself keeps of people: their requests, what the log tells of decisions about them, and webhooks, which are
+//! about no customer.
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kiki_store::StoreError;
+use kiki_store::personal::{
+    Class, Cutoffs, Declared, Document, Expired, Form, PersonalStore, Rectified, Subject, SubjectId, Table,
+};
+use kiki_types::TenantId;
+use serde_json::{Map, Value, json};
+
+use super::repo::{Request, held};
+use super::service::{Requests, pseudonym};
+use super::{decisions, service};
+use crate::service::Shield;
+
+/// The name of the store of requests.
+pub(super) const REQUESTS: &str = "requests";
+
+/// Subject requests, as a store of what people wrote in them.
+pub struct RequestStore(pub Requests);
+
+/// The log, as a store of decisions: it is read, and never changed. What it tells of a person names nobody once their key
+/// is gone.
+pub struct DecisionStore(pub Shield);
+
+/// Webhooks: business data.
+pub struct WebhookStore(pub Shield);
+
+static REQUEST_STORE: Declared = Declared {
+    name: REQUESTS,
+    service: "shield",
+    tables: &[
+        Table {
+            name: "subject_request",
+            owner: Some("subject"),
+            holds: &[
+                ("subject", Form::Handle),
+                ("details", Form::Sealed),
+                ("code", Form::Sealed),
+                ("verified_by", Form::Pseudonym),
+            ],
+            categories: &["subject requests"],
+            class: Class::Audit,
+        },
+        Table { name: "subject_task", owner: None, holds: &[], categories: &[], class: Class::Audit },
+        Table {
+            name: "subject_export",
+            owner: None,
+            holds: &[("body", Form::Sealed)],
+            categories: &["exports"],
+            class: Class::Sessions,
+        },
+    ],
+    files: &[],
+};
+
+static DECISIONS: Declared = Declared {
+    name: "decisions",
+    service: "shield",
+    tables: &[Table {
+        name: "audit log",
+        owner: None,
+        holds: &[("customer", Form::Pseudonym), ("actor", Form::Pseudonym)],
+        categories: &["decisions"],
+        class: Class::Audit,
+    }],
+    files: &["audit", "spend"],
+};
+
+static WEBHOOKS: Declared = Declared {
+    name: "webhooks",
+    service: "shield",
+    tables: &[
+        Table {
+            name: "webhook_endpoint",
+            owner: None,
+            holds: &[("url", Form::Business), ("description", Form::Business)],
+            categories: &[],
+            class: Class::Never,
+        },
+        Table {
+            name: "webhook_delivery",
+            owner: None,
+            holds: &[("body", Form::Business)],
+            categories: &[],
+            class: Class::Sessions,
+        },
+        Table { name: "webhook_follower", owner: None, holds: &[], categories: &[], class: Class::Never },
+    ],
+    files: &[],
+};
+
+impl PersonalStore for RequestStore {
+    fn declared(&self) -> &'static Declared {
+        &REQUEST_STORE
+    }
+
+    fn export<'a>(&'a self, who: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
+        async move {
+            let requests = held::of(self.0.store(), &who.tenant, who.id).await?;
+            let (mut rows, mut corrections) = (Vec::new(), Vec::new());
+            for request in &requests {
+                rows.push(row(request));
+                let details = Requests::details(request, Some(who)).unwrap_or_default();
+                corrections.extend(details.correction);
+            }
+            let document = |name: &str, provided, rows| Document { name: name.to_owned(), provided, rows };
+            let mut documents = vec![document("requests", false, rows)];
+            if !corrections.is_empty() {
+                documents.push(document("corrections", true, corrections));
+            }
+            Ok(documents)
+        }
+        .boxed()
+    }
+
+    fn erase<'a>(&'a self, tenant: &'a TenantId, who: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
+        async move {
+            let mut tx = self.0.store().begin().await?;
+            let emptied = held::empty(&mut tx, tenant, who).await?;
+            tx.commit().await?;
+            Ok(emptied)
+        }
+        .boxed()
+    }
+
+    fn rectify<'a>(
+        &'a self,
+        _: &'a Subject,
+        _: &'a Map<String, Value>,
+    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
+        std::future::ready(Ok(Rectified::NotHeld)).boxed()
+    }
+
+    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn expire<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        cutoffs: &'a Cutoffs,
+        limit: u32,
+        dry: bool,
+    ) -> BoxFuture<'a, Result<Expired, StoreError>> {
+        async move {
+            let store = self.0.store();
+            let exports = held::expire_exports(store, tenant, cutoffs.now, limit, dry).await?;
+            let requests = held::expire_requests(store, tenant, cutoffs.audit, limit, dry).await?;
+            let oldest = [exports.oldest, requests.oldest].into_iter().flatten().min();
+            Ok(Expired { rows: exports.rows + requests.rows, oldest })
+        }
+        .boxed()
+    }
+}
+
+fn row(request: &Request) -> Map<String, Value> {
+    let time = |at: kiki_types::UnixMillis| (at.0 > 0).then(|| at.rfc3339());
+    let row = json!({
+        "request": request.id, "request_type": request.kind, "regime": request.regime, "status": request.state,
+        "outcome": request.outcome, "ground": request.ground, "received_at": request.received_at.rfc3339(),
+        "due_at": request.due().rfc3339(), "verified_at": time(request.verified_at), "ended_at": time(request.ended_at),
+    });
+    match row {
+        Value::Object(row) => row,
+        _ => Map::new(),
+    }
+}
+
+impl PersonalStore for DecisionStore {
+    fn declared(&self) -> &'static Declared {
+        &DECISIONS
+    }
+
+    fn export<'a>(&'a self, who: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
+        async move {
+            let name = pseudonym(who);
+            let people = [name.clone()];
+            let found = self.0.read_log(move |audit| decisions::about(audit, &people)).await;
+            let found = found.map_err(|error| service::unreadable("log", &error))?;
+            let rows = found.get(&name).map(decisions::rows).unwrap_or_default();
+            Ok(vec![Document { name: "decisions".to_owned(), provided: false, rows }])
+        }
+        .boxed()
+    }
+
+    fn erase<'a>(&'a self, _: &'a TenantId, _: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
+        std::future::ready(Ok(0)).boxed()
+    }
+
+    fn rectify<'a>(
+        &'a self,
+        _: &'a Subject,
+        _: &'a Map<String, Value>,
+    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
+        std::future::ready(Ok(Rectified::NotHeld)).boxed()
+    }
+
+    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    /// The log ends by segments, as its own rule says.
+    fn expire<'a>(
+        &'a self,
+        _: &'a TenantId,
+        _: &'a Cutoffs,
+        _: u32,
+        _: bool,
+    ) -> BoxFuture<'a, Result<Expired, StoreError>> {
+        std::future::ready(Ok(Expired::default())).boxed()
+    }
+}
+
+impl PersonalStore for WebhookStore {
+    fn declared(&self) -> &'static Declared {
+        &WEBHOOKS
+    }
+
+    fn export<'a>(&'a self, _: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+
+    fn erase<'a>(&'a self, _: &'a TenantId, _: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
+        std::future::ready(Ok(0)).boxed()
+    }
+
+    fn rectify<'a>(
+        &'a self,
+        _: &'a Subject,
+        _: &'a Map<String, Value>,
+    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
+        std::future::ready(Ok(Rectified::NotHeld)).boxed()
+    }
+
+    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn expire<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        cutoffs: &'a Cutoffs,
+        limit: u32,
+        dry: bool,
+    ) -> BoxFuture<'a, Result<Expired, StoreError>> {
+        held::expire_deliveries(&self.0.0.store, tenant, cutoffs.sessions, limit, dry).boxed()
+    }
+}

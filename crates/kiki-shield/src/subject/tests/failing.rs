@@ -1,0 +1,155 @@
+//! Stores and providers that fail, and what happens afterwards.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kiki_store::personal::Cause;
+use kiki_store::testing::on_both;
+
+use super::world::{World, officer, tenant, wanted};
+use crate::subject::model::{Kind, Outcome, State};
+use crate::subject::service::NewRequest;
+
+const LATER: Duration = Duration::from_secs(3_600);
+
+#[tokio::test]
+async fn a_store_that_fails_is_named_and_asked_again_alone() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        world.orders.fails.store(true, Ordering::SeqCst);
+        let id = world.ask("ann", Kind::Deletion).await;
+        let seen = world.carry_out(id).await;
+        assert_eq!(seen.request.state, State::InProgress);
+        let failed: Vec<_> = seen.tasks.iter().filter(|task| !task.is_done).collect();
+        assert_eq!((failed.len(), failed[0].store.as_str(), failed[0].error.as_str()), (1, "orders", "unavailable"));
+        assert_eq!((world.orders.held(person.id), world.notes.held(person.id)), (1, 0), "the other went on");
+        assert_eq!(world.people.by_id(&tenant(), &[person.id]).await.unwrap().len(), 1, "the key stays until all did");
+        world.work().await;
+        assert_eq!(world.see(id).await.tasks.iter().map(|task| task.attempts).max(), Some(1), "not at once");
+
+        world.orders.fails.store(false, Ordering::SeqCst);
+        world.requests.retry(&officer(), id).await.unwrap();
+        world.work().await;
+        let seen = world.see(id).await;
+        assert_eq!((seen.request.state, seen.request.outcome), (State::Completed, Some(Outcome::Whole)));
+        assert_eq!(world.notes.erased.load(Ordering::SeqCst), 1, "what was done is not done again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wave_of_another_worker_is_taken_over_when_its_time_is_over() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.person("ann").await;
+        let id = world.ask("ann", Kind::Deletion).await;
+        world.requests.vouch(&officer(), id).await.unwrap();
+        let (now, limit) = (world.requests.now(), |_| 500);
+        let claimed =
+            crate::subject::repo::work::claim(&db.store, "dead", now, now.plus(120_000), limit).await.unwrap();
+        assert_eq!(claimed.len(), 1);
+        assert!(!world.requests.next_wave("one").await.unwrap(), "it is held");
+        world.clock.advance(Duration::from_secs(121));
+        world.work().await;
+        assert_eq!(world.state(id).await, State::Completed);
+        let mut tx = db.store.begin().await.unwrap();
+        let late = crate::subject::repo::work::Change::Later(now);
+        let written = crate::subject::repo::work::change(&mut tx, "dead", &[&claimed[0]], &late).await.unwrap();
+        assert!(!written, "who comes late changes nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_is_destroyed_before_every_store_has_answered_when_an_officer_says_so() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        world.orders.fails.store(true, Ordering::SeqCst);
+        let id = world.ask("ann", Kind::Deletion).await;
+        world.carry_out(id).await;
+        world.requests.destroy_key(&officer(), id).await.unwrap();
+        assert!(world.people.by_id(&tenant(), &[person.id]).await.unwrap().is_empty(), "unreadable at once");
+        assert_eq!(world.orders.held(person.id), 1);
+        world.orders.fails.store(false, Ordering::SeqCst);
+        world.clock.advance(LATER);
+        world.work().await;
+        assert_eq!(world.state(id).await, State::Completed);
+        assert_eq!(world.orders.held(person.id), 0, "its rows go by handle");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_whose_person_is_gone_already_goes_on_by_handle() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        let ids = [world.ask("ann", Kind::Deletion).await, world.ask("ann", Kind::Access).await];
+        for id in ids {
+            world.requests.vouch(&officer(), id).await.unwrap();
+        }
+        // As after a restored backup, when the register was replayed.
+        world.people.destroy(&tenant(), &[person.id], Cause::Request, "").await.unwrap();
+        world.work().await;
+        for id in ids {
+            assert_eq!(world.state(id).await, State::Completed);
+        }
+        assert_eq!(world.orders.held(person.id), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_holds_nothing_up_but_the_last_letter_to_who_is_erased() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        world.post.is_away.store(true, Ordering::SeqCst);
+        let id = world.ask("ann", Kind::Deletion).await;
+        let seen = world.carry_out(id).await;
+        assert_eq!((seen.request.acknowledged_at.0, seen.request.state), (0, State::InProgress));
+        assert_eq!(world.orders.held(person.id), 0, "the stores did their part");
+        world.post.is_away.store(false, Ordering::SeqCst);
+        world.clock.advance(LATER);
+        world.write().await;
+        world.work().await;
+        assert_eq!(world.state(id).await, State::Completed);
+        assert_eq!(world.letters(), ["We received your request", "Your request is completed"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_letter_that_is_rejected_is_given_up_and_the_request_says_so() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.post.rejects.store(true, Ordering::SeqCst);
+        let id = world.ask("ann", Kind::Access).await;
+        world.write().await;
+        let seen = world.see(id).await;
+        assert_eq!(seen.request.state, State::Received, "nobody was told");
+        assert!(seen.tasks.iter().any(|task| task.store == "mail" && task.error == "rejected"));
+        world.post.rejects.store(false, Ordering::SeqCst);
+        let other = world.ask("bob", Kind::Access).await;
+        world.write().await;
+        assert_eq!(world.state(other).await, State::IdentityCheck, "it held up nobody");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_sender_sends_at_a_time() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.ask("ann", Kind::Access).await;
+        let (mut one, mut other) = Default::default();
+        assert_eq!(world.requests.next_letters("one", &mut one).await.unwrap(), 1);
+        world.ask_with(NewRequest { notify: true, ..wanted("bob", Kind::Access) }).await;
+        assert_eq!(world.requests.next_letters("other", &mut other).await.unwrap(), 0);
+        world.clock.advance(Duration::from_secs(61));
+        assert_eq!(world.requests.next_letters("other", &mut other).await.unwrap(), 1);
+    })
+    .await;
+}

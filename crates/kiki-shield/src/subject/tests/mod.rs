@@ -1,0 +1,7 @@
+//! Stories of subject requests on both databases, with stores in memory and a clock that is turned.
+
+mod course;
+mod failing;
+mod holds;
+mod identity;
+mod world;
