@@ -60,7 +60,8 @@ pub use kiki_types::id::AuthorizationId;
 pub use kiki_types::{Currency, Money, Purpose, UnixMillis};
 pub use model::{
     Amount, Authorization, Budget, BudgetMode, ConsentRecord, ConsentStanding, ConsentStands, Consents, Decision,
-    Figure, Health, Intent, Limit, LimitStanding, NewBudget, Receipt, Recorded, Request, Ruling, State, Verdict, Vote,
+    Figure, Health, Intent, Limit, LimitStanding, NewBudget, Receipt, Recorded, Request, RetentionDue, RetentionPlan,
+    RetentionRun, Ruling, State, Verdict, Vote,
 };
 pub use retry::Retry;
 pub use settle::Settlement;

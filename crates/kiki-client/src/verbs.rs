@@ -13,7 +13,8 @@ use crate::api::{Call, encoded};
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::{
-    Authorization, Budget, ConsentRecord, ConsentStanding, Consents, Health, Intent, NewBudget, Verdict,
+    Authorization, Budget, ConsentRecord, ConsentStanding, Consents, Health, Intent, NewBudget, RetentionPlan,
+    RetentionRun, Verdict,
 };
 
 /// Entries of a page that are asked for.
@@ -244,6 +245,22 @@ impl Client {
     /// Nobody can say.
     pub async fn consent_history(&self, customer_id: &str) -> Result<Vec<ConsentRecord>, Error> {
         self.pages::<ConsentPage>(&format!("/v1/consents/history?customer_id={}", encoded(customer_id))).await
+    }
+
+    /// What was kept long enough and would go.
+    ///
+    /// # Errors
+    /// Nobody can say.
+    pub async fn retention(&self) -> Result<RetentionPlan, Error> {
+        self.0.api.call(&Call::get("/v1/retention")).await
+    }
+
+    /// Removes what was kept long enough, for some seconds; [`RetentionRun::done`] says whether that was all.
+    ///
+    /// # Errors
+    /// It may not be removed, or nobody answers.
+    pub async fn run_retention(&self) -> Result<RetentionRun, Error> {
+        self.0.api.call(&Call::new(Method::POST, "/v1/retention/run")).await
     }
 
     /// How the service is.

@@ -80,6 +80,9 @@ enum Command {
     /// What customers agree to.
     #[command(subcommand)]
     Consent(commands::consent::Command),
+    /// What is kept of people, and for how long.
+    #[command(subcommand)]
+    Privacy(commands::privacy::Command),
     /// The audit log.
     #[command(subcommand)]
     Audit(commands::audit::Command),
@@ -182,6 +185,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Spend(command) => commands::spend::run(command, &loaded.config),
         Command::Policy(command) => commands::policy::run(&command),
         Command::Consent(command) => commands::consent::run(command, &loaded.config),
+        Command::Privacy(command) => commands::privacy::run(command, &loaded.config),
         Command::Audit(command) => commands::audit::run(command, &loaded.config),
         Command::Keys(command) => commands::keys::run(command, &loaded.config),
         Command::Up(listen) => runtime()?.block_on(commands::serve::up(loaded.config, &listen)),

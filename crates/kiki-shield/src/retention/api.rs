@@ -16,7 +16,7 @@ use super::service::{Due, Retention};
 use crate::api::caller;
 
 /// How long one call runs at the most: what is left is for the next one.
-const BUDGET: Duration = Duration::from_secs(15);
+const BUDGET: Duration = Duration::from_secs(2);
 
 /// The paths of retention.
 #[must_use]
@@ -82,7 +82,7 @@ mod body {
         pub(super) rows: u64,
         /// Stores that failed; the next run tries them again.
         pub(super) failed: Vec<&'static str>,
-        /// Whether nothing is left: a call runs for 15 seconds at the most.
+        /// Whether nothing is left: a call runs for some seconds.
         pub(super) done: bool,
     }
 }

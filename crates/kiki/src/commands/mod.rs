@@ -6,6 +6,7 @@ pub mod consent;
 pub mod demo;
 pub mod keys;
 pub mod policy;
+pub mod privacy;
 pub mod serve;
 pub mod spend;
 pub mod value;

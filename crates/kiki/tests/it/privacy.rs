@@ -3,3 +3,4 @@
 mod consent;
 mod masters;
 mod reports;
+mod retention;

@@ -114,6 +114,13 @@ impl World {
             "/v1/consents" | "/v1/consents/revoke" => {
                 (path.to_owned(), json!({"customer_id": "c", "purpose": "marketing"}))
             }
+            "/v1/retention/run" => (path.to_owned(), json!({})),
+            "/v1/breaches" => (path.to_owned(), breach()),
+            "/v1/breaches/{id}" => {
+                let made = self.shield("POST", "/v1/breaches", breach()).await;
+                let path = path.replace("{id}", made["id"].as_str().unwrap());
+                (path, json!({"measures": "the key was changed"}))
+            }
             "/v1/consents/confirm" => {
                 let body = json!({"customer_id": "c", "purpose": "analytics", "double_opt_in": true});
                 let made = self.shield("POST", "/v1/consents", body).await;
@@ -185,12 +192,6 @@ impl World {
                 let first = self.shield("PUT", "/v1/policy", policy("c")).await;
                 self.shield("PUT", "/v1/policy", policy("d")).await;
                 (path.to_owned(), json!({"version": first["version"]}))
-            }
-            (_, "/v1/retention/run") => (path.to_owned(), nothing),
-            (_, "/v1/breaches") => (path.to_owned(), breach()),
-            (_, "/v1/breaches/{id}") => {
-                let made = self.shield("POST", "/v1/breaches", breach()).await;
-                (with(made["id"].as_str().unwrap()), json!({"measures": "the key was changed"}))
             }
             (_, "/v1/intents") => (path.to_owned(), json!({"action": "read"})),
             (_, "/campaigns") => (path.to_owned(), campaign()),
