@@ -244,15 +244,14 @@ impl Shield {
             tx.commit().await
         };
         let (decided, noted) = tokio::join!(self.decide_about(caller, &who, &record, "revoke"), noted);
-        let decision = decided?;
-        if let Err(error) = noted {
-            tracing::warn!(%error, "a revocation stands and is not in the register yet");
-            return Ok(Made {
-                record: Record { state: RecordState::Standing, entry: decision.index, ..record },
-                signal: None,
-            });
-        }
-        let record = self.settled_record(record, &who.tenant, decision.index).await;
+        let entry = decided?.index;
+        let record = match noted {
+            Ok(()) => self.settled_record(record, &who.tenant, entry).await,
+            Err(error) => {
+                tracing::warn!(%error, "a revocation stands and is not in the register yet");
+                Record { state: RecordState::Standing, entry, ..record }
+            }
+        };
         let signal = self.heed(caller, &who, gpc).await?;
         Ok(Made { record, signal })
     }

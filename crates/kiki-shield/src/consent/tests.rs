@@ -371,6 +371,9 @@ async fn a_known_customer_is_decided_about_while_the_database_is_away() {
     assert_eq!(outcome("ann").await.unwrap(), Outcome::Held);
     db.store.close().await;
     assert_eq!(outcome("ann").await.unwrap(), Outcome::Held);
+    let revoked = world.shield.revoke_consent(&caller("a"), wanted("ann"), NO).await.unwrap();
+    assert!(revoked.record.entry.is_some(), "taken back, whatever SQL does");
+    assert!(matches!(outcome("ann").await.unwrap(), Outcome::Denied { .. }));
     let unknown = outcome("bob").await;
     assert!(matches!(unknown, Err(ShieldError::Store(_))), "{unknown:?}");
     assert_eq!(Problem::from(unknown.unwrap_err()).status(), StatusCode::SERVICE_UNAVAILABLE);
