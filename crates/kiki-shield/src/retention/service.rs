@@ -207,6 +207,9 @@ impl Retention {
         let itself = subjects.of_tenant(tenant).await?.id;
         let who: Vec<SubjectId> =
             repo::unused(self.store(), tenant, day(cutoffs.customers), itself, BATCH_PEOPLE_MAX).await?;
+        if who.is_empty() {
+            return Ok(0);
+        }
         let people = subjects.by_id(tenant, &who).await?;
         for store in self.stores()?.iter() {
             store.erase(tenant, &who).await?;
