@@ -17,7 +17,7 @@ pub(super) struct RecordBreachBody {
     /// What was broken: `confidentiality`, `integrity`, `availability`.
     #[schema(example = json!(["confidentiality"]))]
     pub(super) nature: Vec<String>,
-    /// Categories of personal data, as names without spaces.
+    /// Categories of personal data, such as stores declare them: see the report `processing`.
     #[serde(default)]
     #[schema(example = json!(["contact", "purchases"]))]
     pub(super) categories: Vec<String>,

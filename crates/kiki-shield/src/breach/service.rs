@@ -294,11 +294,11 @@ fn natures_of(names: &[String]) -> Result<Vec<Nature>, ShieldError> {
 fn checked_categories(names: &[String]) -> Result<Vec<String>, ShieldError> {
     let is_name = |name: &String| {
         (1..=CATEGORY_BYTES_MAX).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'_' | b'-' | b'.'))
             && !looks_personal(name)
     };
     if names.len() > CATEGORIES_MAX || !names.iter().all(is_name) {
-        let detail = "must be at most 32 names of 1 to 64 letters, digits, '.', '_' or '-'";
+        let detail = "must be at most 32 names of 1 to 64 letters, digits, spaces, '.', '_' or '-'";
         return Err(ShieldError::invalid("categories", detail));
     }
     Ok(names.to_vec())

@@ -27,7 +27,7 @@ const DECLARED: Declared = Declared {
             ("categories", Form::Business),
             ("reported_by", Form::Pseudonym),
         ],
-        categories: &["breach_report"],
+        categories: &["breach reports"],
         class: Class::Audit,
     }],
     files: &[],

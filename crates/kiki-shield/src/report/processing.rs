@@ -107,12 +107,30 @@ fn categories(facts: &Facts<'_>) -> Table {
             json!(days),
         ]
     };
-    let tables = facts.stores.iter().map(|store| store.declared());
+    let files = |declared: &Declared| {
+        let files = declared.files.iter().map(|file| {
+            let place = format!("files {file}");
+            let none = json!("");
+            vec![
+                json!(declared.name),
+                json!(declared.service),
+                json!(place),
+                none.clone(),
+                none.clone(),
+                none.clone(),
+                none,
+                json!(null),
+            ]
+        });
+        files.collect::<Vec<_>>()
+    };
+    let tables = |declared: &'static Declared| declared.tables.iter().map(move |held| row(declared, held));
+    let declared = facts.stores.iter().map(|store| store.declared());
     Table {
         name: "categories",
         title: "(c) Categories of persons and of personal data",
         columns: &["store", "service", "table", "persons", "categories", "form", "class", "kept_days"],
-        rows: tables.flat_map(|declared| declared.tables.iter().map(move |held| row(declared, held))).collect(),
+        rows: declared.flat_map(|declared| tables(declared).chain(files(declared)).collect::<Vec<_>>()).collect(),
     }
 }
 
