@@ -52,11 +52,20 @@ impl Process {
         let subjects = keys::open(&config, &store, &platform.clock).await?;
         let mail = SandboxMail::open(&config.data, subjects.clone())?;
         let stores = personal::stores(&store, &subjects, &mail)?;
-        subjects.replay(&stores).await.context("people could not be erased again")?;
         let tasks = Tasks::new(shutdown.clone());
         tasks.spawn("keys", subjects.clone().run(shutdown.draining()));
         tasks.spawn("upkeep", keep_up(store.clone(), platform.clock.clone(), shutdown));
         Ok(Self { config, platform, tasks, store, subjects, mail, stores })
+    }
+
+    /// Erases again whom the register tells of and a database that was put back still has: before a service without a log of
+    /// its own is served. Shield does so itself, with what it keeps.
+    ///
+    /// # Errors
+    /// A store, the database or the register does not do its part.
+    pub async fn erase_again(&self) -> anyhow::Result<()> {
+        self.subjects.replay(&self.stores).await.context("people could not be erased again")?;
+        Ok(())
     }
 
     /// Listens on `port` of the configured address and serves `service` there. Returns the address.

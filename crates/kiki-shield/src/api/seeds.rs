@@ -9,15 +9,15 @@ use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Query};
 use kiki_kit::problem::Problem;
 use kiki_spend::Outcome;
 use kiki_types::money::{Micros, format_micros};
-use kiki_types::{Money, Purpose, UnixMillis};
+use kiki_types::{Channel, Money, Purpose, UnixMillis};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::rate_limit::{RateLimit, rate_limit};
 use super::v1::with_ruling;
 use super::{caller, denial, limits, refused_by};
+use crate::consent::Wanted;
 use crate::consent::gpc::Gpc;
-use crate::consent::{Wanted, channel};
 use crate::error::ShieldError;
 use crate::model::{
     CheckAnswer, CheckRequest, ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SpendAnswer,
@@ -178,7 +178,8 @@ async fn consent(
     granted: bool,
 ) -> Result<Json<ConsentAnswer>, Problem> {
     let purpose: Purpose = request.consent_type.parse().map_err(|error| ShieldError::invalid("consent_type", error))?;
-    let channel = channel(request.channel.as_deref())?;
+    let channel = request.channel.as_deref().map_or(Ok(Channel::Any), str::parse);
+    let channel = channel.map_err(|error| ShieldError::invalid("channel", error))?;
     let wanted = Wanted::of(request.customer_id.clone(), purpose, channel);
     let made = match granted {
         true => shield.give_consent(caller, wanted, gpc).await?,
@@ -198,8 +199,7 @@ async fn consent_status(
     Query(request): Query<ConsentStatusRequest>,
 ) -> Result<Json<ConsentAnswer>, Problem> {
     let tenant = &allowed.principal().tenant;
-    let channel = channel(request.channel.as_deref())?;
-    let agrees = shield.agrees(tenant, &request.customer_id, &Purpose::ALL, channel).await?;
+    let agrees = shield.agrees(tenant, &request.customer_id, &Purpose::ALL, Channel::Any).await?;
     let consents = agrees.into_iter().collect();
     Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents, receipt: None }))
 }

@@ -25,5 +25,4 @@ mod texts;
 pub(crate) use api::routes;
 pub use service::Confirmation;
 pub(crate) use service::Wanted;
-pub(crate) use shapes::channel;
 pub use store::ConsentStore;

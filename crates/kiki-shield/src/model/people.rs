@@ -27,8 +27,6 @@ pub(crate) struct ConsentRequest {
 pub(crate) struct ConsentStatusRequest {
     /// The customer.
     pub(crate) customer_id: String,
-    /// email, sms, push, phone, post or web; absent: whether all are agreed to.
-    pub(crate) channel: Option<String>,
 }
 
 /// What a customer agrees to.

@@ -75,6 +75,11 @@ impl Requests {
                 () = tokio::time::sleep(PAUSE) => {}
             }
         }
+        // Ends the lease, so that the next process does not wait for its end.
+        let now = self.now();
+        if let Err(error) = work::lease(self.store(), TOPIC, &holder, now, now).await {
+            tracing::warn!(%error, "letters wait until the lease of this process ends");
+        }
     }
 
     /// Sends what waits and is due. Returns how many letters left the outbox.

@@ -49,12 +49,14 @@ pub async fn one(config: Config, service: ServiceName, listen: &Listen) -> anyho
             shield = Some(running);
         }
         ServiceName::Value => {
+            process.erase_again().await?;
             let (_, http) = services::value(&process)?;
             process.serve(&http, ports.value_grpc)?;
             process.serve(&http, ports.value)?;
             relay(&process)?;
         }
         ServiceName::Engage => {
+            process.erase_again().await?;
             let to_shield = services::outside(&process, shield_origin(&process.config.shield_url.to_string())?)?;
             let to_value = services::outside(&process, value_origin(process.config.value_address.as_str())?)?;
             let http = services::engage(&process, to_shield, to_value, Faults::default())?;

@@ -54,8 +54,7 @@ impl RunningShield {
         shield.define_burst(config.max_burst_budget_micros, config.window_seconds).await?;
         let requests = requests::made(process, &shield)?;
         let stores = stores(process, &shield, &requests)?;
-        let mut follower = Follower::open(shield.clone(), stores.clone()).await?;
-        follower.catch_up().await.context("the log's word on people could not be heeded")?;
+        let follower = erased_again(process, &shield, &stores).await?;
         let folder = followed(config, &shield).await?;
         let egress = Egress::new(reach(config), kiki_kit::egress::Limits::default());
         let hooks = Webhooks::new(shield.clone(), egress, secret_bytes);
@@ -141,6 +140,15 @@ fn verbs(process: &Process, owner: &Owner, pseudonyms: Pseudonyms) -> Shield {
         consent_days: config.consent_days,
         random: secret_bytes,
     })
+}
+
+/// Erases again whom the register and the log tell of and a database that was put back still has. Before anything is
+/// served.
+async fn erased_again(process: &Process, shield: &Shield, stores: &Stores) -> anyhow::Result<Follower> {
+    process.subjects.replay(stores).await.context("people could not be erased again")?;
+    let mut follower = Follower::open(shield.clone(), stores.clone()).await?;
+    follower.catch_up().await.context("the log's word on people could not be heeded")?;
+    Ok(follower)
 }
 
 /// Whatever holds something about people: what the process has, and what shield keeps.
