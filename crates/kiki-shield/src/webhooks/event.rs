@@ -55,6 +55,10 @@ kinds! {
     SubjectRequestDue = "subject_request.due",
     /// It was not, in time.
     SubjectRequestOverdue = "subject_request.overdue",
+    /// The authority must be told of a breach soon.
+    BreachDue = "breach.due",
+    /// It was not, in time.
+    BreachOverdue = "breach.overdue",
     /// Somebody tries a webhook out.
     Test = "webhook.test",
 }
@@ -114,7 +118,7 @@ pub(crate) fn payload(kind: EventKind, at: UnixMillis, data: &Value) -> String {
 }
 
 /// Passes the bytes of every entry that may tell something, and of few others.
-pub(crate) struct Filter([Finder<'static>; 7]);
+pub(crate) struct Filter([Finder<'static>; 8]);
 
 impl Filter {
     pub(crate) fn new() -> Self {
@@ -126,6 +130,7 @@ impl Filter {
             "\"op\":\"approve\"",
             "\"op\":\"reject\"",
             "\"type\":\"subject_request.",
+            "\"type\":\"breach.",
         ];
         Self(tells.map(Finder::new))
     }
@@ -212,13 +217,15 @@ fn context(body: &Body, currency: Currency) -> Map<String, Value> {
 
 /// What another service's entry tells by its kind alone.
 fn told_by_kind(event: &AuditEvent) -> Option<(EventKind, Map<String, Value>)> {
-    let kind = match event.event_type.as_str() {
-        "subject_request.due" => EventKind::SubjectRequestDue,
-        "subject_request.overdue" => EventKind::SubjectRequestOverdue,
+    let (kind, name) = match event.event_type.as_str() {
+        "subject_request.due" => (EventKind::SubjectRequestDue, "subject_request_id"),
+        "subject_request.overdue" => (EventKind::SubjectRequestOverdue, "subject_request_id"),
+        "breach.due" => (EventKind::BreachDue, "breach_id"),
+        "breach.overdue" => (EventKind::BreachOverdue, "breach_id"),
         _ => return None,
     };
-    let id = event.resource.strip_prefix("subject_request/").unwrap_or(&event.resource);
-    let told = [("subject_request_id", id), ("reason", &event.reason)];
+    let id = event.resource.split_once('/').map_or(event.resource.as_str(), |(_, id)| id);
+    let told = [(name, id), ("reason", &event.reason)];
     Some((kind, told.into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect()))
 }
 
@@ -341,21 +348,20 @@ mod tests {
     fn a_deadline_is_told_by_the_kind_of_its_entry() {
         let id = "01a1fdc5-f67a-77fb-b661-1f6e0791435e";
         let body = json!({"at": 1, "cmd": {"op": "note"}, "out": {"outcome": "noted"}});
-        for (kind, told) in [
-            ("subject_request.due", Some("subject_request.due")),
-            ("subject_request.overdue", Some("subject_request.overdue")),
-            ("subject_request.export", None),
-        ] {
+        let kinds = ["due", "overdue", "update"].map(|kind| (kind, kind != "update"));
+        let all = ["subject_request", "breach"].map(|of| kinds.map(|(kind, is_told)| (of, kind, is_told)));
+        for (of, kind, is_told) in all.into_iter().flatten() {
+            let kind = format!("{of}.{kind}");
             let mut entry: Value = serde_json::from_slice(&entry(1, "default", &body)).unwrap();
             entry["type"] = json!(kind);
-            entry["resource"] = json!(format!("subject_request/{id}"));
+            entry["resource"] = json!(format!("{of}/{id}"));
             entry["reason"] = json!("7 days");
             let bytes = entry.to_string().into_bytes();
             assert!(Filter::new().passes(&bytes), "{kind}");
             let events = events_of(&bytes, USD.parse().unwrap()).unwrap();
-            assert_eq!(events.first().map(|event| event.kind.as_str()), told, "{kind}");
+            assert_eq!(events.first().map(|event| event.kind.as_str()), is_told.then_some(kind.as_str()));
             if let Some(event) = events.first() {
-                assert_eq!((&event.data["subject_request_id"], &event.data["reason"]), (&json!(id), &json!("7 days")));
+                assert_eq!((&event.data[&format!("{of}_id")], &event.data["reason"]), (&json!(id), &json!("7 days")));
             }
         }
     }
