@@ -7,12 +7,13 @@
 //!   once, whatever the register does; [`follow`] makes the row that is missing.
 //! - What people wrote, and the token of a confirmation, are sealed with the person's key and go with it.
 //!
-//! Start with [`service`].
+//! Start with `service.rs`: the verbs.
 
 mod api;
 mod bars;
 pub mod follow;
 pub(crate) mod gpc;
+mod look;
 pub(crate) mod model;
 pub(crate) mod repo;
 mod service;

@@ -1,12 +1,12 @@
-//! The verbs of consent: give, confirm, take back, look at.
+//! The verbs of consent: give, confirm, take back. [`super::look`] has those that change nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kiki_spend::{Command, ConsentView, Decision, Digest, Outcome, State};
-use kiki_store::personal::{Mint, Subject};
+use kiki_spend::{Command, Decision, Digest, Outcome};
+use kiki_store::personal::Subject;
 use kiki_store::{StoreError, Tx, outbox};
 use kiki_types::event::{AuditEvent, Envelope};
-use kiki_types::{Bar, Channel, Purpose, TenantId, UnixMillis};
+use kiki_types::{Channel, Purpose, TenantId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
@@ -83,13 +83,6 @@ pub(crate) struct Made {
     pub(crate) record: Record,
     /// The bar that the request's own signal set, and its entry.
     pub(crate) signal: Option<u64>,
-}
-
-/// What stands of a customer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
-    pub(crate) consents: Vec<ConsentView>,
-    pub(crate) bars: Vec<Bar>,
 }
 
 /// What the mail says that asks for a confirmation.
@@ -254,71 +247,6 @@ impl Shield {
         };
         let signal = self.heed(caller, &who, gpc).await?;
         Ok(Made { record, signal })
-    }
-
-    /// Whether a customer agrees to `purpose` by `channel`, and until when; `None`: it does not end, or does not stand.
-    pub(crate) async fn stands(
-        &self,
-        tenant: &TenantId,
-        customer_id: &str,
-        purpose: Purpose,
-        channel: Channel,
-    ) -> Result<(bool, Option<i64>), ShieldError> {
-        let Some(who) = self.person(tenant, customer_id, Mint::No).await? else { return Ok((false, None)) };
-        let subject = Digest(who.pseudonym);
-        let look = move |state: &mut State| {
-            let stands = state.has_consent(subject, purpose, channel);
-            let views = state.consents_of(subject);
-            let said = |by| views.iter().find(|view| (view.purpose, view.channel) == (purpose, by));
-            (stands, said(channel).or_else(|| said(Channel::Any)).and_then(|view| view.until).filter(|_| stands))
-        };
-        Ok(self.0.governor.read(look).await?)
-    }
-
-    /// Whether a customer agrees to each of `purposes` by `channel`.
-    pub(crate) async fn agrees(
-        &self,
-        tenant: &TenantId,
-        customer_id: &str,
-        purposes: &'static [Purpose],
-        channel: Channel,
-    ) -> Result<Vec<(Purpose, bool)>, ShieldError> {
-        let Some(who) = self.person(tenant, customer_id, Mint::No).await? else {
-            return Ok(purposes.iter().map(|&purpose| (purpose, false)).collect());
-        };
-        let subject = Digest(who.pseudonym);
-        let look = move |state: &mut State| {
-            purposes.iter().map(|&purpose| (purpose, state.has_consent(subject, purpose, channel))).collect()
-        };
-        Ok(self.0.governor.read(look).await?)
-    }
-
-    /// What stands of a customer; nothing of one who is not known.
-    pub(crate) async fn standing(&self, tenant: &TenantId, customer_id: &str) -> Result<Standing, ShieldError> {
-        let Some(who) = self.person(tenant, customer_id, Mint::No).await? else { return Ok(Standing::default()) };
-        let subject = Digest(who.pseudonym);
-        let look =
-            move |state: &mut State| Standing { consents: state.consents_of(subject), bars: state.bars(subject) };
-        Ok(self.0.governor.read(look).await?)
-    }
-
-    /// At most `limit` records of a customer after the record `after`, the oldest first.
-    pub(crate) async fn consent_history(
-        &self,
-        tenant: &TenantId,
-        customer_id: &str,
-        after: Option<Uuid>,
-        limit: usize,
-    ) -> Result<Vec<(Record, Evidence)>, ShieldError> {
-        let Some(who) = self.person(tenant, customer_id, Mint::No).await? else { return Ok(Vec::new()) };
-        let rows = repo::history(&self.0.store, (tenant, who.id), after, limit).await?;
-        Ok(rows
-            .into_iter()
-            .map(|(record, sealed)| {
-                let evidence = Evidence::open(&who, record.id, &sealed);
-                (record, evidence)
-            })
-            .collect())
     }
 
     /// When a consent ends that says nothing of it.

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::look::Standing;
 use super::model::{About, Record};
-use super::service::{Evidence, Lift, Made, SOURCE, Standing, Wanted};
+use super::service::{Evidence, Lift, Made, SOURCE, Wanted};
 use super::texts::ConsentText;
 use crate::error::ShieldError;
 use crate::model::{ReceiptAnswer, moment};
