@@ -8,9 +8,10 @@ use sqlx::AssertSqlSafe;
 /// Tenants that one run looks at, at the most.
 const TENANTS_MAX: i64 = 10_000;
 
-/// People who were last heard of before the day `$2`, but for `$3`, who stands for the tenant itself.
+/// People who were last heard of before the day `$2`, but for `$3`, who stands for the tenant itself. Whose data may only be
+/// stored keeps them: they may need them for a claim (Art. 18(1)(c), (2) GDPR).
 const UNUSED: &str = "FROM subject AS person WHERE person.tenant = $1 AND person.used_on < $2 AND person.holds = 0 \
-     AND person.id <> $3 AND NOT EXISTS (SELECT 1 FROM subject_request AS asked WHERE asked.tenant = person.tenant \
+     AND person.restricted = 0 AND person.id <> $3 AND NOT EXISTS (SELECT 1 FROM subject_request AS asked WHERE asked.tenant = person.tenant \
      AND asked.subject = person.id AND asked.ended_at = 0)";
 
 /// How many they are, and the day on which the first of them was last heard of.

@@ -197,7 +197,7 @@ async fn what_the_dry_run_counted_is_what_the_run_removes_and_nothing_younger() 
 }
 
 #[tokio::test]
-async fn who_was_not_heard_of_for_long_is_erased_everywhere_and_who_is_held_stays() {
+async fn who_was_not_heard_of_for_long_is_erased_everywhere_and_who_is_held_or_restricted_stays() {
     on_both(async |db| {
         let story = Story::new(db).await;
         let (ann, bob) = (story.person("ann").await, story.person("bob").await);
@@ -206,6 +206,8 @@ async fn who_was_not_heard_of_for_long_is_erased_everywhere_and_who_is_held_stay
         let mut tx = story.world.store.begin().await.unwrap();
         assert!(subjects.hold(&mut tx, &bob, hold, "a lawsuit", "officer").await.unwrap());
         tx.commit().await.unwrap();
+        let dan = story.person("dan").await;
+        assert_eq!(subjects.restrict(&tenant(), &[dan.id], true).await.unwrap(), 1);
         let digest = Digest(ann.pseudonym);
         story.grant(digest).await;
         story.world.clock.advance(DAY * 1000);
@@ -217,7 +219,10 @@ async fn who_was_not_heard_of_for_long_is_erased_everywhere_and_who_is_held_stay
         let _ = story.retention.plan(&tenant()).await.unwrap();
         assert_eq!(story.planned().await["people"], 1);
         assert_eq!(story.removed().await["people"], 1);
-        assert!(!story.is_known("ann").await && story.is_known("bob").await && story.is_known("eve").await);
+        assert!(!story.is_known("ann").await);
+        for kept in ["bob", "dan", "eve"] {
+            assert!(story.is_known(kept).await, "{kept}");
+        }
         assert_eq!(story.notes.owners(), HashSet::from([bob.id, eve.id]));
         let stands = move |state: &mut kiki_spend::State| state.has_consent(digest, Purpose::Marketing, Channel::Any);
         assert!(!story.world.shield.0.governor.read(stands).await.unwrap(), "the governor forgot");

@@ -19,8 +19,8 @@ const CALLS_MAX: u32 = 10_000;
 pub enum Command {
     /// Removes what was kept long enough, as the service does by itself once a day.
     ///
-    /// People of whom nothing was heard for KIKI_RETENTION_CUSTOMERS_DAYS are erased, unless a legal hold or an open request
-    /// keeps them.
+    /// People of whom nothing was heard for KIKI_RETENTION_CUSTOMERS_DAYS are erased, unless a legal hold, a restriction or an
+    /// open request keeps them.
     Retention {
         /// Only counts what would go.
         #[arg(long)]

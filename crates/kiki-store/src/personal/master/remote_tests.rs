@@ -1,4 +1,4 @@
-//! The same story of every master over HTTP, told against services that really encrypt, and what is peculiar to each.
+//! The same story of every master, told against services that really encrypt, and what is peculiar to those over HTTP.
 //!
 //! `KIKI_TEST_VAULT=https://host:8200/MOUNT/NAME#TOKEN` tells it of a real Vault too. Its key is rotated and trimmed.
 
@@ -10,6 +10,7 @@ use kiki_kit::egress::Reach;
 
 use super::*;
 use crate::testing::masters::{KmsStandIn, VaultStandIn};
+use crate::testing::secure_random;
 
 const AAD: &str = "kiki/ring/0f6f6ad2-6c1c-4f6e-9c0e-2f5b0d9d5a11/epoch/7";
 const SECRET: [u8; 32] = [7; 32];
@@ -67,6 +68,10 @@ async fn wraps_and_unwraps(master: &dyn MasterKey) {
 
 #[tokio::test]
 async fn every_master_gives_back_what_it_wrapped_in_its_context_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    wraps_and_unwraps(&LocalMaster::in_file(folder.path(), secure_random()).unwrap()).await;
+    let setting = "B6B6B6B6B6B6B6B6B6B6B6B6B6B6B6B6B6B6B6B6B6A=";
+    wraps_and_unwraps(&LocalMaster::in_setting(setting, secure_random()).unwrap()).await;
     wraps_and_unwraps(&vault(&VaultStandIn::start())).await;
     wraps_and_unwraps(&kms(&KmsStandIn::start(""))).await;
     let temporary = KmsStandIn::start("FwoGZXIvYXdzEXAMPLE//token==");
