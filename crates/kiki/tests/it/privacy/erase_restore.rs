@@ -88,20 +88,27 @@ impl World {
 
     /// Every file below the data folder that holds `text`.
     fn holding(&self, text: &str) -> Vec<PathBuf> {
-        let (mut folders, mut found) = (vec![self.data()], Vec::new());
         let finder = memchr::memmem::Finder::new(text);
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if finder.find(&fs::read(&path).unwrap()).is_some() {
-                    found.push(path);
-                }
-            }
-        }
-        found
+        let holds = |path: &PathBuf| finder.find(&fs::read(path).unwrap()).is_some();
+        files(&self.data()).into_iter().filter(holds).collect()
     }
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let (mut folders, mut found) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found
+}
+
+/// Messages in the mailbox below a data folder.
+fn mails(data: &Path) -> usize {
+    files(&data.join("sandbox/mailbox")).len()
 }
 
 impl Running<'_> {
@@ -245,6 +252,7 @@ async fn who_was_erased_stays_erased_whatever_is_put_back() {
     running.knows_nobody(ann, &campaign).await;
     assert_ne!(running.standing(bob).await, json!([]), "nobody else was erased");
     running.serving.terminate();
+    assert_eq!(mails(&world.data()), mails(backup.path()) - 1, "her message is gone, not only unreadable");
     assert_eq!(world.holding(ann), [PathBuf::new(); 0], "in no file");
     let verified = kept.path().join("checkpoint");
     world.succeed(&["audit", "verify", "--kept", verified.to_str().unwrap()]);
@@ -261,6 +269,7 @@ async fn who_was_erased_stays_erased_whatever_is_put_back() {
     running.knows_nobody(ann, &campaign).await;
     assert_ne!(running.standing(bob).await, json!([]));
     running.serving.terminate();
+    assert_eq!(mails(&world.data()), mails(backup.path()) - 1);
     world.succeed(&["audit", "verify"]);
 
     // Two epochs later the backup tells nothing of anybody.
