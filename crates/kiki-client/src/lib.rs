@@ -47,6 +47,7 @@ mod connect;
 mod error;
 mod hold;
 mod model;
+mod requests;
 mod retry;
 mod settle;
 mod settler;
@@ -63,6 +64,7 @@ pub use model::{
     Figure, Health, Intent, Limit, LimitStanding, NewBudget, Receipt, Recorded, Request, RetentionDue, RetentionPlan,
     RetentionRun, Ruling, State, Verdict, Vote,
 };
+pub use requests::{SubjectRequest, SubjectTask};
 pub use retry::Retry;
 pub use settle::Settlement;
 pub use spend::{Settled, Spend, SpendError, Spent, Unsettled};

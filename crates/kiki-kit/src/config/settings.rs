@@ -15,7 +15,7 @@ use super::secret::{Secret, SecretUrl};
 use super::value::{
     Environment, IdentityCheck, LogFormat, MasterChoice, address, amount, bytes, credential, currency, dates,
     days_or_never, epoch_days, filter, host, line, optional, origin, path, phone, place, port, region, seconds, secret,
-    secret_url, service_url, shelf, spelled, whole_days, window,
+    secret_url, service_url, services, shelf, spelled, whole_days, window,
 };
 use crate::egress::Reach;
 use crate::server::Trust;
@@ -189,6 +189,9 @@ settings! {
     identity: IdentityCheck, spelled, Shown, "privacy.identity", "KIKI_DSR_IDENTITY", "code",
         "code or none",
         "How somebody who makes a subject request proves who they are: by a code sent by mail, or not at all.";
+    peers: Vec<Uri>, services, Shown, "privacy.peers", "KIKI_PRIVACY_PEERS", "",
+        "addresses such as http://engage:8083, separated by commas, at most 16",
+        "Services with a database or a mailbox of their own, which subject requests run over as well. Not needed for those of this process, nor where all share one database and one machine.";
     compliance_zone: String, place, Shown, "privacy.zone", "KIKI_COMPLIANCE_ZONE", "UTC",
         "a time zone such as Europe/Berlin",
         "The zone whose days count for the deadlines of subject requests.";

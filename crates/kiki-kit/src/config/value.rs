@@ -18,6 +18,7 @@ use crate::telemetry;
 
 const SECRET_BYTES_MIN: usize = 16;
 const DATES_MAX: usize = 1_000;
+const SERVICES_MAX: usize = 16;
 
 /// What an installation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +199,13 @@ pub(super) fn dates(text: &str) -> Option<Vec<Date>> {
     dates.sort_unstable();
     dates.dedup();
     (dates.len() <= DATES_MAX).then_some(dates)
+}
+
+/// Addresses of services, separated by commas, that name nobody.
+pub(super) fn services(text: &str) -> Option<Vec<Uri>> {
+    let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let all = texts.map(|text| service_url(text).filter(names_nobody)).collect::<Option<Vec<Uri>>>()?;
+    (all.len() <= SERVICES_MAX).then_some(all)
 }
 
 pub(super) fn service_url(text: &str) -> Option<Uri> {

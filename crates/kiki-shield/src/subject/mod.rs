@@ -33,7 +33,7 @@ mod zip;
 
 pub use api::routes;
 pub use deadline::Calendar;
-pub use remote::{Connect, RemoteStore};
+pub use remote::{Connect, RemoteStores};
 pub use service::{Needs, Requests};
 pub use sheet::Sheet;
 pub use stores::{DecisionStore, RequestStore, WebhookStore};

@@ -1,8 +1,9 @@
-//! A store of another service, reached as the services reach each other: in process or over the network.
+//! The stores of another service, reached as the services reach each other.
 //!
 //! A service that shares shield's database knows people by the same handles. Another one is told customer ids as well, and
 //! destroys the keys of its own; once a person's key is destroyed here there is no id to tell, and it is asked by handle.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -10,27 +11,31 @@ use futures::future::BoxFuture;
 use kiki_kit::inprocess::Transport;
 use kiki_proto::privacy::v1::personal_data_service_client::PersonalDataServiceClient;
 use kiki_proto::privacy::v1::rectify_response::Rectified as Said;
-use kiki_proto::privacy::v1::{EraseRequest, ExpireRequest, ExportRequest, Person, RectifyRequest, RestrictRequest};
+use kiki_proto::privacy::v1::{
+    DeclareRequest, EraseRequest, ExportRequest, Person, RectifyRequest, RestrictRequest,
+};
 use kiki_store::Store;
 use kiki_store::StoreError;
 use kiki_store::personal::{
     Cutoffs, Declared, Document, Expired, PersonalStore, Rectified, Subject, SubjectId, Subjects,
 };
-use kiki_types::{TenantId, UnixMillis};
+use kiki_types::TenantId;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tonic::{Code, Status};
 
 /// People of one call at the most.
 const PEOPLE_MAX: usize = 500;
+/// Stores of one service at the most.
+const STORES_MAX: usize = 64;
 /// Bytes of what a store tells of one person at the most.
 const EXPORT_BYTES_MAX: usize = 64 << 20;
 
 /// The way to a service, for a tenant; `None` where there is none.
 pub type Connect = Arc<dyn Fn(&TenantId) -> Option<Transport> + Send + Sync>;
 
-/// A store of another service.
-pub struct RemoteStore {
+/// All stores of another service, as one: what it has, it is asked each time.
+pub struct RemoteStores {
     declared: &'static Declared,
     connect: Connect,
     subjects: Subjects,
@@ -45,10 +50,13 @@ struct Told {
     rows: Vec<Map<String, Value>>,
 }
 
-impl RemoteStore {
-    /// The store `declared` of the service that `connect` leads to. `subjects` and `store` are those of this process.
+impl RemoteStores {
+    /// The stores of the service `name` that `connect` leads to. `subjects` and `store` are those of this process. Made
+    /// once for each service of the configuration: what it declares is kept for the life of the process.
     #[must_use]
-    pub fn new(declared: &'static Declared, connect: Connect, subjects: Subjects, store: Store) -> Self {
+    pub fn new(name: &str, connect: Connect, subjects: Subjects, store: Store) -> Self {
+        let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+        let declared = Box::leak(Box::new(Declared { name, service: name, tables: &[], files: &[] }));
         Self { declared, connect, subjects, store }
     }
 
@@ -71,10 +79,38 @@ impl RemoteStore {
         Ok(self.store.source_id().await?.to_string())
     }
 
+    /// The names of the stores that the service has now.
+    async fn stores(&self, tenant: &TenantId) -> Result<Vec<String>, StoreError> {
+        let declared = self.client(tenant)?.declare(DeclareRequest {}).await;
+        let stores = declared.map_err(|status| self.failed(&status))?.into_inner().stores;
+        if stores.len() > STORES_MAX {
+            return Err(self.away("it has more stores than are asked"));
+        }
+        Ok(stores)
+    }
+
     async fn people(&self, tenant: &TenantId, who: &[SubjectId]) -> Result<Vec<Person>, StoreError> {
         let known = self.subjects.by_id(tenant, who).await?;
-        let name = |id: &SubjectId| known.iter().find(|one| one.id == *id).map(|one| one.name().to_owned());
-        Ok(who.iter().map(|id| Person { handle: id.to_string(), customer_id: name(id).unwrap_or_default() }).collect())
+        let names: HashMap<_, _> = known.iter().map(|one| (one.id, one.name())).collect();
+        let name = |id: &SubjectId| names.get(id).map(|name| (*name).to_owned()).unwrap_or_default();
+        Ok(who.iter().map(|id| Person { handle: id.to_string(), customer_id: name(id) }).collect())
+    }
+
+    async fn told(&self, store: String, who: &Subject) -> Result<Vec<Document>, StoreError> {
+        let request = ExportRequest { store: store.clone(), source_id: self.source().await?, person: person(who) };
+        let told = self.client(&who.tenant)?.export(request).await;
+        let mut told = told.map_err(|status| self.failed(&status))?.into_inner();
+        let mut text = Vec::new();
+        while let Some(answer) = told.message().await.map_err(|status| self.failed(&status))? {
+            text.extend(answer.part);
+            if text.len() > EXPORT_BYTES_MAX {
+                return Err(self.away("it tells more than is taken"));
+            }
+        }
+        let told: Vec<Told> =
+            serde_json::from_slice(&text).map_err(|error| super::service::unreadable("export", &error))?;
+        let document = |Told { name, provided, rows }| Document { name: format!("{store}-{name}"), provided, rows };
+        Ok(told.into_iter().map(document).collect())
     }
 }
 
@@ -82,40 +118,33 @@ fn person(who: &Subject) -> Option<Person> {
     Some(Person { handle: who.id.to_string(), customer_id: who.name().to_owned() })
 }
 
-impl PersonalStore for RemoteStore {
+impl PersonalStore for RemoteStores {
     fn declared(&self) -> &'static Declared {
         self.declared
     }
 
     fn export<'a>(&'a self, who: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
         async move {
-            let (store, source_id) = (self.declared.name.to_owned(), self.source().await?);
-            let request = ExportRequest { store, source_id, person: person(who) };
-            let told = self.client(&who.tenant)?.export(request).await;
-            let mut told = told.map_err(|status| self.failed(&status))?.into_inner();
-            let mut text = Vec::new();
-            while let Some(answer) = told.message().await.map_err(|status| self.failed(&status))? {
-                text.extend(answer.part);
-                if text.len() > EXPORT_BYTES_MAX {
-                    return Err(self.away("it tells more than is taken"));
-                }
+            let mut documents = Vec::new();
+            for store in self.stores(&who.tenant).await? {
+                documents.extend(self.told(store, who).await?);
             }
-            let told: Vec<Told> =
-                serde_json::from_slice(&text).map_err(|error| super::service::unreadable("export", &error))?;
-            let document = |Told { name, provided, rows }| Document { name, provided, rows };
-            Ok(told.into_iter().map(document).collect())
+            Ok(documents)
         }
         .boxed()
     }
 
     fn erase<'a>(&'a self, tenant: &'a TenantId, who: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
         async move {
+            let (stores, source_id) = (self.stores(tenant).await?, self.source().await?);
             let mut rows = 0;
             for who in who.chunks(PEOPLE_MAX) {
-                let (store, source_id) = (self.declared.name.to_owned(), self.source().await?);
-                let request = EraseRequest { store, source_id, people: self.people(tenant, who).await? };
-                let erased = self.client(tenant)?.erase(request).await;
-                rows += erased.map_err(|status| self.failed(&status))?.into_inner().rows;
+                let people = self.people(tenant, who).await?;
+                for store in stores.clone() {
+                    let request = EraseRequest { store, source_id: source_id.clone(), people: people.clone() };
+                    let erased = self.client(tenant)?.erase(request).await;
+                    rows += erased.map_err(|status| self.failed(&status))?.into_inner().rows;
+                }
             }
             Ok(rows)
         }
@@ -128,53 +157,50 @@ impl PersonalStore for RemoteStore {
         correction: &'a Map<String, Value>,
     ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
         async move {
-            let (store, source_id) = (self.declared.name.to_owned(), self.source().await?);
+            let (source_id, mut changed, mut is_derived) = (self.source().await?, 0, false);
             let correction = serde_json::to_string(correction).unwrap_or_default();
-            let request = RectifyRequest { store, source_id, person: person(who), correction };
-            let answer = self.client(&who.tenant)?.rectify(request).await;
-            let answer = answer.map_err(|status| self.failed(&status))?.into_inner();
-            match answer.rectified() {
-                Said::Changed => Ok(Rectified::Changed(answer.rows)),
-                Said::Derived => Ok(Rectified::Derived),
-                Said::NotHeld => Ok(Rectified::NotHeld),
-                Said::Unspecified => Err(self.away("it does not say what became of a correction")),
+            for store in self.stores(&who.tenant).await? {
+                let (source_id, correction) = (source_id.clone(), correction.clone());
+                let request = RectifyRequest { store, source_id, person: person(who), correction };
+                let answer = self.client(&who.tenant)?.rectify(request).await;
+                let answer = answer.map_err(|status| self.failed(&status))?.into_inner();
+                match answer.rectified() {
+                    Said::Changed => changed += answer.rows,
+                    Said::Derived => is_derived = true,
+                    Said::NotHeld => {}
+                    Said::Unspecified => return Err(self.away("it does not say what became of a correction")),
+                }
             }
+            Ok(match (changed, is_derived) {
+                (_, true) => Rectified::Derived,
+                (0, false) => Rectified::NotHeld,
+                (rows, false) => Rectified::Changed(rows),
+            })
         }
         .boxed()
     }
 
     fn restrict<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            let (store, source_id) = (self.declared.name.to_owned(), self.source().await?);
-            let request = RestrictRequest { store, source_id, person: person(who), on };
-            let answer = self.client(&who.tenant)?.restrict(request).await;
-            answer.map(|_| ()).map_err(|status| self.failed(&status))
+            let source_id = self.source().await?;
+            for store in self.stores(&who.tenant).await? {
+                let request = RestrictRequest { store, source_id: source_id.clone(), person: person(who), on };
+                let answer = self.client(&who.tenant)?.restrict(request).await;
+                answer.map_err(|status| self.failed(&status))?;
+            }
+            Ok(())
         }
         .boxed()
     }
 
+    /// The service keeps to its own times.
     fn expire<'a>(
         &'a self,
-        tenant: &'a TenantId,
-        cutoffs: &'a Cutoffs,
-        limit: u32,
-        dry: bool,
+        _: &'a TenantId,
+        _: &'a Cutoffs,
+        _: u32,
+        _: bool,
     ) -> BoxFuture<'a, Result<Expired, StoreError>> {
-        async move {
-            let request = ExpireRequest {
-                store: self.declared.name.to_owned(),
-                now_ms: cutoffs.now.0,
-                sessions_ms: cutoffs.sessions.0,
-                marketing_ms: cutoffs.marketing.0,
-                customers_ms: cutoffs.customers.0,
-                audit_ms: cutoffs.audit.0,
-                limit,
-                dry,
-            };
-            let answer = self.client(tenant)?.expire(request).await;
-            let answer = answer.map_err(|status| self.failed(&status))?.into_inner();
-            Ok(Expired { rows: answer.rows, oldest: answer.oldest_ms.map(UnixMillis) })
-        }
-        .boxed()
+        std::future::ready(Ok(Expired::default())).boxed()
     }
 }

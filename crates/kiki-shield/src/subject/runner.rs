@@ -26,8 +26,8 @@ use crate::service::Caller;
 const WAVE_MAX: i64 = 500;
 /// Exports of a wave at the most: each is made in memory.
 const EXPORTS_MAX: i64 = 4;
-/// How long a wave may take for one step before another takes it over.
-pub(super) const LEASE_MS: i64 = 120_000;
+/// How long a wave may take for one store before another takes it over; what a process that was killed held waits so long.
+pub(super) const LEASE_MS: i64 = 30_000;
 /// How long to wait after the first failure, and at the most.
 const BACK_OFF_MS: (i64, i64) = (5_000, 3_600_000);
 /// How long to wait when nothing is due.
@@ -207,8 +207,10 @@ impl Requests {
             at,
         };
         let tasks: Vec<_> = requests.map(task).collect();
+        let ids: Vec<_> = tasks.iter().map(|task| task.request).collect();
         let mut tx = self.store().begin().await?;
         work::keep_tasks(&mut tx, &wave.tenant, &tasks).await?;
+        work::hold_on(&mut tx, wave.worker, &wave.tenant, &ids, at.plus(LEASE_MS)).await?;
         Ok(tx.commit().await?)
     }
 

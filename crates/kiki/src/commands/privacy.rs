@@ -1,5 +1,7 @@
 //! `kiki privacy`: what is kept of people, asked of a running service.
 
+mod requests;
+
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -17,6 +19,9 @@ const CALLS_MAX: u32 = 10_000;
 /// What can be asked about what is kept of people.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Subject requests.
+    #[command(flatten)]
+    Requests(requests::Command),
     /// Removes what was kept long enough, as the service does by itself once a day.
     ///
     /// People of whom nothing was heard for KIKI_RETENTION_CUSTOMERS_DAYS are erased, unless a legal hold, a restriction or an
@@ -38,6 +43,7 @@ pub enum Command {
 pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         match command {
+            Command::Requests(command) => requests::run(command, config).await?,
             Command::Retention { dry_run: true, list } => {
                 let plan = list.client(config)?.retention().await?;
                 list.print(&plan.due, due_table)?;

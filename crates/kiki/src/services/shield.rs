@@ -13,7 +13,7 @@ use kiki_shield::breach::BreachStore;
 use kiki_shield::consent::ConsentStore;
 use kiki_shield::consent::follow::{Follower, follow};
 use kiki_shield::policy::{Policies, PolicyFolder};
-use kiki_shield::subject::{self, DecisionStore, RequestStore, Requests, WebhookStore};
+use kiki_shield::subject::{self, DecisionStore, RemoteStores, RequestStore, Requests, WebhookStore};
 use kiki_shield::webhooks::{self, Webhooks};
 use kiki_shield::{Compliance, Pseudonyms, Seed, Shield};
 use kiki_spend::{Owner, Settings};
@@ -23,7 +23,7 @@ use rand::TryRngCore as _;
 use zeroize::Zeroizing;
 
 use super::shipping::{self, Shipping};
-use super::{compliance, database, keys, outbox, reach, requests, retention};
+use super::{compliance, database, keys, outbox, outside, reach, requests, retention};
 use crate::VERSION;
 use crate::process::Process;
 
@@ -160,7 +160,13 @@ fn stores(process: &Process, shield: &Shield, requests: &Requests) -> anyhow::Re
         Arc::new(DecisionStore(shield.clone())),
         Arc::new(WebhookStore(shield.clone())),
     ];
-    Ok(Stores::new(process.stores.iter().cloned().chain(own).collect())?)
+    let mut all: Vec<_> = process.stores.iter().cloned().chain(own).collect();
+    for peer in &process.config.peers {
+        let name = peer.authority().map_or_else(|| peer.to_string(), ToString::to_string);
+        let (way, subjects) = (outside(process, peer.clone())?, process.subjects.clone());
+        all.push(Arc::new(RemoteStores::new(&name, way, subjects, process.store.clone())));
+    }
+    Ok(Stores::new(all)?)
 }
 
 /// What the governor of this configuration is made with.

@@ -2,6 +2,9 @@
 
 mod consent;
 mod erase_restore;
+mod failing;
 mod masters;
 mod reports;
+mod requests;
 mod retention;
+mod scale;

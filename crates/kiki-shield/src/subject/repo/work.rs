@@ -126,6 +126,21 @@ pub(crate) async fn change(
     Ok(usize::try_from(changed) == Ok(requests.len()))
 }
 
+/// Makes the lease of those of `requests` longer that `worker` still holds.
+pub(crate) async fn hold_on(
+    tx: &mut Tx,
+    worker: &str,
+    tenant: &TenantId,
+    requests: &[SubjectRequestId],
+    until: UnixMillis,
+) -> Result<(), StoreError> {
+    let mut query = Statement::new("UPDATE subject_request SET next_at = ");
+    query.bind(until.0).push(", lease_until = ").bind(until.0).push(" WHERE worker = ").bind(worker);
+    query.push(" AND tenant = ").bind(tenant.as_str()).among("id", requests);
+    query.query()?.execute(tx.sql()).await?;
+    Ok(())
+}
+
 /// Who of `people` stands under a legal hold. Their rows are locked until `tx` ends; who is locked by another counts as
 /// missing.
 pub(crate) async fn locked(
