@@ -11,9 +11,7 @@ use futures::future::BoxFuture;
 use kiki_kit::inprocess::Transport;
 use kiki_proto::privacy::v1::personal_data_service_client::PersonalDataServiceClient;
 use kiki_proto::privacy::v1::rectify_response::Rectified as Said;
-use kiki_proto::privacy::v1::{
-    DeclareRequest, EraseRequest, ExportRequest, Person, RectifyRequest, RestrictRequest,
-};
+use kiki_proto::privacy::v1::{DeclareRequest, EraseRequest, ExportRequest, Person, RectifyRequest, RestrictRequest};
 use kiki_store::Store;
 use kiki_store::StoreError;
 use kiki_store::personal::{

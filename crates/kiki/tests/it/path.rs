@@ -14,7 +14,8 @@ fn sample() -> String {
     here("../../examples/cdnow/CDNOW_sample.txt").to_str().unwrap().to_owned()
 }
 
-fn fit(folder: &Path, flag: &str) -> String {
+/// Fits the order log that ships with KIKI.
+pub(crate) fn fit(folder: &Path, flag: &str) -> String {
     succeed(folder, &["value", "fit", &sample(), "--calibrate-until", "1997-09-30", flag])
 }
 

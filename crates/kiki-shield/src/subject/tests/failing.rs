@@ -46,8 +46,7 @@ async fn a_wave_of_another_worker_is_taken_over_when_its_time_is_over() {
         let id = world.ask("ann", Kind::Deletion).await;
         world.requests.vouch(&officer(), id).await.unwrap();
         let (now, limit) = (world.requests.now(), |_| 500);
-        let claimed =
-            crate::subject::repo::work::claim(&db.store, "dead", now, now.plus(30_000), limit).await.unwrap();
+        let claimed = crate::subject::repo::work::claim(&db.store, "dead", now, now.plus(30_000), limit).await.unwrap();
         assert_eq!(claimed.len(), 1);
         assert!(!world.requests.next_wave("one").await.unwrap(), "it is held");
         world.clock.advance(Duration::from_secs(31));

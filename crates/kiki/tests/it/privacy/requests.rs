@@ -107,6 +107,8 @@ async fn a_person_sees_all_that_is_held_and_has_it_erased() {
     assert!(held["consents"].contains("ticked box 7") && held["decisions"].contains("consent.grant"), "{held:?}");
     world.letter(&access, "Your request is completed").await;
 
+    the_officer_sees_it_on_the_command_line(folder.path(), &world, access.rsplit('/').next().unwrap());
+
     let deletion = world.ask(customer, "DELETION").await;
     world.prove(&deletion).await;
     let seen = world.until(&deletion, |seen| seen["status"] == "completed").await;
@@ -119,6 +121,18 @@ async fn a_person_sees_all_that_is_held_and_has_it_erased() {
     assert_eq!(consents["consents"]["marketing"], false);
     world.serving.terminate();
     succeed(folder.path(), &["audit", "verify"]);
+}
+
+fn the_officer_sees_it_on_the_command_line(folder: &Path, world: &World, id: &str) {
+    let url = world.serving.url("shield", "");
+    let say = |arguments: &[&str]| succeed(folder, &[&["privacy"], arguments, &["--url", &url]].concat());
+    assert!(say(&["list", "--state", "completed"]).contains(id));
+    assert!(say(&["show", id]).contains("decisions"));
+    let out = folder.join("fetched.zip").to_str().unwrap().to_owned();
+    say(&["export", id, "--out", &out]);
+    assert!(std::fs::read(&out).unwrap().starts_with(b"PK"));
+    std::fs::write(folder.join("customers.txt"), "bob\n\ncem\n").unwrap();
+    assert!(say(&["erase", "--file", "customers.txt", "--vouch"]).contains("2 requests"));
 }
 
 /// The JSON of each store in an export, after every hash was compared with the manifest.
@@ -134,4 +148,42 @@ fn unzipped(folder: &Path, zip: &[u8]) -> std::collections::BTreeMap<String, Str
     let read = read.expect("python3 is installed");
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
     serde_json::from_slice(&read.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_service_with_a_database_of_its_own_is_asked_and_named_while_it_is_away() {
+    let (here, there) = (folder(), folder());
+    crate::path::fit(there.path(), "--save");
+    let mut command = kiki(there.path());
+    command.args(["serve", "value", "--free-ports"]);
+    let value = Serving::start(command, 2);
+    let peer = value.address("value").to_string();
+    let mut command = kiki(here.path());
+    command.args(["serve", "shield", "--free-ports"]).env("KIKI_PRIVACY_PEERS", format!("http://{peer}"));
+    let world = World { serving: Serving::start(command, 1), http: Http::new() };
+    let task = |seen: &Value| {
+        let tasks = seen["tasks"].as_array().unwrap();
+        tasks.iter().find(|task| task["store"] == peer.as_str()).cloned().unwrap_or_default()
+    };
+    let erase = async |customer: &str| {
+        let asked = json!({"customer_id": customer, "request_type": "DELETION", "notify": false});
+        let made = world.post("/v1/subject-requests", asked).await;
+        let path = format!("/v1/subject-requests/{}", made["request_id"].as_str().unwrap());
+        world.post(&format!("{path}/vouch"), json!({})).await;
+        path
+    };
+    let known = async |customer: &str| {
+        let asked = json!({"customer_id": customer});
+        world.http.post(&value.url("value", "/v1/predictions"), &asked).await.status
+    };
+    assert_eq!(known("00004").await, StatusCode::OK);
+    let path = erase("00004").await;
+    let seen = world.until(&path, |seen| seen["status"] == "completed").await;
+    assert!(task(&seen)["rows"].as_i64().unwrap() > 0, "{seen}");
+    assert_eq!((known("00004").await, known("00021").await), (StatusCode::NOT_FOUND, StatusCode::OK));
+
+    drop(value);
+    let path = erase("00021").await;
+    let seen = world.until(&path, |seen| task(seen)["state"] == "failed").await;
+    assert_eq!((&task(&seen)["error"], &seen["status"]), (&json!("unavailable"), &json!("in_progress")), "{seen}");
 }
