@@ -25,13 +25,12 @@ const BODY: &str = "subject_export.body";
 
 impl Requests {
     pub(super) async fn hand_out(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {
-        let log = self.shield().checkpoint();
         for (request, person) in wave.with_people() {
             let Some(given) = self.collect(wave, request, person).await? else {
                 self.later(wave, &[request], wave.attempts + 1).await?;
                 continue;
             };
-            let export = self.make_export(request, given, log.clone()).await?;
+            let export = self.make_export(request, given, self.shield().checkpoint()).await?;
             self.keep_export(wave, request, person, &export).await?;
             let outcome = match (export.rows, export.is_whole) {
                 (0, true) => Outcome::NothingHeld,

@@ -1,6 +1,8 @@
 //! What shield itself keeps of people: their requests, what the log tells of decisions about them, and webhooks, which are
 //! about no customer.
 
+use std::time::Duration;
+
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiki_store::StoreError;
@@ -17,6 +19,9 @@ use crate::service::Shield;
 
 /// The name of the store of requests.
 pub(super) const REQUESTS: &str = "requests";
+
+/// How long a checkpoint may take to cover what was decided last.
+const COVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Subject requests, as a store of what people wrote in them.
 pub struct RequestStore(pub Requests);
@@ -176,10 +181,16 @@ impl PersonalStore for DecisionStore {
 
     fn export<'a>(&'a self, who: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
         async move {
+            let unreadable = |error: &dyn std::fmt::Display| service::unreadable("log", error);
+            // What was decided a moment ago is told as well: a checkpoint follows within a second.
+            let written = self.0.read_log(kiki_audit::reader::entries).await.map_err(|error| unreadable(&error))?;
+            if written > 0 && !self.0.0.governor.covered(written - 1, COVERED_WITHIN).await {
+                return Err(unreadable(&"no checkpoint covers its end"));
+            }
             let name = pseudonym(who);
             let people = [name.clone()];
             let found = self.0.read_log(move |audit| decisions::about(audit, &people)).await;
-            let found = found.map_err(|error| service::unreadable("log", &error))?;
+            let found = found.map_err(|error| unreadable(&error))?;
             let rows = found.get(&name).map(decisions::rows).unwrap_or_default();
             Ok(vec![Document { name: "decisions".to_owned(), provided: false, rows }])
         }

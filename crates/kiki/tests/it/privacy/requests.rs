@@ -176,14 +176,14 @@ async fn a_service_with_a_database_of_its_own_is_asked_and_named_while_it_is_awa
         let asked = json!({"customer_id": customer});
         world.http.post(&value.url("value", "/v1/predictions"), &asked).await.status
     };
-    assert_eq!(known("00004").await, StatusCode::OK);
-    let path = erase("00004").await;
+    assert_eq!(known("0001").await, StatusCode::OK);
+    let path = erase("0001").await;
     let seen = world.until(&path, |seen| seen["status"] == "completed").await;
     assert!(task(&seen)["rows"].as_i64().unwrap() > 0, "{seen}");
-    assert_eq!((known("00004").await, known("00021").await), (StatusCode::NOT_FOUND, StatusCode::OK));
+    assert_eq!((known("0001").await, known("0002").await), (StatusCode::NOT_FOUND, StatusCode::OK));
 
     drop(value);
-    let path = erase("00021").await;
+    let path = erase("0002").await;
     let seen = world.until(&path, |seen| task(seen)["state"] == "failed").await;
     assert_eq!((&task(&seen)["error"], &seen["status"]), (&json!("unavailable"), &json!("in_progress")), "{seen}");
 }
