@@ -64,7 +64,8 @@ impl PersonalData {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Erases `people` in `store`. Returns how many rows were about them there.
+    /// Erases `people` in `store`. Returns how many rows were about them there; for people of another database, how many in
+    /// all stores, since all of them forget them then.
     async fn erase(
         &self,
         tenant: &TenantId,
@@ -81,10 +82,7 @@ impl PersonalData {
             self.known(tenant, source, people).await?.iter().map(|subject| subject.id).collect();
         let mut rows = 0;
         for each in self.stores.iter() {
-            let gone = each.erase(tenant, &known).await?;
-            if each.declared().name == store.declared().name {
-                rows = gone;
-            }
+            rows += each.erase(tenant, &known).await?;
         }
         self.subjects.destroy(tenant, &known, Cause::Request, "").await?;
         Ok(rows)

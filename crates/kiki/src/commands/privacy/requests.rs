@@ -17,7 +17,8 @@ use crate::console::say;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Lists subject requests, the oldest first.
-    List {
+    #[command(name = "list")]
+    All {
         /// received, identity_check, in_progress, extended, completed or refused; absent: all.
         #[arg(long)]
         state: Option<String>,
@@ -69,7 +70,7 @@ pub enum Command {
 /// The service does not answer, or a file cannot be read or written.
 pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
     match command {
-        Command::List { state, limit, list } => {
+        Command::All { state, limit, list } => {
             let found = list.client(config)?.subject_requests(state.as_deref(), limit as usize).await?;
             list.print(&found, requests_table)
         }
