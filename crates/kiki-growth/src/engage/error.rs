@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use kiki_kit::problem::{GRPC_FIELD_KEY, Problem, logged_status};
 use kiki_store::StoreError;
 use tonic::Status;
@@ -20,6 +20,9 @@ pub(super) enum EngageError {
     /// A field is wrong.
     #[error("{field}: {why}")]
     Invalid { field: &'static str, why: String },
+    /// A name that stands in the clear looks like a person's address or number.
+    #[error("{0} looks like a person's address or number")]
+    PersonalName(&'static str),
     /// The tenant has no such thing.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -74,6 +77,7 @@ impl From<EngageError> for Problem {
     fn from(error: EngageError) -> Self {
         match error {
             EngageError::Invalid { field, why } => Self::invalid(field, why),
+            EngageError::PersonalName(field) => personal_name(field),
             EngageError::NotFound(what) => Self::not_found(what),
             EngageError::KeyConflict => {
                 Self::conflict("idempotency_conflict", "The Idempotency-Key came before with another request.")
@@ -103,6 +107,11 @@ impl From<EngageError> for Problem {
             EngageError::Store(error) => Self::internal(&error),
         }
     }
+}
+
+fn personal_name(field: &'static str) -> Problem {
+    let detail = format!("{field}: looks like a person's address or number. Names stand in the log in the clear.");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "personal_name", detail).with_field(field)
 }
 
 /// `left` is an upper bound: a run that ends well ends its lease with it.

@@ -2,6 +2,7 @@
 
 use kiki_kit::schema::MoneySchema;
 use kiki_types::id::CampaignId;
+use kiki_types::personal::looks_personal;
 use kiki_types::tenant::is_name;
 use kiki_types::{Money, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -96,6 +97,7 @@ impl NewCampaign {
             let why = format!("must be 1 to {NAME_CHARS_MAX} characters on one line");
             return Err(EngageError::invalid("name", why));
         }
+        not_a_person("name", &name)?;
         check_audience(&self.audience)?;
         check_positive("cost_per_message", self.cost_per_message)?;
         check_positive("budget", self.budget)?;
@@ -176,7 +178,13 @@ fn check_positive(field: &'static str, amount: Money) -> Result<(), EngageError>
     if amount.micros > 0 { Ok(()) } else { Err(EngageError::invalid(field, "must be positive")) }
 }
 
+/// Names of campaigns and accounts stand in the log in the clear.
+fn not_a_person(field: &'static str, name: &str) -> Result<(), EngageError> {
+    if name.split('/').any(looks_personal) { Err(EngageError::PersonalName(field)) } else { Ok(()) }
+}
+
 fn check_account(account: String) -> Result<String, EngageError> {
+    not_a_person("account", &account)?;
     let parts = account.split('/').count();
     if parts <= ACCOUNT_PARTS_MAX && account.split('/').all(is_name) {
         return Ok(account);

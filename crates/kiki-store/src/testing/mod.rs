@@ -28,6 +28,8 @@ use uuid::Uuid;
 
 use crate::{Dialect, Options, Store};
 
+pub mod look;
+
 pub use people::{People, secure_random};
 
 /// Bounds that fit many tests at once on one server.
@@ -97,6 +99,12 @@ impl TestDb {
         let read = std::fs::read_dir(folder.path())
             .and_then(|entries| entries.map(|entry| std::fs::read(entry?.path())).collect::<std::io::Result<Vec<_>>>());
         read.unwrap_or_else(|error| panic!("the database's files cannot be read: {error}"))
+    }
+
+    /// Where it is, for another process.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// A second store on the same database, as another process would have it.

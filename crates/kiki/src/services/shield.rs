@@ -29,6 +29,8 @@ use crate::process::Process;
 
 /// SyncShield, running.
 pub struct RunningShield {
+    /// Whatever holds something about people, in this process.
+    pub stores: Stores,
     /// Its router.
     pub http: HttpService,
     /// Its verbs, for what runs beside it.
@@ -105,12 +107,12 @@ impl RunningShield {
             process.tasks.spawn("policy folder", folder.follow(platform.shutdown.clone()));
         }
 
-        requests::carry_out(process, &requests, stores);
+        requests::carry_out(process, &requests, stores.clone());
         process.tasks.spawn("shield outbox", kiki_shield::jobs::run(shield, platform.shutdown.clone()));
         process.tasks.spawn("consent register", follow(follower, platform.shutdown.clone()));
         process.tasks.spawn("webhook events", webhooks::jobs::follow(hooks.clone(), platform.shutdown.clone()));
         process.tasks.spawn("webhook deliveries", webhooks::jobs::deliver(hooks, process.tasks.clone()));
-        Ok(Self { http: http.build(), shield: verbs, owner })
+        Ok(Self { stores, http: http.build(), shield: verbs, owner })
     }
 
     /// Answers what waits, writes a snapshot, brings tiles and views up to the log.

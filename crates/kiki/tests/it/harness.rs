@@ -60,17 +60,23 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts `command` and waits until `listeners` addresses are served.
     pub(crate) fn start(mut command: Command, listeners: usize) -> Self {
-        let mut child = command
-            .env("KIKI_LOG_FORMAT", "json")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("kiki starts");
+        command.stderr(Stdio::inherit());
+        Self::start_kept(command, listeners, |_| ())
+    }
+
+    /// As [`Serving::start`], with `keep` called for each line that it writes to its standard output.
+    pub(crate) fn start_kept(
+        mut command: Command,
+        listeners: usize,
+        mut keep: impl FnMut(&str) + Send + 'static,
+    ) -> Self {
+        let mut child = command.env("KIKI_LOG_FORMAT", "json").stdout(Stdio::piped()).spawn().expect("kiki starts");
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (found, addresses) = mpsc::channel();
         // Reads on to the end, so that the process never waits for a reader.
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
+                keep(&line);
                 let entry: Value = serde_json::from_str(&line).unwrap_or_default();
                 if entry["message"] == "listening" {
                     let text = |key: &str| entry[key].as_str().unwrap().to_owned();
@@ -142,6 +148,13 @@ pub(crate) struct Http(Client<HttpConnector, Full<Bytes>>);
 impl Http {
     pub(crate) fn new() -> Self {
         Self(Client::builder(TokioExecutor::new()).build_http())
+    }
+
+    /// A client whose connections come from `address`.
+    pub(crate) fn from(address: std::net::IpAddr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(address));
+        Self(Client::builder(TokioExecutor::new()).build(connector))
     }
 
     pub(crate) async fn try_send(&self, request: Request<Full<Bytes>>) -> Option<Answer> {

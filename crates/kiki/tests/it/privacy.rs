@@ -3,8 +3,11 @@
 mod consent;
 mod erase_restore;
 mod failing;
+mod grep;
 mod masters;
+mod registered;
 mod reports;
 mod requests;
 mod retention;
 mod scale;
+mod search;

@@ -201,7 +201,7 @@ fn keys() -> Vec<ApiKey> {
 }
 
 /// All services in this process, below `folder`; nobody is let in without a key.
-async fn services(folder: &Path, keys: Vec<ApiKey>) -> (Process, Services) {
+pub(crate) async fn services(folder: &Path, keys: Vec<ApiKey>) -> (Process, Services) {
     let data = folder.join("data").to_str().unwrap().to_owned();
     let sources =
         Sources { flags: vec![Flag { flag: "--data", variable: "KIKI_DATA", value: data }], ..Sources::default() };
@@ -211,7 +211,7 @@ async fn services(folder: &Path, keys: Vec<ApiKey>) -> (Process, Services) {
     (process, services)
 }
 
-async fn stop(process: Process, services: Services) {
+pub(crate) async fn stop(process: Process, services: Services) {
     process.tasks.shutdown().begin();
     process.tasks.ended(process.config.shutdown).await;
     services.stop().await.unwrap();
