@@ -242,7 +242,7 @@ async fn who_was_erased_stays_erased_whatever_is_put_back() {
     running.knows_nobody(ann, &campaign).await;
     assert_ne!(running.standing(bob).await, json!([]));
     running.serving.terminate();
-    assert_eq!(world.holding(ann), [PathBuf::new(); 0], "in no file");
+    assert_eq!(world.holding(ann), Vec::<PathBuf>::new(), "in no file");
 
     // The database and the mailbox of before.
     let database = ["kiki.db", "kiki.db-wal", "kiki.db-shm", "sandbox"];
@@ -253,7 +253,7 @@ async fn who_was_erased_stays_erased_whatever_is_put_back() {
     assert_ne!(running.standing(bob).await, json!([]), "nobody else was erased");
     running.serving.terminate();
     assert_eq!(mails(&world.data()), mails(backup.path()) - 1, "her message is gone, not only unreadable");
-    assert_eq!(world.holding(ann), [PathBuf::new(); 0], "in no file");
+    assert_eq!(world.holding(ann), Vec::<PathBuf>::new(), "in no file");
     let verified = kept.path().join("checkpoint");
     world.succeed(&["audit", "verify", "--kept", verified.to_str().unwrap()]);
     let key = kept.path().join("log.vkey");
