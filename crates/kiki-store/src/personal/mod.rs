@@ -3,9 +3,11 @@
 //! A person is known to tables by a random handle ([`SubjectId`]). What is said about the person is sealed under a secret
 //! of that person alone; that secret is wrapped by the secret of an epoch, and that one by a [`MasterKey`]:
 //!
-//!     master key           wraps the secrets of a few epochs; never sees data
-//!       epoch              in keys/ring.json; renewed every two weeks, destroyed after four
-//!         person           in SQL; seals values, and makes the pseudonym that stands for the person in the log
+//! ```text
+//! master key           wraps the secrets of a few epochs; never sees data
+//!   epoch              in keys/ring.json; renewed every two weeks, destroyed after four
+//!     person           in SQL; seals values, and makes the pseudonym that stands for the person in the log
+//! ```
 //!
 //! Erasing somebody is deleting one row. A backup of the database that still has it cannot be read once its epoch is
 //! destroyed; one that is put back before is told by the register whom to erase again.

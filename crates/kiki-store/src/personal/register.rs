@@ -4,8 +4,10 @@
 //! durable before the database forgets, so it may tell of somebody whom the database still has: that erasure counts, and is
 //! ended by whoever opens the database next.
 //!
-//!     kiki erasures 1 <id of the database>
-//!     <number> <handle> <tenant> <epoch> <ms since 1970> <cause> <16 hexadecimal digits>
+//! ```text
+//! kiki erasures 1 <id of the database>
+//! <number> <handle> <tenant> <epoch> <ms since 1970> <cause> <16 hexadecimal digits>
+//! ```
 //!
 //! The last field of a line is the beginning of the SHA-256 of the same field of the line before (of the header for the
 //! first) and the rest of the line. An unfinished last line is cut; anything else that does not check stops the start.
