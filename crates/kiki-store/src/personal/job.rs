@@ -75,7 +75,7 @@ impl Subjects {
     /// does.
     ///
     /// # Errors
-    /// Something is in the way. What was done stays.
+    /// The first thing that was in the way. What could be done was, and stays.
     pub async fn look_after(&self) -> Result<(), KeysError> {
         let (inner, now) = (self.inner(), self.inner().entries.clock.now());
         let mut tx = inner.store.begin().await?;
@@ -84,13 +84,22 @@ impl Subjects {
         if !is_mine {
             return Ok(());
         }
-        self.rotate(inner.epoch_days).await?;
-        let damaged = self.rewrap().await?.damaged;
-        self.destroy_ended().await?;
-        if damaged > 0 {
+        self.reload().await?;
+        // Whatever keeps a new epoch from beginning, those that are over end.
+        let ended = self.end_earlier().await;
+        let begun = self.rotate(inner.epoch_days).await;
+        let moved = if matches!(begun, Ok(Some(_))) { self.end_earlier().await } else { Ok(()) };
+        ended.and(begun).and(moved)
+    }
+
+    /// Puts everybody into the current epoch, and destroys those that are over.
+    async fn end_earlier(&self) -> Result<(), KeysError> {
+        let rewrapped = self.rewrap().await;
+        let destroyed = self.destroy_ended().await;
+        if rewrapped?.damaged > 0 {
             return Err(KeysError::NotNow("people whose rows are damaged keep an epoch alive"));
         }
-        Ok(())
+        destroyed.map(|_| ())
     }
 
     fn set_trouble(&self, trouble: Option<String>) {

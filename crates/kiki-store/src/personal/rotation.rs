@@ -44,6 +44,8 @@ impl Subjects {
             return Err(KeysError::NotNow("people whose rows are damaged are in an earlier epoch"));
         }
         let n = current.n + 1;
+        // A renewed master key that no epoch comes under would be one more each time that this is tried.
+        may_begin(&self.stored_ring().await?)?;
         inner.master.renew().await?;
         inner.faults.pass()?;
         let epoch = fresh_epoch(&inner.master, &inner.random, epochs.ring, n, now).await?;
@@ -52,14 +54,7 @@ impl Subjects {
                 if ring.current().n + 1 != n {
                     return Ok(false);
                 }
-                if ring.epochs.len() >= LIVING_MAX {
-                    return Err(KeysError::NotNow(
-                        "as many epochs as there may be wait for their end: destroy the oldest",
-                    ));
-                }
-                if ring.masters().len() > 1 {
-                    return Err(KeysError::NotNow("the move to another master key is not finished"));
-                }
+                may_begin(ring)?;
                 ring.epochs.push(epoch);
                 Ok(true)
             })
@@ -174,20 +169,21 @@ impl Subjects {
     /// Destroys the epochs that began twice [`super::Needs::epoch_days`] ago. Returns them.
     ///
     /// # Errors
-    /// As [`Subjects::destroy_epoch`].
+    /// As [`Subjects::destroy_epoch`], of the first that stays; the others are destroyed.
     pub async fn destroy_ended(&self) -> Result<Vec<u32>, KeysError> {
         let inner = self.inner();
         let epochs = self.epochs();
         let began_by = inner.entries.clock.now().plus(-2 * i64::from(inner.epoch_days) * DAY_MS);
         let is_over =
             |epoch: &&std::sync::Arc<super::epoch::Epoch>| epoch.n < epochs.current().n && epoch.began <= began_by;
-        let mut gone = Vec::new();
+        let (mut gone, mut stays) = (Vec::new(), Ok(()));
         for epoch in epochs.living().iter().filter(is_over) {
-            self.destroy_epoch(epoch.n).await?;
-            gone.push(epoch.n);
+            match self.destroy_epoch(epoch.n).await {
+                Ok(()) => gone.push(epoch.n),
+                Err(error) => stays = stays.and(Err(error)),
+            }
         }
-        self.tell_master().await?;
-        Ok(gone)
+        stays.and(self.tell_master().await).map(|()| gone)
     }
 
     /// Destroys the secret of the epoch `n`: what is under it is unreadable from then on, wherever it lies.
@@ -234,4 +230,15 @@ impl Subjects {
         .await?;
         self.reload().await
     }
+}
+
+/// Whether `ring` has room for another epoch, and one master to put it under.
+fn may_begin(ring: &KeyRing) -> Result<(), KeysError> {
+    if ring.epochs.len() >= LIVING_MAX {
+        return Err(KeysError::NotNow("as many epochs as there may be wait for their end: destroy the oldest"));
+    }
+    if ring.masters().len() > 1 {
+        return Err(KeysError::NotNow("the move to another master key is not finished"));
+    }
+    Ok(())
 }

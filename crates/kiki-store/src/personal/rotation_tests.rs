@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use kiki_types::TenantId;
 
+use super::keyring::LIVING_MAX;
 use super::master::LocalMaster;
 use super::*;
 use crate::testing::{People, back_up, on_both, put_back, secure_random};
@@ -94,6 +95,31 @@ async fn an_epoch_with_people_is_not_destroyed() {
         people.look_after().await.unwrap_err();
         assert_eq!(people.rewrap().await.unwrap(), Rewrapped { moved: 0, damaged: 1 });
         assert!(people.resolve(&acme(), "ann", Mint::Yes).await.is_err(), "and is not replaced by somebody new");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn epochs_that_are_over_end_also_while_none_may_begin() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        people.resolve(&acme(), "ann", Mint::Yes).await.unwrap();
+        for _ in 1..LIVING_MAX {
+            people.rotate(0).await.unwrap();
+        }
+        assert!(matches!(people.rotate(0).await, Err(KeysError::NotNow(_))), "as many as there may be");
+        people.advance_days(29);
+        people.look_after().await.unwrap();
+        let living: Vec<_> = people.status().living.into_iter().map(|(n, _)| n).collect();
+        assert_eq!(living, [9], "the earlier ones ended, and there was room for another");
+
+        let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+        let other: Arc<dyn MasterKey> = Arc::new(LocalMaster::in_setting(key, secure_random()).unwrap());
+        people.rotate(0).await.unwrap();
+        assert_eq!(people.move_to(&other).await.unwrap(), Moved::Both);
+        people.advance_days(29);
+        people.look_after().await.unwrap_err();
+        assert_eq!(people.status().living.len(), 1, "an unfinished move keeps none alive");
     })
     .await;
 }
