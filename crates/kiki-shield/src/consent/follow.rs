@@ -140,7 +140,8 @@ impl Follower {
 
     /// Takes what is there next, up to what is younger than `settled_after_ms`. Returns whether there may be more.
     async fn step(&mut self, settled_after_ms: i64) -> Result<bool, FollowError> {
-        let len = self.shield.checkpoint().map_or(0, |checkpoint| checkpoint.size);
+        // At the start it was read to its end, and a checkpoint may be behind that for a while.
+        let len = self.shield.checkpoint().map_or(0, |checkpoint| checkpoint.size).max(self.position);
         let has_more = self.step_to(len, settled_after_ms).await?;
         if !has_more {
             let before = self.shield.0.clock.now().plus(-NOTED_MS_MAX);
