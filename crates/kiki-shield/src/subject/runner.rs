@@ -122,19 +122,26 @@ impl Requests {
         let done = tasks.into_iter().filter(|task| task.is_done).map(|task| (task.request, task.store)).collect();
         let caller = Self::itself(&tenant);
         let wave = Wave { worker, stores, tenant, caller, requests, people, done, attempts };
-        let carried = match kind {
-            Kind::Access | Kind::Portability => self.hand_out(&wave).await,
-            Kind::Deletion => self.erase(&wave).await,
-            Kind::Rectification => self.rectify(&wave).await,
-            Kind::Restriction => self.restrict(&wave).await,
-            Kind::Objection => self.object(&wave).await,
-            Kind::OptOut => self.opt_out(&wave).await,
-        };
-        if let Err(error) = carried {
+        if let Err(error) = self.carry_out(&wave, kind).await {
             tracing::warn!(%error, requests = wave.requests.len(), "subject requests are tried again");
             self.later(&wave, &wave.all(), wave.attempts + 1).await?;
         }
         Ok(true)
+    }
+
+    async fn carry_out(&self, wave: &Wave<'_>, kind: Kind) -> Result<(), SubjectError> {
+        // What has begun is refused no more: nobody could take back what was done until then.
+        if matches!(kind, Kind::Rectification | Kind::Restriction | Kind::Objection | Kind::OptOut) {
+            self.step(wave, &wave.all(), 1).await?;
+        }
+        match kind {
+            Kind::Access | Kind::Portability => self.hand_out(wave).await,
+            Kind::Deletion => self.erase(wave).await,
+            Kind::Rectification => self.rectify(wave).await,
+            Kind::Restriction => self.restrict(wave).await,
+            Kind::Objection => self.object(wave).await,
+            Kind::OptOut => self.opt_out(wave).await,
+        }
     }
 
     /// Tries `requests` again after a while.

@@ -7,7 +7,8 @@ use kiki_store::personal::Cause;
 use kiki_store::testing::on_both;
 
 use super::world::{World, officer, tenant, wanted};
-use crate::subject::model::{Kind, Outcome, State};
+use crate::subject::error::SubjectError;
+use crate::subject::model::{Ground, Kind, Outcome, State};
 use crate::subject::service::NewRequest;
 
 const LATER: Duration = Duration::from_secs(3_600);
@@ -34,6 +35,25 @@ async fn a_store_that_fails_is_named_and_asked_again_alone() {
         let seen = world.see(id).await;
         assert_eq!((seen.request.state, seen.request.outcome), (State::Completed, Some(Outcome::Whole)));
         assert_eq!(world.notes.erased.load(Ordering::SeqCst), 1, "what was done is not done again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_has_begun_to_stand_against_somebody_is_not_refused_but_carried_out_and_lifted() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.person("ann").await;
+        world.orders.fails.store(true, Ordering::SeqCst);
+        let id = world.ask("ann", Kind::Restriction).await;
+        assert_eq!(world.carry_out(id).await.request.state, State::InProgress);
+        let refused = world.requests.refuse(&officer(), id, Ground::Excessive).await;
+        assert!(matches!(refused, Err(SubjectError::Running)), "the bar stands already");
+        world.orders.fails.store(false, Ordering::SeqCst);
+        world.requests.retry(&officer(), id).await.unwrap();
+        world.work().await;
+        assert_eq!(world.state(id).await, State::Completed);
+        world.requests.lift(&officer(), id).await.unwrap();
     })
     .await;
 }
