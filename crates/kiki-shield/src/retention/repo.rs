@@ -50,6 +50,30 @@ pub(super) async fn unused(
     rows.iter().map(|row| row.parsed("id")).collect()
 }
 
+/// Somebody whom retention erased.
+pub(super) struct Erased {
+    pub(super) seq: i64,
+    pub(super) who: SubjectId,
+    pub(super) at: UnixMillis,
+}
+
+/// At most `limit` of those, after the number `after`, in the order in which they were erased.
+pub(super) async fn erased(
+    store: &Store,
+    tenant: &TenantId,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Erased>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT seq, subject, at FROM erasure WHERE tenant = $1 AND cause = 'retention' AND seq > $2 \
+         ORDER BY seq LIMIT $3",
+    );
+    let rows = rows.bind(tenant.as_str()).bind(after).bind(i64::from(limit)).fetch_all(store.pool()).await?;
+    rows.iter()
+        .map(|row| Ok(Erased { seq: row.int("seq")?, who: row.parsed("subject")?, at: row.time("at")? }))
+        .collect()
+}
+
 /// Tenants who have people.
 pub(super) async fn tenants(store: &Store) -> Result<Vec<TenantId>, StoreError> {
     let rows = sqlx::query("SELECT DISTINCT tenant FROM subject ORDER BY tenant LIMIT $1").bind(TENANTS_MAX);

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use kiki_spend::Digest;
 use kiki_store::Store;
-use kiki_store::personal::{Cause, Class, Cutoffs, PersonalStore, Stores, Subject, SubjectId, Subjects};
+use kiki_store::personal::{Class, Cutoffs, PersonalStore, Stores, Subject, SubjectId, Subjects};
 use kiki_types::event::{AuditEvent, Outcome};
 use kiki_types::{Principal, TenantId, UnixMillis};
 use tokio::sync::Mutex;
 
 use super::repo;
+use crate::consent::repo::{position, set_position};
 use crate::error::ShieldError;
 use crate::report::{DAY_MS, Days};
 use crate::service::{Caller, Shield};
@@ -22,6 +23,8 @@ const BATCH_PEOPLE_MAX: u32 = 500;
 const BATCHES_MAX: u32 = 100_000;
 /// How long others have the database between two batches.
 const PAUSE: Duration = Duration::from_millis(5);
+/// After so long an erasure is in the database, and so are all with a lower number.
+const SETTLED_MS: i64 = 60 * 60 * 1_000;
 /// What stands for people among the stores.
 const PEOPLE: &str = "people";
 /// The turn of the daily run.
@@ -182,43 +185,85 @@ impl Retention {
 
     async fn expire_people(&self, caller: &Caller, cutoffs: &Cutoffs, end: End, done: &mut Done) {
         let mut due = people_due(0, None);
-        for _ in 0..BATCHES_MAX {
-            if self.is_over(end) {
-                done.is_whole = false;
-                break;
-            }
-            match self.erase_some(caller, cutoffs).await {
-                Ok(0) => break,
-                Ok(people) => due.rows += people,
-                Err(error) => {
-                    tracing::warn!(%error, "people of whom nothing was heard for long are still there");
-                    done.failed.push(PEOPLE);
-                    break;
-                }
-            }
-            tokio::time::sleep(PAUSE).await;
+        if let Err(error) = self.erase_people(caller, cutoffs, end, done, &mut due).await {
+            tracing::warn!(%error, "people of whom nothing was heard for long, or what stores hold of them, are still there");
+            done.failed.push(PEOPLE);
         }
         done.removed.push(due);
     }
 
-    /// Erases some people of whom nothing was heard for long enough. Returns how many.
-    async fn erase_some(&self, caller: &Caller, cutoffs: &Cutoffs) -> Result<u64, ShieldError> {
+    /// Destroys the keys first, each unless its person is held or used at that moment, and lets the stores forget only whose
+    /// key went. While a store fails nobody new goes.
+    async fn erase_people(
+        &self,
+        caller: &Caller,
+        cutoffs: &Cutoffs,
+        end: End,
+        done: &mut Done,
+        due: &mut Due,
+    ) -> Result<(), ShieldError> {
+        let tenant = &caller.principal.tenant;
+        self.finish_erased(tenant).await?;
+        for _ in 0..BATCHES_MAX {
+            if self.is_over(end) {
+                done.is_whole = false;
+                return Ok(());
+            }
+            let gone = self.destroy_some(caller, cutoffs).await?;
+            if gone.is_empty() {
+                return Ok(());
+            }
+            due.rows += gone.len() as u64;
+            self.erase_in_stores(tenant, &gone).await?;
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn erase_in_stores(&self, tenant: &TenantId, who: &[SubjectId]) -> Result<(), ShieldError> {
+        for store in self.stores()?.iter() {
+            store.erase(tenant, who).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets every store forget, by handle, whom retention erased and of whom it is not known that every store did: a store
+    /// may have failed then, or the process ended.
+    async fn finish_erased(&self, tenant: &TenantId) -> Result<(), ShieldError> {
+        let follower = format!("retention/{tenant}");
+        let from = position(self.store(), &follower).await?;
+        let mut after = i64::try_from(from).unwrap_or(i64::MAX);
+        for _ in 0..BATCHES_MAX {
+            let erased = repo::erased(self.store(), tenant, after, BATCH_PEOPLE_MAX).await?;
+            let Some(last) = erased.last() else { return Ok(()) };
+            after = last.seq;
+            let who: Vec<_> = erased.iter().map(|one| one.who).collect();
+            self.erase_in_stores(tenant, &who).await?;
+            let settled_by = self.now().plus(-SETTLED_MS);
+            let settled = erased.iter().take_while(|one| one.at < settled_by).last();
+            if let Some(settled) = settled.and_then(|one| u64::try_from(one.seq).ok()) {
+                let mut tx = self.store().begin().await?;
+                set_position(&mut tx, &follower, settled).await?;
+                tx.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Destroys the keys of some people of whom nothing was heard for long enough. Returns whose.
+    async fn destroy_some(&self, caller: &Caller, cutoffs: &Cutoffs) -> Result<Vec<SubjectId>, ShieldError> {
         let (subjects, tenant) = (self.subjects(), &caller.principal.tenant);
-        let itself = subjects.of_tenant(tenant).await?.id;
-        let who: Vec<SubjectId> =
-            repo::unused(self.store(), tenant, day(cutoffs.customers), itself, BATCH_PEOPLE_MAX).await?;
+        let (itself, since) = (subjects.of_tenant(tenant).await?.id, day(cutoffs.customers));
+        let who = repo::unused(self.store(), tenant, since, itself, BATCH_PEOPLE_MAX).await?;
         if who.is_empty() {
-            return Ok(0);
+            return Ok(who);
         }
         let people = subjects.by_id(tenant, &who).await?;
-        for store in self.stores()?.iter() {
-            store.erase(tenant, &who).await?;
-        }
-        let gone = subjects.destroy(tenant, &who, Cause::Retention, "").await?.gone;
+        let gone = subjects.destroy_unused(tenant, &who, since).await?;
         let is_gone = |person: &&Subject| gone.contains(&person.id);
         let digests: Vec<_> = people.iter().filter(is_gone).map(|person| Digest(person.pseudonym)).collect();
         self.0.shield.forget(caller, &digests).await?;
-        Ok(gone.len() as u64)
+        Ok(gone)
     }
 
     /// Tells the log what a run did.

@@ -13,7 +13,7 @@ use super::entries::ERASED;
 use super::error::KeysError;
 use super::opening::{apart, by_tenant};
 use super::register::Erasure;
-use super::repo::{self, CHUNK, Row};
+use super::repo::{self, CHUNK, Row, Spared};
 use super::stores::Stores;
 use super::subject::{Cause, SubjectId};
 use super::subjects::Subjects;
@@ -41,6 +41,32 @@ impl Subjects {
         cause: Cause,
         request: &str,
     ) -> Result<Destroyed, KeysError> {
+        self.destroy_but(tenant, who, Spared::Held, cause, request).await
+    }
+
+    /// As [`Subjects::destroy`], for retention: whoever was used on the day `since` (of days since 1970) or later, is
+    /// restricted or held when it comes to it keeps their key, whatever was known of them before. Returns who went.
+    ///
+    /// # Errors
+    /// As [`Subjects::destroy`].
+    pub async fn destroy_unused(
+        &self,
+        tenant: &TenantId,
+        who: &[SubjectId],
+        since: i64,
+    ) -> Result<Vec<SubjectId>, KeysError> {
+        self.write_touched().await?;
+        Ok(self.destroy_but(tenant, who, Spared::InUse { since }, Cause::Retention, "").await?.gone)
+    }
+
+    async fn destroy_but(
+        &self,
+        tenant: &TenantId,
+        who: &[SubjectId],
+        spared: Spared,
+        cause: Cause,
+        request: &str,
+    ) -> Result<Destroyed, KeysError> {
         let mut destroyed = Destroyed::default();
         let mut is_unsettled = self.inner().erasing.lock().await;
         if *is_unsettled {
@@ -50,7 +76,9 @@ impl Subjects {
         for who in who.chunks(CHUNK) {
             // An error, or being let go, leaves it so.
             *is_unsettled = true;
-            self.destroy_some(tenant, who, cause, request, &mut destroyed).await?;
+            let Destroyed { gone, held } = self.destroy_some(tenant, who, spared, cause, request).await?;
+            destroyed.gone.extend(gone);
+            destroyed.held.extend(held);
             *is_unsettled = false;
         }
         Ok(destroyed)
@@ -60,14 +88,14 @@ impl Subjects {
         &self,
         tenant: &TenantId,
         who: &[SubjectId],
+        spared: Spared,
         cause: Cause,
         request: &str,
-        destroyed: &mut Destroyed,
-    ) -> Result<(), KeysError> {
+    ) -> Result<Destroyed, KeysError> {
         let inner = self.inner();
         let at = inner.entries.clock.now();
         let mut tx = inner.store.begin().await?;
-        let gone = repo::remove(&mut tx, tenant, who, false).await?;
+        let gone = repo::remove(&mut tx, tenant, who, spared).await?;
         let held = repo::present(tx.sql(), tenant, who).await?;
         inner.faults.pass()?;
         let erasure = |&(subject, epoch)| Erasure { seq: 0, tenant: tenant.clone(), subject, epoch, at, cause };
@@ -82,9 +110,7 @@ impl Subjects {
         inner.faults.pass()?;
         inner.cache.forget(who);
         self.leave_traces();
-        destroyed.gone.extend(gone.iter().map(|&(id, _)| id));
-        destroyed.held.extend(held);
-        Ok(())
+        Ok(Destroyed { gone: gone.into_iter().map(|(id, _)| id).collect(), held })
     }
 
     /// Writes erasures into the register.
@@ -165,7 +191,7 @@ impl Subjects {
             inner.faults.pass()?;
             let mut tx = inner.store.begin().await?;
             for (tenant, ids) in &tenants {
-                repo::remove(&mut tx, tenant, ids, true).await?;
+                repo::remove(&mut tx, tenant, ids, Spared::Nobody).await?;
             }
             self.record(&mut tx, chunk, "").await?;
             inner.faults.pass()?;

@@ -90,7 +90,7 @@ impl Subjects {
         for chunk in self.unsettled().await?.chunks(repo::CHUNK) {
             let mut tx = inner.store.begin().await?;
             for (tenant, ids) in by_tenant(chunk) {
-                repo::remove(&mut tx, &tenant, &ids, true).await?;
+                repo::remove(&mut tx, &tenant, &ids, repo::Spared::Nobody).await?;
             }
             tx.commit().await?;
             self.leave_traces();

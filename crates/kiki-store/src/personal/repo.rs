@@ -160,17 +160,32 @@ pub(crate) async fn touch(tx: &mut Tx, tenant: &TenantId, ids: &[SubjectId], tod
     Ok(())
 }
 
-/// Removes those of `ids` (at most [`CHUNK`]) that are not held, or all where `whatever_holds`. Returns who went, with the
-/// epoch of their key.
+/// Who keeps their row when others go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spared {
+    Nobody,
+    /// Whoever is under a legal hold.
+    Held,
+    /// They, whoever is restricted, and whoever was used on this day or later.
+    InUse {
+        since: i64,
+    },
+}
+
+/// Removes `ids` (at most [`CHUNK`]) but for those `spared`. Returns who went, with the epoch of their key.
 pub(crate) async fn remove(
     tx: &mut Tx,
     tenant: &TenantId,
     ids: &[SubjectId],
-    whatever_holds: bool,
+    spared: Spared,
 ) -> Result<Vec<(SubjectId, u32)>, StoreError> {
-    let unheld = if whatever_holds { "" } else { "holds = 0 AND " };
+    let unless = match spared {
+        Spared::Nobody => String::new(),
+        Spared::Held => "holds = 0 AND ".to_owned(),
+        Spared::InUse { since } => format!("holds = 0 AND restricted = 0 AND used_on < {since} AND "),
+    };
     let sql = format!(
-        "DELETE FROM subject WHERE tenant = $1 AND {unheld}id IN ({}) RETURNING id, epoch",
+        "DELETE FROM subject WHERE tenant = $1 AND {unless}id IN ({}) RETURNING id, epoch",
         places(2, ids.len())
     );
     let rows = with_ids(&sql, tenant, ids).fetch_all(tx.sql()).await?;

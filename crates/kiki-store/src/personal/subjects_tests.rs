@@ -166,3 +166,26 @@ async fn whom_the_log_tells_of_is_erased_again_and_nobody_else() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn retention_spares_who_was_met_held_or_restricted_since_it_looked() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let acme = tenant("acme");
+        let names = ["gone", "met", "held", "restricted"];
+        let known = people.resolve_many(&acme, &names, Mint::Yes).await.unwrap();
+        let ids: Vec<_> = known.iter().flatten().map(|person| person.id).collect();
+        people.advance_days(3);
+        let since = people.today();
+        // It is written within seconds, and no later than somebody is destroyed.
+        people.resolve(&acme, "met", Mint::Yes).await.unwrap();
+        people.restrict(&acme, &ids[3..], true).await.unwrap();
+        let mut tx = db.store.begin().await.unwrap();
+        let id = uuid::Uuid::from_u128(1);
+        assert!(people.hold(&mut tx, known[2].as_ref().unwrap(), id, "a lawsuit", "officer").await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(people.destroy_unused(&acme, &ids, since).await.unwrap(), ids[..1]);
+        assert_eq!(people.by_id(&acme, &ids).await.unwrap().len(), 3);
+    })
+    .await;
+}
