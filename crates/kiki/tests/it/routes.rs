@@ -215,6 +215,8 @@ pub(crate) async fn stop(process: Process, services: Services) {
     process.tasks.shutdown().begin();
     process.tasks.ended(process.config.shutdown).await;
     services.stop().await.unwrap();
+    // A connection that is left writes into the file yet, also into one that was put in its place.
+    process.store.close().await;
 }
 
 struct Reply {
