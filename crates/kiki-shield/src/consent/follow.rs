@@ -4,20 +4,24 @@
 //! [`Follower::catch_up`] brings it up before anything is served; [`follow`] goes on behind those who decide, for rows that
 //! could not be written when an act was decided.
 //!
+//! Whoever may add entries may write into them what they like. So an erasure is believed only if it comes from this
+//! database's own outbox, and an act of consent only if the governor decided it: another service's entry is neither.
+//!
 //! Everything here may be done twice.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
-use kiki_audit::{Reader, disk, pruned};
+use kiki_audit::{Entry, Reader, disk, pruned};
 use kiki_kit::shutdown::Shutdown;
-use kiki_spend::Digest;
+use kiki_spend::{Command, Digest};
 use kiki_store::StoreError;
 use kiki_store::personal::{ERASED, KeysError, Stores, Subject, SubjectId};
-use kiki_types::event::{AuditEvent, Outcome as EventOutcome};
+use kiki_types::event::Outcome as EventOutcome;
 use kiki_types::{TenantId, UnixMillis};
 use memchr::memmem::Finder;
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::model::{About, Act, Basis, Record, State};
@@ -89,6 +93,8 @@ pub struct Follower {
     stores: Stores,
     /// The log's name in SQL.
     log: String,
+    /// The source of what this database's outbox tells the log.
+    own: Digest,
     /// The next entry.
     position: u64,
     /// The position in SQL.
@@ -107,6 +113,12 @@ struct Told {
     entry: u64,
 }
 
+/// What the governor wrote into an entry of its own.
+#[derive(Deserialize)]
+struct Body {
+    cmd: Command,
+}
+
 #[derive(Default)]
 struct Found {
     erased: BTreeMap<String, (TenantId, Vec<SubjectId>)>,
@@ -121,9 +133,11 @@ impl Follower {
     /// The database does not answer.
     pub async fn open(shield: Shield, stores: Stores) -> Result<Self, FollowError> {
         // The installation's own name: several may share a database, each with a log of its own.
-        let log = shield.0.pseudonyms.source(&TenantId::default_tenant(), Uuid::nil()).to_string();
+        let source = |id| shield.0.pseudonyms.source(&TenantId::default_tenant(), id);
+        let log = source(Uuid::nil()).to_string();
+        let own = source(shield.0.store.source_id().await?);
         let kept = repo::position(&shield.0.store, &log).await?;
-        Ok(Self { shield, stores, log, position: kept, kept })
+        Ok(Self { shield, stores, log, own, position: kept, kept })
     }
 
     /// Reads to the log's end. Call it before anything is served.
@@ -159,8 +173,9 @@ impl Follower {
         if position == to {
             return Ok(false);
         }
-        let (audit, now) = (self.shield.0.audit.clone(), self.shield.0.clock.now());
-        let reading = tokio::task::spawn_blocking(move || read(&audit, position, to, now.plus(-settled_after_ms)));
+        let (audit, own, now) = (self.shield.0.audit.clone(), self.own, self.shield.0.clock.now());
+        let until = now.plus(-settled_after_ms);
+        let reading = tokio::task::spawn_blocking(move || read(&audit, (position, to), own, until));
         let found = reading.await.map_err(log_error)?.map_err(log_error)?;
         let did_something = !found.erased.is_empty() || !found.told.is_empty();
         for (tenant, people) in found.erased.into_values() {
@@ -248,7 +263,8 @@ impl Follower {
 }
 
 /// Reads the entries from `position` to before `to`, or until there are finds enough, or one that is younger than `until`.
-fn read(audit: &Path, position: u64, to: u64, until: UnixMillis) -> Result<Found, kiki_audit::Error> {
+/// `own` is the source whose word on erasures counts.
+fn read(audit: &Path, (position, to): (u64, u64), own: Digest, until: UnixMillis) -> Result<Found, kiki_audit::Error> {
     let minimum = pruned::minimum(disk::real().as_ref(), audit)?;
     let mut found = Found { position: position.max(minimum), ..Found::default() };
     let mut reader = Reader::open(audit, found.position, to)?;
@@ -257,12 +273,12 @@ fn read(audit: &Path, position: u64, to: u64, until: UnixMillis) -> Result<Found
     while count < FOUND_MAX {
         let Some(record) = reader.next_record()? else { break };
         if finders.iter().any(|finder| finder.find(record.bytes).is_some()) {
-            let event = record.entry()?.event;
-            if event.at > until {
+            let entry = record.entry()?;
+            if entry.event.at > until {
                 break;
             }
             count += 1;
-            found.take(event, record.index);
+            found.take(entry, record.index, own);
         }
         found.position = record.index + 1;
     }
@@ -270,16 +286,22 @@ fn read(audit: &Path, position: u64, to: u64, until: UnixMillis) -> Result<Found
 }
 
 impl Found {
-    fn take(&mut self, event: AuditEvent, entry: u64) {
-        if event.outcome != EventOutcome::Allowed {
-            return;
-        }
+    fn take(&mut self, Entry { event, body }: Entry, entry: u64, own: Digest) {
+        let body = body.and_then(|body| serde_json::from_str::<Body>(body.get()).ok());
+        let Some(Body { cmd }) = body.filter(|_| event.outcome == EventOutcome::Allowed) else { return };
+        let source = if let Command::Note { from: Some((source, _)) } = cmd { Some(source) } else { None };
         if event.event_type == ERASED {
+            if source != Some(own) {
+                return;
+            }
             let handle = event.resource.strip_prefix("subject/").and_then(|handle| handle.parse().ok());
             if let Some(handle) = handle {
                 let of_tenant = self.erased.entry(event.tenant.to_string());
                 of_tenant.or_insert_with(|| (event.tenant, Vec::new())).1.push(handle);
             }
+            return;
+        }
+        if source.is_some() {
             return;
         }
         let act = match event.event_type.as_str() {

@@ -1,5 +1,7 @@
 //! Stories of consent on both databases, with a clock that is turned.
 
+mod following;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use kiki_kit::clock::{Clock as _, ManualClock};
 use kiki_kit::problem::Problem;
 use kiki_spend::{Command, Digest, Outcome, Owner, Settings};
 use kiki_store::outbox;
-use kiki_store::personal::{Cause, Cutoffs, ERASED, Mint, PersonalStore as _, Stores};
+use kiki_store::personal::{Cause, Cutoffs, Mint, PersonalStore as _, Stores};
 use kiki_store::testing::{People, RandomIds, TestDb, on_both};
 use kiki_types::event::AuditEvent;
 use kiki_types::{Bar, Channel, Money, Principal, Purpose, TenantId, UnixMillis};
@@ -16,7 +18,6 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::follow::Follower;
 use super::gpc::Gpc;
 use super::model::{Act, CONFIRM_MS, OPT_OUT_MS, State};
 use super::service::{Lift, MAIL_TOPIC, Made, Wanted};
@@ -117,11 +118,6 @@ impl World {
 
     async fn confirm(&self, tenant: &str, token: &str) -> Result<Made, ShieldError> {
         self.shield.confirm_consent(&caller(tenant), token, NO).await
-    }
-
-    async fn follow(&self) -> Follower {
-        let stores = Stores::new(vec![Arc::new(ConsentStore::new(self.shield.0.store.clone()))]).unwrap();
-        Follower::open(self.shield.clone(), stores).await.unwrap()
     }
 }
 
@@ -240,75 +236,6 @@ async fn a_signal_bars_sale_until_the_customer_asks_otherwise() {
         assert!(!world.stands("ann", Purpose::Marketing, Channel::Any).await);
         let subject = Digest(who.pseudonym);
         assert_eq!(world.shield.0.governor.read(move |state| state.bars(subject)).await.unwrap(), []);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_register_follows_the_log_where_a_row_is_missing_or_was_never_decided() {
-    on_both(async |db| {
-        let world = World::new(db).await;
-        let tenant: TenantId = "a".parse().unwrap();
-        let made = world.give(Wanted { channel: Channel::Email, ..wanted("ann") }).await.unwrap();
-        world.revoke(wanted("ann")).await;
-        let who = world.shield.somebody(&tenant, "ann").await.unwrap();
-        let expected = world.acts("ann").await;
-        assert_eq!(expected, [(Act::Grant, State::Standing), (Act::Revoke, State::Standing)]);
-
-        // As after the database was put back: the rows are not there.
-        let store = ConsentStore::new(db.store.clone());
-        assert_eq!(store.erase(&tenant, &[who.id]).await.unwrap(), 2);
-        world.follow().await.catch_up().await.unwrap();
-        assert_eq!(world.acts("ann").await, expected);
-        let history = world.shield.consent_history(&tenant, "ann", None, 9).await.unwrap();
-        assert_eq!((history[0].0.id, history[0].0.entry), (made.record.id, made.record.entry));
-        assert_eq!(history[0].0.source, "log");
-        world.follow().await.catch_up().await.unwrap();
-        assert_eq!(world.acts("ann").await.len(), 2, "each once");
-
-        let lost = super::model::Record { id: Uuid::from_u128(9), state: State::Noted, entry: None, ..made.record };
-        let mut tx = db.store.begin().await.unwrap();
-        repo::insert(&mut tx, (&tenant, who.id), &lost, &repo::Sealed::default()).await.unwrap();
-        tx.commit().await.unwrap();
-        assert_eq!(repo::void_noted(&db.store, lost.at).await.unwrap(), 0, "it may still be decided");
-        assert_eq!(repo::void_noted(&db.store, lost.at.plus(1)).await.unwrap(), 1);
-    })
-    .await;
-}
-
-/// The log is the second register of erasures: what tells of one must be an entry that it takes.
-#[tokio::test]
-async fn an_erasure_is_in_the_log_as_what_it_is() {
-    on_both(async |db| {
-        let world = World::new(db).await;
-        let tenant: TenantId = "a".parse().unwrap();
-        let who = world.shield.somebody(&tenant, "ann").await.unwrap();
-        world.shield.0.subjects.destroy(&tenant, &[who.id], Cause::Request, "").await.unwrap();
-        let waiting = outbox::pending(&db.store, crate::jobs::AUDIT_TOPIC, 10).await.unwrap();
-        let entry = world.shield.readable(&tenant, waiting[0].position, &waiting[0].event.payload);
-        assert_eq!((entry.event_type.as_str(), entry.resource), (ERASED, format!("subject/{}", who.id)));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn who_the_log_tells_of_as_erased_is_erased_again() {
-    on_both(async |db| {
-        let world = World::new(db).await;
-        let tenant: TenantId = "a".parse().unwrap();
-        world.give(wanted("ann")).await.unwrap();
-        world.give(wanted("bob")).await.unwrap();
-        let who = world.shield.somebody(&tenant, "ann").await.unwrap();
-        let draft = AuditEvent {
-            event_type: ERASED.to_owned(),
-            ..world.shield.draft(&caller("a"), ERASED, "erase", &format!("subject/{}", who.id))
-        };
-        let noted = world.shield.0.governor.decide(Command::Note { from: None }, draft).await.unwrap();
-        assert_eq!(noted.outcome, Outcome::Noted);
-        world.follow().await.catch_up().await.unwrap();
-        assert!(world.shield.person(&tenant, "ann", Mint::No).await.unwrap().is_none());
-        assert_eq!(world.acts("bob").await, [(Act::Grant, State::Standing)]);
-        assert_eq!(repo::history(&db.store, (&tenant, who.id), None, 9).await.unwrap(), []);
     })
     .await;
 }
