@@ -10,6 +10,7 @@
 //! Everything here may be done twice.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use kiki_kit::shutdown::Shutdown;
 use kiki_spend::{Command, Digest};
 use kiki_store::StoreError;
 use kiki_store::personal::{ERASED, KeysError, Stores, Subject, SubjectId};
-use kiki_types::event::Outcome as EventOutcome;
+use kiki_types::event::{AuditEvent, Outcome as EventOutcome};
 use kiki_types::{TenantId, UnixMillis};
 use memchr::memmem::Finder;
 use serde::Deserialize;
@@ -113,9 +114,11 @@ struct Told {
     entry: u64,
 }
 
-/// What the governor wrote into an entry of its own.
+/// What the governor wrote into an entry, whoever it came from.
 #[derive(Deserialize)]
 struct Body {
+    /// When it was taken in. What the entry itself says of that may come from elsewhere, and be any time.
+    at: i64,
     cmd: Command,
 }
 
@@ -152,8 +155,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes what is there next, up to what is younger than `settled_after_ms`. Returns whether there may be more.
-    async fn step(&mut self, settled_after_ms: i64) -> Result<bool, FollowError> {
+    /// Takes what is there next, up to what may not have settled within `settled_after_ms`. Returns whether there may be more.
+    pub(super) async fn step(&mut self, settled_after_ms: i64) -> Result<bool, FollowError> {
         // At the start it was read to its end, and a checkpoint may be behind that for a while.
         let len = self.shield.checkpoint().map_or(0, |checkpoint| checkpoint.size).max(self.position);
         let has_more = self.step_to(len, settled_after_ms).await?;
@@ -174,8 +177,9 @@ impl Follower {
             return Ok(false);
         }
         let (audit, own, now) = (self.shield.0.audit.clone(), self.own, self.shield.0.clock.now());
-        let until = now.plus(-settled_after_ms);
-        let reading = tokio::task::spawn_blocking(move || read(&audit, (position, to), own, until));
+        // What is later than now was decided before the clock was put back. Nothing waits for that time to come again.
+        let unsettled = now.0.saturating_sub(settled_after_ms).saturating_add(1)..=now.0;
+        let reading = tokio::task::spawn_blocking(move || read(&audit, position..to, own, &unsettled));
         let found = reading.await.map_err(log_error)?.map_err(log_error)?;
         let did_something = !found.erased.is_empty() || !found.told.is_empty();
         for (tenant, people) in found.erased.into_values() {
@@ -262,23 +266,30 @@ impl Follower {
     }
 }
 
-/// Reads the entries from `position` to before `to`, or until there are finds enough, or one that is younger than `until`.
-/// `own` is the source whose word on erasures counts.
-fn read(audit: &Path, (position, to): (u64, u64), own: Digest, until: UnixMillis) -> Result<Found, kiki_audit::Error> {
+/// Reads `entries`, or until there are finds enough, or one that was taken in while it is `unsettled`. `own` is the
+/// source whose word on erasures counts.
+fn read(
+    audit: &Path,
+    entries: Range<u64>,
+    own: Digest,
+    unsettled: &RangeInclusive<i64>,
+) -> Result<Found, kiki_audit::Error> {
     let minimum = pruned::minimum(disk::real().as_ref(), audit)?;
-    let mut found = Found { position: position.max(minimum), ..Found::default() };
-    let mut reader = Reader::open(audit, found.position, to)?;
+    let mut found = Found { position: entries.start.max(minimum), ..Found::default() };
+    let mut reader = Reader::open(audit, found.position, entries.end)?;
     let finders = [Finder::new(ERASED), Finder::new("\"type\":\"consent.")];
     let mut count = 0;
     while count < FOUND_MAX {
         let Some(record) = reader.next_record()? else { break };
         if finders.iter().any(|finder| finder.find(record.bytes).is_some()) {
-            let entry = record.entry()?;
-            if entry.event.at > until {
-                break;
+            let Entry { event, body } = record.entry()?;
+            if let Some(Body { at, cmd }) = body.and_then(|body| serde_json::from_str(body.get()).ok()) {
+                if unsettled.contains(&at) {
+                    break;
+                }
+                count += 1;
+                found.take(event, record.index, &cmd, own);
             }
-            count += 1;
-            found.take(entry, record.index, own);
         }
         found.position = record.index + 1;
     }
@@ -286,10 +297,11 @@ fn read(audit: &Path, (position, to): (u64, u64), own: Digest, until: UnixMillis
 }
 
 impl Found {
-    fn take(&mut self, Entry { event, body }: Entry, entry: u64, own: Digest) {
-        let body = body.and_then(|body| serde_json::from_str::<Body>(body.get()).ok());
-        let Some(Body { cmd }) = body.filter(|_| event.outcome == EventOutcome::Allowed) else { return };
-        let source = if let Command::Note { from: Some((source, _)) } = cmd { Some(source) } else { None };
+    fn take(&mut self, event: AuditEvent, entry: u64, command: &Command, own: Digest) {
+        if event.outcome != EventOutcome::Allowed {
+            return;
+        }
+        let source = if let Command::Note { from: Some((source, _)) } = command { Some(*source) } else { None };
         if event.event_type == ERASED {
             if source != Some(own) {
                 return;

@@ -115,3 +115,35 @@ async fn what_another_service_says_of_people_is_not_believed() {
     })
     .await;
 }
+
+/// An entry's own time is what whoever sent it says, and the governor's stays ahead of a clock that was put back.
+#[tokio::test]
+async fn an_entry_of_a_time_to_come_holds_nothing_up() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let tenant: TenantId = "a".parse().unwrap();
+        let own = world.own_source().await;
+        let ann = world.shield.somebody(&tenant, "ann").await.unwrap();
+        world.clock.advance(DAY);
+        world.hear_of(own, 1, ERASED, "subject/nobody", "").await;
+        world.clock.set(NOW);
+        world.hear_of(own, 2, ERASED, &format!("subject/{}", ann.id), "").await;
+        let is_there = async |name| world.shield.person(&tenant, name, Mint::No).await.unwrap().is_some();
+        world.follow().await.catch_up().await.unwrap();
+        assert!(!is_there("ann").await, "before anything is served");
+
+        let bob = world.shield.somebody(&tenant, "bob").await.unwrap();
+        world.hear_of(own, 3, ERASED, &format!("subject/{}", bob.id), "").await;
+        let mut follower = world.follow().await;
+        // The views that it follows come behind the log.
+        for _ in 0..1_000 {
+            follower.step(30_000).await.unwrap();
+            if !is_there("bob").await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("nor when it goes on");
+    })
+    .await;
+}
