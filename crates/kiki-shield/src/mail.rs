@@ -29,6 +29,8 @@ pub struct Message {
     pub subject: String,
     /// Text.
     pub body: String,
+    /// Whether it carries a code or a token: who has it acts in the person's name, so no copy of it is handed out.
+    pub is_secret: bool,
 }
 
 /// Why a message did not leave. Not in the provider's words: they may quote the address.
@@ -70,6 +72,11 @@ pub(crate) enum Letter {
 }
 
 impl Letter {
+    /// Whether its message carries a code or a token.
+    pub(crate) const fn is_secret(self) -> bool {
+        matches!(self, Self::Code { .. } | Self::ConsentConfirm { .. })
+    }
+
     /// The request that it is about.
     pub(crate) const fn request(self) -> Option<SubjectRequestId> {
         match self {

@@ -283,7 +283,7 @@ impl Requests {
         let asked = self.shield().confirmation(tenant, record).await?;
         let Some(asked) = asked.filter(|asked| self.now() <= asked.confirm_by) else { return Ok(None) };
         let (id, subject, body) = (letter.message_id(), "Please confirm".to_owned(), confirmation_text(&asked));
-        Ok(Some(Message { id, at, who: asked.who, subject, body }))
+        Ok(Some(Message { id, at, who: asked.who, subject, body, is_secret: letter.is_secret() }))
     }
 
     /// A code that may still be tried; that of an earlier letter, or one that was used up, is not sent.
@@ -336,7 +336,7 @@ fn by_request(waiting: Vec<&Pending>) -> Vec<Vec<(&Pending, Option<Letter>)>> {
 
 fn message(letter: Letter, request: &Request, who: Subject, at: UnixMillis, subject: String, body: &str) -> Message {
     let body = format!("{body}\nThe request has the number {}.\n", request.id);
-    Message { id: letter.message_id(), at, who, subject, body }
+    Message { id: letter.message_id(), at, who, subject, body, is_secret: letter.is_secret() }
 }
 
 fn tries_of(failed: &Failed, position: i64) -> u32 {

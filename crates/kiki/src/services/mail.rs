@@ -21,6 +21,10 @@ use uuid::Uuid;
 
 /// Where a message stands, for its seal.
 const PLACE: &str = "mailbox.message";
+/// Where one stands that carries a code or a token. It can be read where mail is read, and leaves in no copy.
+const SECRET_PLACE: &str = "mailbox.secret";
+/// What an export says in the place of such a message.
+const WITHHELD: &str = "withheld: it carries a code or a token";
 /// Messages of one export at the most.
 const EXPORT_MAX: usize = 10_000;
 /// Owners that are looked up at once.
@@ -49,8 +53,8 @@ impl SandboxMail {
         Self { mailbox: self.mailbox.with_faults(faults), ..self }
     }
 
-    /// Delivers `mail`, which is to `who`.
-    pub(super) async fn deliver(&self, who: &Subject, mail: Mail<'_>) -> Result<(), DeliveryError> {
+    /// Delivers `mail`, which is to `who` and is sealed for `place`.
+    async fn deliver(&self, who: &Subject, mail: Mail<'_>, place: &'static str) -> Result<(), DeliveryError> {
         let eml = mail.to_rfc5322()?;
         let recipient = mailbox::recipient(&eml)?;
         let delivery = Delivery {
@@ -59,7 +63,7 @@ impl SandboxMail {
             at: mail.at,
             owner: who.id.uuid().into_bytes(),
             recipient: &recipient,
-            sealed: who.seal(PLACE, &mail.id.to_string(), &eml),
+            sealed: who.seal(place, &mail.id.to_string(), &eml),
         };
         self.mailbox.deliver(delivery).await
     }
@@ -87,7 +91,7 @@ impl MailSender for SandboxMail {
                 subject: &mail.subject,
                 body: &mail.body,
             };
-            sandbox.deliver(&who, message).await.map_err(|error| match error {
+            sandbox.deliver(&who, message, PLACE).await.map_err(|error| match error {
                 DeliveryError::Rejected(_) => SendError::Rejected,
                 DeliveryError::Unavailable(_) => SendError::Unavailable,
                 DeliveryError::Io(error) => {
@@ -111,7 +115,8 @@ impl Post for SandboxMail {
                 subject: &message.subject,
                 body: &message.body,
             };
-            self.deliver(&message.who, mail).await.map_err(|error| match error {
+            let place = if message.is_secret { SECRET_PLACE } else { PLACE };
+            self.deliver(&message.who, mail, place).await.map_err(|error| match error {
                 DeliveryError::Rejected(_) => MailError::Rejected,
                 DeliveryError::Unavailable(_) => MailError::Unavailable,
                 DeliveryError::Io(error) => {
@@ -141,12 +146,18 @@ impl Open for Keys {
             let people: HashMap<SubjectId, Subject> = people.into_iter().map(|person| (person.id, person)).collect();
             let open = |message: &Sealed| {
                 let person = people.get(&handle(message.owner))?;
-                person.open(PLACE, &message.id.to_string(), &message.sealed).ok()
+                opened(person, message).map(|(eml, _)| eml)
             };
             Ok(messages.iter().map(open).collect())
         }
         .boxed()
     }
+}
+
+/// A message, and whether it carries a code or a token.
+fn opened(who: &Subject, message: &Sealed) -> Option<(Vec<u8>, bool)> {
+    let open = |place: &'static str| who.open(place, &message.id.to_string(), &message.sealed).ok();
+    open(PLACE).map(|eml| (eml, false)).or_else(|| open(SECRET_PLACE).map(|eml| (eml, true)))
 }
 
 fn handle(owner: Owner) -> SubjectId {
@@ -168,8 +179,10 @@ impl PersonalStore for MailboxStore {
         async move {
             let found = self.0.mailbox.of(&who.tenant, who.id.uuid().into_bytes(), EXPORT_MAX).await;
             let row = |message: &Sealed| {
-                let eml = who.open(PLACE, &message.id.to_string(), &message.sealed).ok()?;
-                match json!({"message_id": message.id, "message": String::from_utf8_lossy(&eml)}) {
+                let (eml, is_secret) = opened(who, message)?;
+                // Whoever reads the copy of what is held could go on in the person's name.
+                let text = if is_secret { WITHHELD.into() } else { String::from_utf8_lossy(&eml) };
+                match json!({"message_id": message.id, "message": text}) {
                     Value::Object(row) => Some(row),
                     _ => None,
                 }
@@ -244,4 +257,39 @@ impl MailboxStore {
 
 fn unreadable(error: &io::Error) -> StoreError {
     StoreError::Unreadable { column: "sandbox/mailbox".to_owned(), why: error.kind().to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use kiki_store::testing::{People, TestDb};
+    use kiki_types::UnixMillis;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_code_can_be_read_where_mail_is_read_and_is_in_no_export() {
+        let (db, folder) = (TestDb::sqlite().await, tempfile::tempdir().unwrap());
+        let people = People::of(&db.store).await;
+        let who = people.resolve(&TenantId::default_tenant(), "ann", Mint::Yes).await.unwrap().unwrap();
+        let sandbox = SandboxMail::open(folder.path(), Subjects::clone(&people)).unwrap();
+        for (n, is_secret) in [(1, true), (2, false)] {
+            let message = Message {
+                id: Uuid::from_u128(n).into(),
+                at: UnixMillis(1_700_000_000_000),
+                who: who.clone(),
+                subject: "Your request".to_owned(),
+                body: "It is 482913.".to_owned(),
+                is_secret,
+            };
+            Post::send(&sandbox, message).await.unwrap();
+        }
+        let sent = sandbox.mailbox.of(&who.tenant, who.id.uuid().into_bytes(), 9).await.unwrap();
+        let read = Keys(Subjects::clone(&people)).open(&who.tenant, &sent).await.unwrap();
+        assert!(read.iter().all(|eml| String::from_utf8_lossy(eml.as_ref().unwrap()).contains("482913")));
+        let told = MailboxStore(sandbox).export(&who).await.unwrap().remove(0).rows;
+        let codes = told.iter().filter(|row| row["message"].as_str().unwrap().contains("482913")).count();
+        assert_eq!((told.len(), codes), (2, 1), "{told:?}");
+    }
 }
