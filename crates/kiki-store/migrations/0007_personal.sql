@@ -24,6 +24,8 @@ CREATE TABLE subject (
     -- Legal holds that stand.
     holds BIGINT NOT NULL DEFAULT 0 CHECK (holds >= 0),
     restricted BIGINT NOT NULL DEFAULT 0 CHECK (restricted IN (0, 1)),
+    -- Whether they object to being profiled.
+    objected BIGINT NOT NULL DEFAULT 0 CHECK (objected IN (0, 1)),
     -- Days since 1970: coarse, so that they tell little.
     created_on BIGINT NOT NULL,
     used_on BIGINT NOT NULL,

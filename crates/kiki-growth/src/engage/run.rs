@@ -95,7 +95,7 @@ impl Engage {
         }
         let mut fresh = Vec::with_capacity(page.len());
         for (customer, subject) in page.iter().zip(subjects) {
-            let Some(subject) = subject.filter(|subject| !subject.restricted) else { continue };
+            let Some(subject) = subject.filter(|subject| !subject.restricted && !subject.objected) else { continue };
             let message = self.message(&subject, customer);
             if messages::claim(&mut tx, &subject, campaign, dispatch.run, &message).await? {
                 fresh.push(message);

@@ -122,7 +122,11 @@ impl PersonalDataService for PersonalData {
         let request = request.into_inner();
         let store = self.named(&request.store)?;
         if let Some(subject) = self.one(&allowed.tenant, &request.source_id, request.person).await? {
-            store.restrict(&subject, request.on).await.map_err(PersonalError::from)?;
+            let done = match request.profiling_alone {
+                true => store.object(&subject, request.on).await,
+                false => store.restrict(&subject, request.on).await,
+            };
+            done.map_err(PersonalError::from)?;
         }
         Ok(Response::new(proto::RestrictResponse {}))
     }

@@ -122,9 +122,13 @@ async fn a_person_is_restricted_and_corrected_where_they_are_known() {
     let mut client = world.client.clone();
     for (id, on) in [(ann.id.uuid(), true), (uuid::Uuid::nil(), false)] {
         let (store, source_id, person) = ("subjects".to_owned(), world.source.clone(), Some(person(id, "ann")));
-        client.restrict(proto::RestrictRequest { store, source_id, person, on }).await.unwrap();
+        client.restrict(proto::RestrictRequest { store, source_id, person, on, profiling_alone: false }).await.unwrap();
         assert!(world.minted("ann").await.restricted, "nobody else changes it");
     }
+    let (store, source_id, who) = ("subjects".to_owned(), world.source.clone(), Some(person(ann.id.uuid(), "ann")));
+    let objection = proto::RestrictRequest { store, source_id, person: who, on: true, profiling_alone: true };
+    client.restrict(objection).await.unwrap();
+    assert!(world.minted("ann").await.objected);
     let rectify = |correction: &str| proto::RectifyRequest {
         store: "subjects".to_owned(),
         source_id: world.source.clone(),

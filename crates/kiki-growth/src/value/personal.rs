@@ -73,7 +73,7 @@ impl PersonalStore for Purchases {
         .boxed()
     }
 
-    /// Predictions and selections ask each time whether the person restricted: there is nothing to mark here.
+    /// Predictions and selections ask each time whether the person restricted or objected: there is nothing to mark here.
     fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
         ready(Ok(())).boxed()
     }

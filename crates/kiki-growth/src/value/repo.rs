@@ -140,7 +140,7 @@ pub(super) async fn customers(
 }
 
 /// At most `limit` customers of the model whose position is above `after`, in the order of their positions. Who restricted
-/// what is done with their data is left out.
+/// what is done with their data, or objected to being profiled, is left out.
 pub(super) async fn customers_after(
     store: &Store,
     subjects: &Subjects,
@@ -152,7 +152,8 @@ pub(super) async fn customers_after(
     let sql = format!(
         "SELECT c.position, c.sealed, {SUBJECT_COLUMNS} FROM value_customer c \
          JOIN subject s ON s.tenant = c.tenant AND s.id = c.subject \
-         WHERE c.tenant = $1 AND c.model = $2 AND c.position > $3 AND s.restricted = 0 ORDER BY c.position LIMIT $4"
+         WHERE c.tenant = $1 AND c.model = $2 AND c.position > $3 AND s.restricted = 0 AND s.objected = 0 \
+         ORDER BY c.position LIMIT $4"
     );
     let query = sqlx::query(AssertSqlSafe(sql))
         .bind(tenant.as_str())

@@ -198,7 +198,8 @@ impl Value {
         ids.sort_unstable();
         ids.dedup();
         let subjects = self.0.subjects.resolve_many(tenant, &ids, Mint::No).await?;
-        let subjects: Vec<_> = subjects.into_iter().flatten().filter(|subject| !subject.restricted).collect();
+        let subjects: Vec<_> =
+            subjects.into_iter().flatten().filter(|subject| !subject.restricted && !subject.objected).collect();
         let customers = repo::customers(&self.0.store, tenant, model, &subjects).await?;
         Ok(customers.into_iter().map(|customer| (Arc::clone(&customer.id), customer)).collect())
     }

@@ -44,6 +44,10 @@ impl Shield {
         set: bool,
         source: &str,
     ) -> Result<Option<u64>, ShieldError> {
+        // Whoever profiles asks the person's row. It says no before the governor does, and yes after it.
+        if set {
+            self.mark(who, bar, true).await?;
+        }
         if self.bars(who).await?.contains(&bar) == set {
             return Ok(None);
         }
@@ -61,7 +65,19 @@ impl Shield {
             confirm_by: UnixMillis(0),
             entry: None,
         };
-        Ok(self.note_and_decide(caller, who, record, action).await?.entry)
+        let entry = self.note_and_decide(caller, who, record, action).await?.entry;
+        if !set {
+            self.mark(who, bar, false).await?;
+        }
+        Ok(entry)
+    }
+
+    /// Writes an objection down where those look who profile.
+    async fn mark(&self, who: &Subject, bar: Bar, set: bool) -> Result<(), ShieldError> {
+        if bar == Bar::Objected {
+            self.0.subjects.object(&who.tenant, &[who.id], set).await?;
+        }
+        Ok(())
     }
 
     async fn bars(&self, who: &Subject) -> Result<Vec<Bar>, ShieldError> {

@@ -94,6 +94,17 @@ impl RemoteStores {
         Ok(who.iter().map(|id| Person { handle: id.to_string(), customer_id: name(id) }).collect())
     }
 
+    /// Keeps `who` out of processing, or, with `profiling_alone`, of profiles.
+    async fn keep_out(&self, who: &Subject, on: bool, profiling_alone: bool) -> Result<(), StoreError> {
+        let source_id = self.source().await?;
+        for store in self.stores(&who.tenant).await? {
+            let (source_id, person) = (source_id.clone(), person(who));
+            let request = RestrictRequest { store, source_id, person, on, profiling_alone };
+            self.client(&who.tenant)?.restrict(request).await.map_err(|status| self.failed(&status))?;
+        }
+        Ok(())
+    }
+
     async fn told(&self, store: String, who: &Subject) -> Result<Vec<Document>, StoreError> {
         let request = ExportRequest { store: store.clone(), source_id: self.source().await?, person: person(who) };
         let told = self.client(&who.tenant)?.export(request).await;
@@ -179,16 +190,11 @@ impl PersonalStore for RemoteStores {
     }
 
     fn restrict<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let source_id = self.source().await?;
-            for store in self.stores(&who.tenant).await? {
-                let request = RestrictRequest { store, source_id: source_id.clone(), person: person(who), on };
-                let answer = self.client(&who.tenant)?.restrict(request).await;
-                answer.map_err(|status| self.failed(&status))?;
-            }
-            Ok(())
-        }
-        .boxed()
+        self.keep_out(who, on, false).boxed()
+    }
+
+    fn object<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.keep_out(who, on, true).boxed()
     }
 
     /// The service keeps to its own times.

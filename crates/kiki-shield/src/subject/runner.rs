@@ -67,6 +67,7 @@ impl Wave<'_> {
 pub(super) enum Act {
     Erase,
     Restrict,
+    Object,
 }
 
 impl Act {
@@ -77,10 +78,11 @@ impl Act {
                 let who: Vec<SubjectId> = requests.iter().map(|request| request.subject).collect();
                 store.erase(&wave.tenant, &who).await
             }
-            Self::Restrict => {
-                for request in requests {
-                    if let Some(person) = wave.people.get(&request.subject) {
-                        store.restrict(person, true).await?;
+            Self::Restrict | Self::Object => {
+                for person in requests.iter().filter_map(|request| wave.people.get(&request.subject)) {
+                    match self {
+                        Self::Object => store.object(person, true).await?,
+                        _ => store.restrict(person, true).await?,
                     }
                 }
                 Ok(0)
@@ -307,7 +309,8 @@ impl Requests {
                 self.shield().revoke_consent(&wave.caller, wanted, Gpc(false)).await?;
             }
         }
-        self.complete(wave, &wave.all(), Outcome::Whole).await
+        let whole = self.visit(wave, &wave.all(), Act::Object).await?;
+        self.complete(wave, &whole, Outcome::Whole).await
     }
 
     async fn opt_out(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {

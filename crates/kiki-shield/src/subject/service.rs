@@ -231,9 +231,10 @@ impl Requests {
         Ok(Seen { request, customer_id, tasks })
     }
 
-    /// Names of stores that have not been asked yet for a request that is being carried out.
+    /// Names of stores that have not been asked yet for a request that is being carried out. An opt-out is the governor's
+    /// matter alone.
     pub(crate) fn pending(&self, seen: &Seen) -> Vec<&'static str> {
-        if seen.request.state.has_ended() {
+        if seen.request.state.has_ended() || seen.request.kind == Kind::OptOut {
             return Vec::new();
         }
         let names = self.stores().into_iter().flat_map(Stores::iter).map(|store| store.declared().name);

@@ -22,6 +22,7 @@ pub(crate) struct Known {
     pub(crate) id: SubjectId,
     pub(crate) pseudonym: [u8; 16],
     pub(crate) restricted: bool,
+    pub(crate) objected: bool,
     pub(crate) key: Arc<Secret>,
     pub(crate) used_on: i64,
 }
@@ -95,7 +96,7 @@ mod tests {
 
     fn known(id: u128) -> Known {
         let id = uuid::Uuid::from_u128(id).into();
-        Known { id, pseudonym: [0; 16], restricted: false, key: Arc::default(), used_on: 0 }
+        Known { id, pseudonym: [0; 16], restricted: false, objected: false, key: Arc::default(), used_on: 0 }
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl PersonalStore for People {
                 ("known_since", json!(day(found.int("created_on")?))),
                 ("last_used", json!(day(found.int("used_on")?))),
                 ("restricted", json!(who.restricted)),
+                ("objected", json!(who.objected)),
             ];
             let row = row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             Ok(vec![Document { name: "identity".to_owned(), provided: true, rows: vec![row] }])
@@ -124,6 +125,10 @@ impl PersonalStore for People {
 
     fn restrict<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
         async move { self.subjects.restrict(&who.tenant, &[who.id], on).await.map(|_| ()) }.boxed()
+    }
+
+    fn object<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move { self.subjects.object(&who.tenant, &[who.id], on).await.map(|_| ()) }.boxed()
     }
 
     fn expire<'a>(

@@ -222,7 +222,15 @@ impl Subjects {
         let key = sealed::derived(&secret, super::subjects::SEAL_PURPOSE);
         let sealed = subject::seal(&key, NAME_PLACE, tenant, &id.to_string(), name.as_bytes(), random);
         let wrapped = epochs.current().wrap(tenant, id, &secret, random);
-        Row { id, tenant: tenant.clone(), epoch: epochs.current().n, wrapped, name: sealed, restricted: false }
+        Row {
+            id,
+            tenant: tenant.clone(),
+            epoch: epochs.current().n,
+            wrapped,
+            name: sealed,
+            restricted: false,
+            objected: false,
+        }
     }
 
     /// Writes on which day people were used last, of those who were met since the last time.

@@ -15,7 +15,8 @@ pub(crate) const CHUNK: usize = 500;
 
 /// The columns of a person's row that [`crate::personal::Subjects::unlock`] reads, of `subject AS s` in a `JOIN`.
 pub const SUBJECT_COLUMNS: &str = "s.tenant AS subject_tenant, s.id AS subject_id, s.epoch AS subject_epoch, \
-                                   s.wrapped AS subject_wrapped, s.name AS subject_name, s.restricted AS subject_restricted";
+                                   s.wrapped AS subject_wrapped, s.name AS subject_name, s.restricted AS subject_restricted, \
+                                   s.objected AS subject_objected";
 
 /// A person's row.
 pub(crate) struct Row {
@@ -25,6 +26,7 @@ pub(crate) struct Row {
     pub(crate) wrapped: Vec<u8>,
     pub(crate) name: Vec<u8>,
     pub(crate) restricted: bool,
+    pub(crate) objected: bool,
 }
 
 impl Row {
@@ -38,6 +40,7 @@ impl Row {
             wrapped: row.bytes_opt("subject_wrapped")?.unwrap_or_default(),
             name: row.bytes_opt("subject_name")?.unwrap_or_default(),
             restricted: row.int("subject_restricted")? != 0,
+            objected: row.int("subject_objected")? != 0,
         }))
     }
 }
@@ -353,6 +356,16 @@ pub(crate) async fn rewrap(tx: &mut Tx, from: u32, row: &Row, locator: [u8; 32])
 pub(crate) async fn restrict(tx: &mut Tx, tenant: &TenantId, ids: &[SubjectId], on: bool) -> Result<u64, StoreError> {
     let sql = format!(
         "UPDATE subject SET restricted = {} WHERE tenant = $1 AND id IN ({})",
+        i64::from(on),
+        places(2, ids.len())
+    );
+    Ok(with_ids(&sql, tenant, ids).execute(tx.sql()).await?.rows_affected())
+}
+
+/// Sets whether `ids`, at most [`CHUNK`], object to being profiled.
+pub(crate) async fn object(tx: &mut Tx, tenant: &TenantId, ids: &[SubjectId], on: bool) -> Result<u64, StoreError> {
+    let sql = format!(
+        "UPDATE subject SET objected = {} WHERE tenant = $1 AND id IN ({})",
         i64::from(on),
         places(2, ids.len())
     );

@@ -162,6 +162,7 @@ impl Subjects {
             wrapped,
             name: Vec::new(),
             restricted: row.restricted,
+            objected: row.objected,
         };
         Ok((row, current.locator(&person.tenant, person.name())))
     }

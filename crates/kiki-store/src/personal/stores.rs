@@ -163,6 +163,12 @@ pub trait PersonalStore: Send + Sync {
     /// Keeps `who` out of processing, or takes them back.
     fn restrict<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// Keeps `who` from being profiled, or takes that back. Most stores ask the person's row each time, and mark nothing.
+    fn object<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        let _ = (who, on);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Removes at most `limit` of what is past its cutoff, or, `dry`, counts all of it.
     fn expire<'a>(
         &'a self,

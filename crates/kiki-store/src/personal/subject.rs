@@ -116,6 +116,8 @@ pub struct Subject {
     pub pseudonym: [u8; 16],
     /// Whether they restricted what may be done with their data.
     pub restricted: bool,
+    /// Whether they object to being profiled.
+    pub objected: bool,
     pub(super) name: Arc<str>,
     pub(super) key: Arc<Secret>,
     pub(super) random: Random,

@@ -264,6 +264,7 @@ impl Subjects {
             tenant: row.tenant.clone(),
             pseudonym: pseudonym(&secret, &row.tenant, &name),
             restricted: row.restricted,
+            objected: row.objected,
             name: name.into(),
             key: Arc::new(key),
             random: self.0.random.clone(),
@@ -271,14 +272,16 @@ impl Subjects {
     }
 
     fn cached(&self, tenant: &TenantId, customer: &str, locator: &[u8; 32]) -> Option<Subject> {
-        let Known { id, pseudonym, restricted, key, .. } = self.0.cache.get(locator, self.0.entries.clock.now())?;
+        let Known { id, pseudonym, restricted, objected, key, .. } =
+            self.0.cache.get(locator, self.0.entries.clock.now())?;
         let random = self.0.random.clone();
-        Some(Subject { id, tenant: tenant.clone(), pseudonym, restricted, name: customer.into(), key, random })
+        let (tenant, name) = (tenant.clone(), customer.into());
+        Some(Subject { id, tenant, pseudonym, restricted, objected, name, key, random })
     }
 
     pub(super) fn keep(&self, mark: Mark, locator: [u8; 32], person: &Subject, used_on: i64) {
-        let Subject { id, pseudonym, restricted, ref key, .. } = *person;
-        let known = Known { id, pseudonym, restricted, key: key.clone(), used_on };
+        let Subject { id, pseudonym, restricted, objected, ref key, .. } = *person;
+        let known = Known { id, pseudonym, restricted, objected, key: key.clone(), used_on };
         self.0.cache.put(mark, locator, known, self.0.entries.clock.now());
     }
 
@@ -291,6 +294,21 @@ impl Subjects {
         for ids in ids.chunks(CHUNK) {
             let mut tx = self.0.store.begin().await?;
             changed += repo::restrict(&mut tx, tenant, ids, on).await?;
+            tx.commit().await?;
+            self.0.cache.forget(ids);
+        }
+        Ok(changed)
+    }
+
+    /// Sets whether `ids` object to being profiled. Returns how many there are.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn object(&self, tenant: &TenantId, ids: &[SubjectId], on: bool) -> Result<u64, StoreError> {
+        let mut changed = 0;
+        for ids in ids.chunks(CHUNK) {
+            let mut tx = self.0.store.begin().await?;
+            changed += repo::object(&mut tx, tenant, ids, on).await?;
             tx.commit().await?;
             self.0.cache.forget(ids);
         }

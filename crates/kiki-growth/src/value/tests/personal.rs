@@ -60,6 +60,21 @@ async fn who_restricted_is_neither_predicted_nor_selected_until_they_take_it_bac
 }
 
 #[tokio::test]
+async fn who_objects_is_profiled_no_more_until_they_take_it_back() {
+    on_both(async |db| {
+        let (world, tenant) = (World::fitted(&db.store).await, who().tenant);
+        let ann = world.people.resolve(&tenant, ANN, Mint::No).await.unwrap().unwrap();
+        for (objects, code) in [(true, Some(Code::NotFound)), (false, None)] {
+            world.people.object(&tenant, &[ann.id], objects).await.unwrap();
+            assert_eq!(world.predict(about(ANN, 39.0)).await.err().map(|status| status.code()), code);
+            let (selected, _) = world.pages(everybody()).await;
+            assert_eq!(selected.len(), report().summaries.len() - usize::from(objects));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn models_that_were_replaced_long_ago_go_with_what_they_know_and_the_newest_stays() {
     on_both(async |db| {
         let (world, tenant) = (World::fitted(&db.store).await, who().tenant);

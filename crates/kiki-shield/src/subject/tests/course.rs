@@ -1,10 +1,12 @@
 //! What each right comes to.
 
+use kiki_store::personal::Mint;
 use kiki_store::testing::on_both;
-use kiki_types::UnixMillis;
+use kiki_types::{Channel, Purpose, UnixMillis};
 use serde_json::json;
 
 use super::world::{DAY, NOW, World, officer, tenant, wanted};
+use crate::consent::gpc::Gpc;
 use crate::subject::error::SubjectError;
 use crate::subject::model::{Delay, Ground, Impossible, Kind, Outcome, Regime, State, reminder};
 use crate::subject::repo::{self, Wanted};
@@ -109,6 +111,24 @@ async fn a_restriction_stands_until_it_is_lifted() {
         assert!(world.orders.restricted.lock().unwrap()[&person.id]);
         world.requests.lift(&officer(), id).await.unwrap();
         assert!(!world.orders.restricted.lock().unwrap()[&person.id]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_objection_is_known_where_people_are_profiled_until_they_agree_again() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        let id = world.ask("ann", Kind::Objection).await;
+        assert_eq!(world.carry_out(id).await.request.state, State::Completed);
+        assert!(world.orders.objected.lock().unwrap()[&person.id], "every store is told");
+        let objects = async || world.people.resolve(&tenant(), "ann", Mint::No).await.unwrap().unwrap().objected;
+        assert!(objects().await);
+        let mut agreed = crate::consent::Wanted::of("ann".to_owned(), Purpose::Profiling, Channel::Any);
+        (agreed.lift.wanted, agreed.evidence) = (true, Some("form 7".to_owned()));
+        world.requests.shield().give_consent(&officer(), agreed, Gpc(false)).await.unwrap();
+        assert!(!objects().await, "they agreed again");
     })
     .await;
 }

@@ -42,6 +42,7 @@ pub(super) struct Memory {
     /// How often it was asked to erase.
     pub(super) erased: AtomicUsize,
     pub(super) restricted: Mutex<BTreeMap<SubjectId, bool>>,
+    pub(super) objected: Mutex<BTreeMap<SubjectId, bool>>,
 }
 
 pub(super) static ORDERS: Declared = Declared { name: "orders", service: "value", tables: &[], files: &[] };
@@ -50,7 +51,14 @@ pub(super) static NOTES: Declared = Declared { name: "notes", service: "engage",
 impl Memory {
     fn new(declared: &'static Declared) -> Arc<Self> {
         let (fails, erased) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Arc::new(Self { declared, rows: Mutex::default(), fails, erased, restricted: Mutex::default() })
+        Arc::new(Self {
+            declared,
+            rows: Mutex::default(),
+            fails,
+            erased,
+            restricted: Mutex::default(),
+            objected: Mutex::default(),
+        })
     }
 
     fn asked(&self) -> Result<(), StoreError> {
@@ -114,6 +122,13 @@ impl PersonalStore for Memory {
             self.restricted.lock().unwrap().insert(who.id, on);
         });
         std::future::ready(restricted).boxed()
+    }
+
+    fn object<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        let objected = self.asked().map(|()| {
+            self.objected.lock().unwrap().insert(who.id, on);
+        });
+        std::future::ready(objected).boxed()
     }
 
     fn expire<'a>(
