@@ -107,7 +107,7 @@ impl Shield {
         if gpc.0 { self.put_bar(caller, who, Bar::DoNotSell, true, GPC).await } else { Ok(None) }
     }
 
-    /// Takes back what stands against `wanted`, where that was asked for and may be done.
+    /// Takes back what stands against `wanted`, where that was asked for and may be done: all of it or none.
     pub(super) async fn lift(
         &self,
         caller: &Caller,
@@ -115,10 +115,8 @@ impl Shield {
         wanted: &Wanted,
         gpc: Gpc,
     ) -> Result<(), ShieldError> {
-        for bar in self.bars(who).await? {
-            if !bar.refuses(wanted.purpose) {
-                continue;
-            }
+        let bars: Vec<_> = self.bars(who).await?.into_iter().filter(|bar| bar.refuses(wanted.purpose)).collect();
+        for &bar in &bars {
             let contradicts = gpc.0 && bar == Bar::DoNotSell;
             // A restriction ends with the request that it came with.
             if !wanted.lift.wanted || contradicts || bar == Bar::Restricted {
@@ -131,6 +129,8 @@ impl Shield {
                 let detail = "must be true: who opted out is not asked again for twelve months";
                 return Err(ShieldError::invalid("at_their_request", detail));
             }
+        }
+        for bar in bars {
             self.put_bar(caller, who, bar, false, &wanted.source).await?;
         }
         Ok(())

@@ -228,8 +228,13 @@ async fn a_signal_bars_sale_until_the_customer_asks_otherwise() {
         world.give(Wanted { lift, evidence, ..sharing("ann") }).await.unwrap();
         assert!(world.stands("ann", Purpose::DataSharing, Channel::Any).await, "after a year they may be asked");
 
+        world.shield.heed_signal(&a, "ann", YES).await.unwrap();
         let who = world.shield.somebody(&a.principal.tenant, "ann").await.unwrap();
         world.shield.bar(&a, &who, Bar::Restricted, true).await.unwrap();
+        let also = Wanted { lift: asked, evidence: Some("x".to_owned()), ..sharing("ann") };
+        assert!(matches!(world.give(also).await, Err(ShieldError::Barred(Bar::Restricted))));
+        let standing = world.shield.standing(&a.principal.tenant, "ann").await.unwrap();
+        assert!(standing.bars.contains(&Bar::DoNotSell), "who is refused has lost nothing: {standing:?}");
         let lifted = Wanted { lift: asked, evidence: Some("x".to_owned()), ..wanted("ann") };
         assert!(matches!(world.give(lifted).await, Err(ShieldError::Barred(Bar::Restricted))));
         world.shield.forget(&a, &[Digest(who.pseudonym)]).await.unwrap();
