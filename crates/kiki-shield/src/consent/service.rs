@@ -262,6 +262,10 @@ impl Shield {
         if wanted.double_opt_in && wanted.basis != Basis::Consent {
             return Err(ShieldError::invalid("double_opt_in", "is for consent; another basis needs no confirmation"));
         }
+        if wanted.double_opt_in && wanted.lift.wanted {
+            let detail = "cannot be with double_opt_in: a bar is lifted at once, before anybody has confirmed";
+            return Err(ShieldError::invalid("lift", detail));
+        }
         self.check_text(tenant, &wanted.text_version, wanted.purpose).await
     }
 

@@ -220,6 +220,11 @@ async fn a_signal_bars_sale_until_the_customer_asks_otherwise() {
         let asked = Lift { at_their_request: true, ..lift };
         let with_signal = Wanted { lift: asked, evidence: evidence.clone(), ..sharing("ann") };
         refused(world.shield.give_consent(&a, with_signal.clone(), YES).await, "barred");
+        let unconfirmed = Wanted { double_opt_in: true, ..with_signal.clone() };
+        let answer = world.give(unconfirmed).await;
+        assert!(matches!(answer, Err(ShieldError::Invalid { field: "lift", .. })), "{answer:?}");
+        let (_, bars) = world.shield.heed_signal(&a, "ann", NO).await.unwrap();
+        assert_eq!(bars, [Bar::DoNotSell], "nobody has confirmed");
         world.give(with_signal).await.unwrap();
         assert!(world.stands("ann", Purpose::DataSharing, Channel::Any).await);
 
