@@ -259,6 +259,9 @@ impl Follower {
         };
         let sealed = Sealed { evidence: Evidence::default().seal(who, told.id), token: None };
         let mut tx = self.shield.0.store.begin().await?;
+        if let (Act::Revoke, About::Purpose(purpose, channel)) = (told.act, told.about) {
+            repo::void_awaiting(&mut tx, (&who.tenant, who.id), (purpose, channel), told.at).await?;
+        }
         repo::insert(&mut tx, (&who.tenant, who.id), &record, &sealed).await?;
         tx.commit().await?;
         tracing::warn!(record = %told.id, "made a record of consent from its entry");

@@ -2,7 +2,7 @@
 
 use kiki_store::personal::{SUBJECT_COLUMNS, SubjectId};
 use kiki_store::{Columns as _, Store, StoreError, Tx};
-use kiki_types::{Bar, Purpose, TenantId, UnixMillis};
+use kiki_types::{Bar, Channel, Purpose, TenantId, UnixMillis};
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Executor};
 use uuid::Uuid;
@@ -95,21 +95,23 @@ pub(crate) async fn confirm(
     Ok(done.rows_affected() == 1)
 }
 
-/// What waits for a confirmation of `purpose` on `channel` (empty: on any) waits for nothing any more.
+/// What was asked for until `asked` and waits for a confirmation of `purpose` on `channel` waits for nothing any more.
 pub(crate) async fn void_awaiting(
     tx: &mut Tx,
     (tenant, subject): (&TenantId, SubjectId),
-    purpose: Purpose,
-    channel: &str,
+    (purpose, channel): (Purpose, Channel),
+    asked: UnixMillis,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE consent_record SET state = 'void', token = NULL \
-         WHERE tenant = $1 AND subject = $2 AND purpose = $3 AND state = 'awaiting' AND ($4 = '' OR channel = $4)",
+         WHERE tenant = $1 AND subject = $2 AND purpose = $3 AND state = 'awaiting' AND ($4 = '' OR channel = $4) \
+         AND at <= $5",
     )
     .bind(tenant.as_str())
     .bind(subject.to_string())
     .bind(purpose.as_str())
-    .bind(channel)
+    .bind(if channel == Channel::Any { "" } else { channel.as_str() })
+    .bind(asked.0)
     .execute(tx.sql())
     .await?;
     Ok(())

@@ -230,9 +230,9 @@ impl Shield {
         };
         let evidence = Evidence { given: wanted.evidence, confirmed_at: None }.seal(&who, record.id);
         let noted = async {
-            let channel = if wanted.channel == Channel::Any { "" } else { wanted.channel.as_str() };
+            let about = (wanted.purpose, wanted.channel);
             let mut tx = self.0.store.begin().await?;
-            repo::void_awaiting(&mut tx, (&who.tenant, who.id), wanted.purpose, channel).await?;
+            repo::void_awaiting(&mut tx, (&who.tenant, who.id), about, UnixMillis(i64::MAX)).await?;
             repo::insert(&mut tx, (&who.tenant, who.id), &record, &Sealed { evidence, token: None }).await?;
             tx.commit().await
         };

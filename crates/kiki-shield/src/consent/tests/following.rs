@@ -147,3 +147,29 @@ async fn an_entry_of_a_time_to_come_holds_nothing_up() {
     })
     .await;
 }
+
+/// SQL may be away when consent is taken back: what waited for a confirmation then must not come to stand by it.
+#[tokio::test]
+async fn what_was_taken_back_before_its_confirmation_is_not_confirmed_any_more() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let tenant: TenantId = "a".parse().unwrap();
+        let ask = || Wanted { double_opt_in: true, ..wanted("ann") };
+        let early = world.give(ask()).await.unwrap().record.id;
+        let token = world.token(early).await;
+        let who = world.shield.somebody(&tenant, "ann").await.unwrap();
+        let (subject, purpose) = (Digest(who.pseudonym), Purpose::Marketing);
+        let resource = About::Purpose(purpose, Channel::Any).resource(Uuid::from_u128(8));
+        let draft = world.shield.draft(&caller("a"), "consent.revoke", "revoke", &resource);
+        let draft = AuditEvent { customer: subject.to_string(), ..draft };
+        let command = Command::Consent { subject, purpose, granted: false, channel: None, until: None };
+        world.shield.0.governor.decide(command, draft).await.unwrap();
+        let late = world.give(ask()).await.unwrap().record.id;
+        world.follow().await.catch_up().await.unwrap();
+        let refused = world.confirm("a", &token).await;
+        assert!(matches!(refused, Err(ShieldError::NotFound(_))), "{refused:?}");
+        let token = world.token(late).await;
+        world.confirm("a", &token).await.unwrap();
+    })
+    .await;
+}
