@@ -2,7 +2,7 @@
 //!
 //! | step | what |
 //! |---|---|
-//! | 0 | people under a legal hold are passed over; from here on nobody can be held |
+//! | 0 | a copy that was asked for comes first; people under a legal hold are passed over; from here on nobody can be held |
 //! | 1 | the governor decides nothing new about the people; every store forgets them; they are written to a last time |
 //! | 2 | the governor forgets them; their keys are destroyed, which the register and the log are told |
 //! | 3 | the requests are completed |
@@ -10,7 +10,7 @@
 //! Whatever somebody writes about a person between steps 1 and 2 is unreadable after it. A request whose person is gone
 //! already, as after a restored backup, goes on by handle.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -25,6 +25,7 @@ use super::repo::Request;
 use super::repo::work::{self, Change};
 use super::runner::{Act, Wave};
 use super::service::Requests;
+use super::stores::{REQUESTS, tells_more};
 use crate::mail::{Letter, MailError};
 
 /// The store whose messages are asked for once more: the last one is written after it forgot.
@@ -35,6 +36,9 @@ const DECISIONS_MAX: usize = 64;
 const LETTERS_MAX: usize = 8;
 /// After so many tries the person is not written to: a provider that is away must not keep data.
 const LETTER_TRIES_MAX: i64 = 12;
+
+/// When to look again whether a person has the copy that they asked for as well.
+const COPY_WAIT_MS: i64 = 2_000;
 
 impl Requests {
     pub(super) async fn erase(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {
@@ -62,21 +66,25 @@ impl Requests {
         let mut tx = self.store().begin().await?;
         let claim = self.store().dialect().claim();
         let held = work::locked(&mut tx, claim, &wave.tenant, &known).await?;
+        let awaiting = work::awaiting_copy(&mut tx, &wave.tenant, &known).await?;
+        let now = self.now();
+        let copy_first = |request: &Request| now < request.due() && awaiting.contains(&request.subject);
         let is_held = |request: &Request| held.get(&request.subject).copied();
-        let (mut go, mut refused, mut wait) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut go, mut refused, mut wait, mut copy) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for request in &wave.requests {
             match (wave.people.contains_key(&request.subject), is_held(request)) {
+                (true, Some(false)) if copy_first(request) => copy.push(request),
                 (false, _) | (true, Some(false)) => go.push(request),
                 (true, Some(true)) => refused.push(request),
                 // Another transaction has the row.
                 (true, None) => wait.push(request),
             }
         }
-        let now = self.now();
         let lease = Change::Step(1, now.plus(super::runner::LEASE_MS));
         let is_ours = work::change(&mut tx, wave.worker, &go, &lease).await?
             && work::change(&mut tx, wave.worker, &refused, &Change::Refused(Ground::LegalHold, now)).await?
-            && work::change(&mut tx, wave.worker, &wait, &Change::Later(now)).await?;
+            && work::change(&mut tx, wave.worker, &wait, &Change::Later(now)).await?
+            && work::change(&mut tx, wave.worker, &copy, &Change::Later(now.plus(COPY_WAIT_MS))).await?;
         if !is_ours {
             return Err(SubjectError::Running);
         }
@@ -110,11 +118,13 @@ impl Requests {
         wave: &'w Wave<'_>,
         requests: Vec<&'w Request>,
     ) -> Result<Vec<&'w Request>, SubjectError> {
+        let outcomes = self.outcomes(wave, &requests).await?;
         let mut letters: Vec<BoxFuture<'_, (SubjectRequestId, Result<(), MailError>)>> = Vec::new();
         for request in &requests {
             let Some(person) = wave.people.get(&request.subject) else { continue };
             if Self::details(request, Some(person)).is_ok_and(|details| details.notify) {
-                let (id, letter) = (request.id, self.completed_letter(request, person));
+                let told = Request { outcome: outcomes.get(&request.id).copied(), ..(*request).clone() };
+                let (id, letter) = (request.id, self.completed_letter(&told, person));
                 letters.push(async move { (id, self.0.needs.mail.send(letter).await) }.boxed());
             }
         }
@@ -163,19 +173,39 @@ impl Requests {
     }
 
     async fn end(&self, wave: &Wave<'_>, requests: &[&Request]) -> Result<(), SubjectError> {
-        let ids: Vec<_> = requests.iter().map(|request| request.id).collect();
-        let tasks = work::tasks(self.store(), &wave.tenant, &ids);
-        let tasks = tasks.await?;
-        // This very request is kept whatever was held besides.
-        let tells = tasks.iter().filter(|task| task.rows != 0 && task.store != super::stores::REQUESTS);
-        let held: HashSet<_> = tells.map(|task| task.request).collect();
-        let (some, none): (Vec<&Request>, Vec<&Request>) =
-            requests.iter().copied().partition(|request| held.contains(&request.id));
-        for (requests, outcome) in [(some, Outcome::Whole), (none, Outcome::NothingHeld)] {
+        let outcomes = self.outcomes(wave, requests).await?;
+        for outcome in [Outcome::Whole, Outcome::NothingHeld] {
+            let came_to = |request: &&&Request| outcomes.get(&request.id) == Some(&outcome);
+            let requests: Vec<&Request> = requests.iter().filter(came_to).copied().collect();
             if !requests.is_empty() {
                 self.complete(wave, &requests, outcome).await?;
             }
         }
         Ok(())
+    }
+
+    /// What deletions came to, by what the stores did.
+    async fn outcomes(
+        &self,
+        wave: &Wave<'_>,
+        requests: &[&Request],
+    ) -> Result<HashMap<SubjectRequestId, Outcome>, SubjectError> {
+        let ids: Vec<_> = requests.iter().map(|request| request.id).collect();
+        let tasks = work::tasks(self.store(), &wave.tenant, &ids).await?;
+        let mut outcomes = HashMap::new();
+        for request in requests {
+            let person = wave.people.get(&request.subject);
+            // Once the key is gone it cannot be read any more whether they were.
+            let is_known = person.is_none() || Self::details(request, person)?.is_known;
+            // This very request is kept whatever was held besides; of several people at once only a sum may be known.
+            let tells = |task: &work::Task| {
+                (task.rows > 0 || is_known && task.rows < 0)
+                    && task.store != REQUESTS
+                    && tells_more(is_known, &task.store)
+            };
+            let is_held = tasks.iter().any(|task| task.request == request.id && tells(task));
+            outcomes.insert(request.id, if is_held { Outcome::Whole } else { Outcome::NothingHeld });
+        }
+        Ok(outcomes)
     }
 }

@@ -13,6 +13,7 @@ use super::repo::Request;
 use super::repo::work::{self, Part};
 use super::runner::{Wave, code_of};
 use super::service::Requests;
+use super::stores::tells_more;
 use crate::error::ShieldError;
 use crate::service::Caller;
 
@@ -30,11 +31,16 @@ impl Requests {
                 self.later(wave, &[request], wave.attempts + 1).await?;
                 continue;
             };
+            let is_known = Self::details(request, Some(person))?.is_known;
+            let holds = given.iter().any(|given| {
+                let has_rows = given.documents.iter().any(|document| !document.rows.is_empty());
+                has_rows && tells_more(is_known, given.store.name)
+            });
             let export = self.make_export(request, given, self.shield().checkpoint()).await?;
             self.keep_export(wave, request, person, &export).await?;
-            let outcome = match (export.rows, export.is_whole) {
-                (0, true) => Outcome::NothingHeld,
-                (_, true) => Outcome::Whole,
+            let outcome = match (holds && export.rows > 0, export.is_whole) {
+                (false, true) => Outcome::NothingHeld,
+                (true, true) => Outcome::Whole,
                 (_, false) => Outcome::Part,
             };
             self.complete(wave, &[request], outcome).await?;

@@ -20,6 +20,14 @@ use crate::service::Shield;
 /// The name of the store of requests.
 pub(super) const REQUESTS: &str = "requests";
 
+/// Stores that hold something of everybody who ever asked: who they are, the request, its mail, its entries in the log.
+const OF_ASKING: [&str; 4] = ["subjects", REQUESTS, "mailbox", "decisions"];
+
+/// Whether what `store` holds tells more of somebody, who was known before they asked or not, than that they asked.
+pub(super) fn tells_more(is_known: bool, store: &str) -> bool {
+    is_known || !OF_ASKING.contains(&store)
+}
+
 /// How long a checkpoint may take to cover what was decided last.
 const COVERED_WITHIN: Duration = Duration::from_secs(10);
 

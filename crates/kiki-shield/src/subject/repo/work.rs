@@ -3,7 +3,7 @@
 //! Whoever carries requests on holds them by a lease under a token of its own; what it writes after the lease was taken
 //! over by another finds no row.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kiki_store::personal::SubjectId;
 use kiki_store::{Columns as _, Store, StoreError, Tx};
@@ -155,6 +155,21 @@ pub(crate) async fn locked(
     query.push(claim);
     let rows = query.query()?.fetch_all(tx.sql()).await?;
     rows.iter().map(|row| Ok((row.parsed("id")?, row.int("holds")? > 0))).collect()
+}
+
+/// Who of `people` waits for a copy of what is held: they have proven who they are, and it is not made yet.
+pub(crate) async fn awaiting_copy(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    people: &[SubjectId],
+) -> Result<HashSet<SubjectId>, StoreError> {
+    let mut query = Statement::new(
+        "SELECT DISTINCT subject FROM subject_request WHERE kind IN ('ACCESS', 'PORTABILITY') \
+         AND state IN ('in_progress', 'extended') AND tenant = ",
+    );
+    query.bind(tenant.as_str());
+    query.among("subject", people.iter());
+    query.query()?.fetch_all(tx.sql()).await?.iter().map(|row| row.parsed("subject")).collect()
 }
 
 /// Keeps what became of requests in stores. Rows add up; so do attempts.

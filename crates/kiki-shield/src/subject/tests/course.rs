@@ -36,6 +36,40 @@ async fn who_is_erased_is_in_no_store_and_cannot_be_read_again() {
 }
 
 #[tokio::test]
+async fn who_asked_for_a_copy_as_well_gets_it_before_they_are_erased_but_not_for_ever() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        for (name, fails) in [("ann", false), ("bob", true)] {
+            let person = world.person(name).await;
+            let (deletion, access) = (world.ask(name, Kind::Deletion).await, world.ask(name, Kind::Access).await);
+            let unproven = world.ask(name, Kind::Portability).await;
+            world.orders.fails.store(fails, std::sync::atomic::Ordering::SeqCst);
+            for id in [deletion, access] {
+                world.requests.vouch(&officer(), id).await.unwrap();
+            }
+            world.work().await;
+            assert_eq!(world.see(access).await.request.outcome, (!fails).then_some(Outcome::Whole));
+            assert_eq!(world.orders.held(person.id), 1, "not yet");
+            world.orders.fails.store(false, std::sync::atomic::Ordering::SeqCst);
+            if fails {
+                // The store answers only when the time of the deletion is over, and the copy is tried later still.
+                let until = world.see(deletion).await.request.due();
+                world.clock.advance(31 * DAY);
+                assert!(world.requests.now() > until);
+            } else {
+                world.clock.advance(DAY);
+            }
+            world.work().await;
+            assert_eq!(world.see(deletion).await.request.outcome, Some(Outcome::Whole));
+            let copied = if fails { Outcome::NothingHeld } else { Outcome::Whole };
+            assert_eq!(world.see(access).await.request.outcome, Some(copied));
+            assert_eq!(world.state(unproven).await, State::Received, "who proves nothing holds nothing up");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn many_are_erased_in_one_wave() {
     on_both(async |db| {
         let world = World::new(db).await;
@@ -150,11 +184,13 @@ async fn an_opt_out_is_followed_without_proof() {
 async fn who_is_not_known_is_told_so() {
     on_both(async |db| {
         let world = World::new(db).await;
-        for kind in [Kind::Deletion, Kind::Rectification] {
+        for kind in [Kind::Access, Kind::Portability, Kind::Deletion, Kind::Rectification] {
             let correction =
                 (kind == Kind::Rectification).then(|| json!({"city": "Bonn"}).as_object().cloned().unwrap());
-            let id = world.ask_with(NewRequest { correction, notify: true, ..wanted("nobody", kind) }).await;
+            let id = world.ask_with(NewRequest { correction, notify: true, ..wanted(kind.as_str(), kind) }).await;
             assert_eq!(world.carry_out(id).await.request.outcome, Some(Outcome::NothingHeld), "{kind}");
+            let said = world.post.taken.lock().unwrap().last().unwrap().body.clone();
+            assert!(said.contains("We hold nothing"), "{said}");
         }
     })
     .await;
