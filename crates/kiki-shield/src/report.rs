@@ -17,6 +17,8 @@ mod repo;
 mod request;
 mod service;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -15,6 +15,8 @@ CREATE TABLE breach (
     facts {{BYTES}} NOT NULL,
     effects {{BYTES}} NOT NULL,
     measures {{BYTES}} NOT NULL,
+    -- Sealed: why a risk is unlikely.
+    risk_reason {{BYTES}},
     delay_reason {{BYTES}},
     -- Sealed: why those whom it touches need not be told.
     persons_reason {{BYTES}},

@@ -46,6 +46,7 @@ async fn record(
         facts: Some(body.facts),
         effects: Some(body.effects),
         measures: Some(body.measures),
+        risk_reason: body.unlikely_because,
         ..Said::default()
     };
     let made = breaches.record(&caller(&allowed, network), body.aware_at.as_deref(), &said).await?;
@@ -83,6 +84,9 @@ async fn breach(
 }
 
 /// Say what has changed about a breach, whom it was told to, or that it is closed.
+///
+/// It can be closed with its facts, effects and measures, and what its risk wants: that the authority was told, and the persons
+/// or why not; or why harm is unlikely. The entry of the log says from which risk to which it went.
 #[utoipa::path(patch, path = "/v1/breaches/{id}", tag = "compliance", params(("id" = String, Path)),
     request_body = ChangeBreachBody,
     responses((status = 200, body = BreachAnswer), (status = 404, description = "No such breach"),
@@ -103,6 +107,7 @@ async fn change(
         facts: body.facts,
         effects: body.effects,
         measures: body.measures,
+        risk_reason: body.unlikely_because,
         delay_reason: body.delay_reason,
         persons_reason: body.persons_not_told_because,
         authority_at: body.authority_notified_at,

@@ -39,6 +39,8 @@ pub(super) struct RecordBreachBody {
     /// What was done about it.
     #[serde(default)]
     pub(super) measures: String,
+    /// Why the risk is unlikely, where it is.
+    pub(super) unlikely_because: Option<String>,
 }
 
 /// `PATCH /v1/breaches/{id}`: what has changed.
@@ -53,11 +55,13 @@ pub(super) struct ChangeBreachBody {
     pub(super) facts: Option<String>,
     pub(super) effects: Option<String>,
     pub(super) measures: Option<String>,
-    /// When the supervisory authority was told. After 72 hours it wants a `delay_reason`.
+    /// Why the risk is unlikely. Without it a breach of that risk cannot be closed.
+    pub(super) unlikely_because: Option<String>,
+    /// When the supervisory authority was told, not before somebody became aware. After 72 hours it wants a `delay_reason`.
     pub(super) authority_notified_at: Option<String>,
     /// Why it was told late.
     pub(super) delay_reason: Option<String>,
-    /// When the persons were told (Art. 34 GDPR).
+    /// When the persons were told (Art. 34 GDPR), not before somebody became aware.
     pub(super) persons_notified_at: Option<String>,
     /// Why they need not be told (Art. 34(3) GDPR).
     pub(super) persons_not_told_because: Option<String>,
@@ -84,6 +88,7 @@ pub(super) struct BreachAnswer {
     pub(super) facts: String,
     pub(super) effects: String,
     pub(super) measures: String,
+    pub(super) unlikely_because: Option<String>,
     pub(super) authority_notified_at: Option<String>,
     pub(super) delay_reason: Option<String>,
     pub(super) persons_notified_at: Option<String>,
@@ -113,6 +118,7 @@ impl BreachAnswer {
             facts: breach.texts.facts,
             effects: breach.texts.effects,
             measures: breach.texts.measures,
+            unlikely_because: breach.texts.risk_reason,
             delay_reason: breach.texts.delay_reason,
             persons_not_told_because: breach.texts.persons_reason,
         }

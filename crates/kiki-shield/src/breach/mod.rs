@@ -21,4 +21,6 @@ mod tests;
 pub use api::routes;
 pub use error::BreachError;
 pub use service::Breaches;
+#[cfg(test)]
+pub(crate) use service::Said;
 pub use store::BreachStore;

@@ -80,6 +80,8 @@ pub(crate) struct Texts<T> {
     pub(crate) facts: T,
     pub(crate) effects: T,
     pub(crate) measures: T,
+    /// Why its risk is unlikely.
+    pub(crate) risk_reason: Option<T>,
     /// Why the authority was told late.
     pub(crate) delay_reason: Option<T>,
     /// Why the persons need not be told (Art. 34(3) GDPR).
@@ -94,6 +96,7 @@ impl<T> Texts<T> {
             facts: map("breach.facts", &self.facts)?,
             effects: map("breach.effects", &self.effects)?,
             measures: map("breach.measures", &self.measures)?,
+            risk_reason: optional("breach.risk_reason", &self.risk_reason)?,
             delay_reason: optional("breach.delay_reason", &self.delay_reason)?,
             persons_reason: optional("breach.persons_reason", &self.persons_reason)?,
         })
@@ -148,6 +151,25 @@ pub(crate) struct Breach<T> {
     pub(crate) reported_by: String,
 }
 
+impl Breach<String> {
+    /// Fields without which it cannot end.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        let (texts, is_unlikely) = (&self.texts, self.risk == Risk::Unlikely);
+        let is_late = self.authority_at.is_some_and(|at| at > self.notify_by());
+        let is_told = self.persons_at.is_some() || texts.persons_reason.is_some();
+        let wanted = [
+            (texts.facts.is_empty(), "facts"),
+            (texts.effects.is_empty(), "effects"),
+            (texts.measures.is_empty(), "measures"),
+            (is_unlikely && texts.risk_reason.is_none(), "unlikely_because"),
+            (!is_unlikely && self.authority_at.is_none(), "authority_notified_at"),
+            (is_late && texts.delay_reason.is_none(), "delay_reason"),
+            (self.risk == Risk::High && !is_told, "persons_notified_at"),
+        ];
+        wanted.into_iter().filter_map(|(is_missing, field)| is_missing.then_some(field)).collect()
+    }
+}
+
 impl<T> Breach<T> {
     /// The same breach with these texts.
     pub(crate) fn with_texts<U>(&self, texts: Texts<U>) -> Breach<U> {
@@ -182,18 +204,6 @@ impl<T> Breach<T> {
         }
     }
 
-    /// Fields without which it cannot end.
-    pub(crate) fn missing(&self) -> Vec<&'static str> {
-        let is_late = self.authority_at.is_some_and(|at| at > self.notify_by());
-        let is_told = self.persons_at.is_some() || self.texts.persons_reason.is_some();
-        let wanted = [
-            (self.risk != Risk::Unlikely && self.authority_at.is_none(), "authority_notified_at"),
-            (is_late && self.texts.delay_reason.is_none(), "delay_reason"),
-            (self.risk == Risk::High && !is_told, "persons_notified_at"),
-        ];
-        wanted.into_iter().filter_map(|(is_missing, field)| is_missing.then_some(field)).collect()
-    }
-
     /// The bits of all reminders that are to be published by `now`, and the hours of the latest that was not.
     pub(crate) fn reminder(&self, now: UnixMillis) -> Option<(i64, i64)> {
         if self.closed_at.is_some() || self.authority_at.is_some() || self.risk == Risk::Unlikely {
@@ -211,7 +221,7 @@ mod tests {
 
     const AWARE: UnixMillis = UnixMillis(1_770_287_400_000);
 
-    fn breach(risk: Risk) -> Breach<()> {
+    fn breach(risk: Risk) -> Breach<String> {
         Breach {
             id: BreachId::from(uuid::Uuid::from_u128(1)),
             aware_at: AWARE,
@@ -242,13 +252,22 @@ mod tests {
 
     #[test]
     fn a_breach_ends_with_what_its_risk_and_its_delay_want() {
-        assert!(breach(Risk::Unlikely).missing().is_empty());
-        assert_eq!(breach(Risk::Likely).missing(), ["authority_notified_at"]);
-        assert_eq!(breach(Risk::High).missing(), ["authority_notified_at", "persons_notified_at"]);
-        let late = Breach { authority_at: Some(AWARE.plus(NOTIFY_MS + 1)), ..breach(Risk::High) };
+        let text = || Some("so it is".to_owned());
+        let told = |risk| {
+            let [facts, effects, measures] = ["a disk was lost", "none", "disks are sealed"].map(str::to_owned);
+            Breach { texts: Texts { facts, effects, measures, ..Texts::default() }, ..breach(risk) }
+        };
+        let all = ["facts", "effects", "measures", "unlikely_because"];
+        assert_eq!(breach(Risk::Unlikely).missing(), all);
+        let mut unlikely = told(Risk::Unlikely);
+        unlikely.texts.risk_reason = text();
+        assert!(unlikely.missing().is_empty());
+        assert_eq!(told(Risk::Likely).missing(), ["authority_notified_at"]);
+        assert_eq!(told(Risk::High).missing(), ["authority_notified_at", "persons_notified_at"]);
+        let mut late = Breach { authority_at: Some(AWARE.plus(NOTIFY_MS + 1)), ..told(Risk::High) };
         assert_eq!(late.missing(), ["delay_reason", "persons_notified_at"]);
-        let texts = Texts { delay_reason: Some(()), persons_reason: Some(()), ..Texts::default() };
-        assert!(Breach { texts, ..late }.missing().is_empty());
+        (late.texts.delay_reason, late.texts.persons_reason) = (text(), text());
+        assert!(late.missing().is_empty());
     }
 
     #[test]

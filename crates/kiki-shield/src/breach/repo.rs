@@ -14,13 +14,13 @@ use super::model::{Breach, REMINDERS_H, Texts};
 pub(crate) type Sealed = Breach<Vec<u8>>;
 
 const BREACH: &str = "id, aware_at, nature, categories, persons_about, records_about, risk, facts, effects, measures, \
-     delay_reason, persons_reason, authority_at, persons_at, reminded, closed_at, reported_by";
+     risk_reason, delay_reason, persons_reason, authority_at, persons_at, reminded, closed_at, reported_by";
 
 pub(crate) async fn insert(tx: &mut Tx, tenant: &TenantId, breach: &Sealed) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO breach (tenant, id, aware_at, notify_by, nature, categories, persons_about, records_about, risk, \
-         facts, effects, measures, delay_reason, persons_reason, authority_at, persons_at, closed_at, reported_by) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+         facts, effects, measures, risk_reason, delay_reason, persons_reason, authority_at, persons_at, closed_at, \
+         reported_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
     )
     .bind(tenant.as_str())
     .bind(breach.id.to_string())
@@ -34,6 +34,7 @@ pub(crate) async fn insert(tx: &mut Tx, tenant: &TenantId, breach: &Sealed) -> R
     .bind(breach.texts.facts.as_slice())
     .bind(breach.texts.effects.as_slice())
     .bind(breach.texts.measures.as_slice())
+    .bind(breach.texts.risk_reason.as_deref())
     .bind(breach.texts.delay_reason.as_deref())
     .bind(breach.texts.persons_reason.as_deref())
     .bind(or_zero(breach.authority_at))
@@ -49,8 +50,8 @@ pub(crate) async fn insert(tx: &mut Tx, tenant: &TenantId, breach: &Sealed) -> R
 pub(crate) async fn update(tx: &mut Tx, tenant: &TenantId, breach: &Sealed) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE breach SET nature = $3, categories = $4, persons_about = $5, records_about = $6, risk = $7, \
-         facts = $8, effects = $9, measures = $10, delay_reason = $11, persons_reason = $12, authority_at = $13, \
-         persons_at = $14, closed_at = $15 WHERE tenant = $1 AND id = $2",
+         facts = $8, effects = $9, measures = $10, risk_reason = $11, delay_reason = $12, persons_reason = $13, \
+         authority_at = $14, persons_at = $15, closed_at = $16 WHERE tenant = $1 AND id = $2",
     )
     .bind(tenant.as_str())
     .bind(breach.id.to_string())
@@ -62,6 +63,7 @@ pub(crate) async fn update(tx: &mut Tx, tenant: &TenantId, breach: &Sealed) -> R
     .bind(breach.texts.facts.as_slice())
     .bind(breach.texts.effects.as_slice())
     .bind(breach.texts.measures.as_slice())
+    .bind(breach.texts.risk_reason.as_deref())
     .bind(breach.texts.delay_reason.as_deref())
     .bind(breach.texts.persons_reason.as_deref())
     .bind(or_zero(breach.authority_at))
@@ -99,8 +101,8 @@ pub(crate) async fn count(tx: &mut Tx, tenant: &TenantId) -> Result<i64, StoreEr
     row.fetch_one(tx.sql()).await?.int("breaches")
 }
 
-/// At most `limit` breaches that somebody became aware of from `from` to before `to`, the newest first: those before
-/// `after`, or the first ones.
+/// At most `limit` breaches that somebody became aware of from `from` to before `to`, or that are open, the newest first:
+/// those before `after`, or the first ones.
 pub(crate) async fn breaches(
     store: &Store,
     tenant: &TenantId,
@@ -110,7 +112,7 @@ pub(crate) async fn breaches(
 ) -> Result<Vec<Sealed>, StoreError> {
     let (at, id) = after.map_or((i64::MAX, String::new()), |after| (after.aware_at.0, after.id.to_string()));
     let query = format!(
-        "SELECT {BREACH} FROM breach WHERE tenant = $1 AND aware_at >= $2 AND aware_at < $3 \
+        "SELECT {BREACH} FROM breach WHERE tenant = $1 AND ((aware_at >= $2 AND aware_at < $3) OR closed_at = 0) \
          AND (aware_at < $4 OR (aware_at = $4 AND id < $5)) ORDER BY aware_at DESC, id DESC LIMIT $6"
     );
     let rows = sqlx::query(AssertSqlSafe(query))
@@ -221,6 +223,7 @@ fn read(row: &AnyRow) -> Result<Sealed, StoreError> {
             facts: sealed("facts")?,
             effects: sealed("effects")?,
             measures: sealed("measures")?,
+            risk_reason: row.bytes_opt("risk_reason")?,
             delay_reason: row.bytes_opt("delay_reason")?,
             persons_reason: row.bytes_opt("persons_reason")?,
         },

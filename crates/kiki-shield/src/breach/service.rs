@@ -38,6 +38,7 @@ pub(crate) struct Said {
     pub(crate) facts: Option<String>,
     pub(crate) effects: Option<String>,
     pub(crate) measures: Option<String>,
+    pub(crate) risk_reason: Option<String>,
     pub(crate) delay_reason: Option<String>,
     pub(crate) persons_reason: Option<String>,
     pub(crate) authority_at: Option<String>,
@@ -94,7 +95,7 @@ impl Breaches {
             return Err(BreachError::TooMany);
         }
         repo::insert(&mut tx, tenant, &sealed).await?;
-        self.commit(tx, caller, "create", &breach).await?;
+        self.commit(tx, caller, "create", &breach, breach.risk).await?;
         Ok(breach)
     }
 
@@ -115,7 +116,7 @@ impl Breaches {
         }
         said.apply(&mut breach, now)?;
         repo::update(&mut tx, tenant, &sealed(&owner, &breach)).await?;
-        self.commit(tx, caller, "update", &breach).await?;
+        self.commit(tx, caller, "update", &breach, found.risk).await?;
         Ok(breach)
     }
 
@@ -126,7 +127,8 @@ impl Breaches {
         Ok(opened(&self.0.0.subjects.of_tenant(tenant).await?, &found)?)
     }
 
-    /// At most `limit` breaches that somebody became aware of in `period`, the newest first, from behind `after` on.
+    /// At most `limit` breaches that somebody became aware of in `period` or that are open, the newest first, from behind
+    /// `after` on.
     pub(crate) async fn breaches(
         &self,
         caller: &Caller,
@@ -178,19 +180,27 @@ impl Breaches {
         }
     }
 
-    /// Makes what `caller` did to the register true, with its audit entry.
+    /// Makes what `caller` did to the register true, with its audit entry: how the telling of the authority stands, and the
+    /// risk, with the one `before` where it was another.
     async fn commit(
         &self,
         mut tx: Tx,
         caller: &Caller,
         action: &str,
         breach: &Breach<String>,
+        before: Risk,
     ) -> Result<(), BreachError> {
         let shield = &self.0;
+        let (notification, risk) = (breach.notification(self.now()).as_str(), breach.risk.as_str());
+        let reason = if before == breach.risk {
+            format!("{notification}, risk {risk}")
+        } else {
+            format!("{notification}, risk {} to {risk}", before.as_str())
+        };
         let event = AuditEvent {
             id: shield.0.ids.uuid(),
             at: self.now(),
-            reason: breach.notification(self.now()).as_str().to_owned(),
+            reason,
             ..shield.draft(caller, &format!("breach.{action}"), action, &resource(breach.id))
         };
         crate::jobs::publish(&mut tx, &event)?;
@@ -246,6 +256,7 @@ impl Said {
             }
         }
         for (field, said, kept) in [
+            ("unlikely_because", &self.risk_reason, &mut texts.risk_reason),
             ("delay_reason", &self.delay_reason, &mut texts.delay_reason),
             ("persons_not_told_because", &self.persons_reason, &mut texts.persons_reason),
         ] {
@@ -253,10 +264,17 @@ impl Said {
                 *kept = Some(checked_text(field, text)?).filter(|text| !text.is_empty());
             }
         }
-        let at = past("authority_notified_at", self.authority_at.as_deref(), now)?;
-        breach.authority_at = at.or(breach.authority_at);
-        let at = past("persons_notified_at", self.persons_at.as_deref(), now)?;
-        breach.persons_at = at.or(breach.persons_at);
+        let aware_at = breach.aware_at;
+        for (field, said, kept) in [
+            ("authority_notified_at", &self.authority_at, &mut breach.authority_at),
+            ("persons_notified_at", &self.persons_at, &mut breach.persons_at),
+        ] {
+            let at = past(field, said.as_deref(), now)?;
+            if at.is_some_and(|at| at < aware_at) {
+                return Err(ShieldError::invalid(field, "must not be before aware_at").into());
+            }
+            *kept = at.or(*kept);
+        }
         if at_late(breach) {
             let detail = "must be given where the authority is told after 72 hours (Art. 33(1) GDPR)";
             return Err(ShieldError::invalid("delay_reason", detail).into());

@@ -22,6 +22,7 @@ const DECLARED: Declared = Declared {
             ("facts", Form::Sealed),
             ("effects", Form::Sealed),
             ("measures", Form::Sealed),
+            ("risk_reason", Form::Sealed),
             ("delay_reason", Form::Sealed),
             ("persons_reason", Form::Sealed),
             ("categories", Form::Business),

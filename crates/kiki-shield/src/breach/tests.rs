@@ -25,6 +25,8 @@ fn said() -> Said {
         records_about: Some(340),
         risk: Some("high".to_owned()),
         facts: Some(MARK.to_owned()),
+        effects: text("strangers may write to them"),
+        measures: text("the thief was reported"),
         ..Said::default()
     }
 }
@@ -105,10 +107,21 @@ async fn a_breach_ends_only_with_what_the_law_wants_of_it() {
         let world = World::new(db).await;
         let breaches = Breaches::new(world.shield.clone());
         let me = caller("default");
-        let made = breaches.record(&me, None, &said()).await.unwrap();
+        let empty = Said { effects: text(""), measures: None, ..said() };
+        let made = breaches.record(&me, None, &empty).await.unwrap();
         let change = async |said: Said| breaches.change(&me, made.id, &said).await.map_err(Problem::from);
         let close = || Said { closed: Some(true), ..Said::default() };
-        assert_eq!(change(close()).await.unwrap_err().code(), "breach_incomplete");
+        let gone = Said { risk: text("unlikely"), facts: text(""), ..close() };
+        let refused = change(gone).await.unwrap_err();
+        assert_eq!(refused.code(), "breach_incomplete");
+        let wanted = "facts, effects, measures, unlikely_because";
+        assert!(format!("{refused:?}").contains(wanted), "{refused:?}");
+        let early = || Some(NOW.plus(-1).rfc3339());
+        let before = change(Said { authority_at: early(), ..Said::default() }).await.unwrap_err();
+        assert_eq!(before.field(), Some("authority_notified_at"));
+        let before = change(Said { persons_at: early(), ..Said::default() }).await.unwrap_err();
+        assert_eq!(before.field(), Some("persons_notified_at"));
+        change(Said { effects: said().effects, measures: said().measures, ..Said::default() }).await.unwrap();
         world.clock.advance(HOUR * 72 + Duration::from_millis(1));
         let late = || Said { authority_at: Some(breaches.now().rfc3339()), ..Said::default() };
         assert_eq!(change(late()).await.unwrap_err().field(), Some("delay_reason"));
@@ -125,6 +138,22 @@ async fn a_breach_ends_only_with_what_the_law_wants_of_it() {
         assert_eq!(change(more).await.unwrap_err().code(), "breach_closed");
         let open = change(Said { closed: Some(false), ..Said::default() }).await.unwrap();
         assert_eq!((open.closed_at, open.texts.facts.as_str()), (None, MARK));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_log_hears_from_which_risk_to_which_a_breach_went() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let breaches = Breaches::new(world.shield.clone());
+        let made = breaches.record(&caller("default"), None, &said()).await.unwrap();
+        let unlikely = Said { risk: text("unlikely"), risk_reason: text("the disk was sealed"), ..Said::default() };
+        let changed = breaches.change(&caller("default"), made.id, &unlikely).await.unwrap();
+        assert_eq!(breaches.breach(&caller("default"), made.id).await.unwrap(), changed);
+        assert_eq!(changed.texts.risk_reason, text("the disk was sealed"));
+        let reasons: Vec<_> = kinds(&world).await.into_iter().map(|(_, reason)| reason).collect();
+        assert_eq!(reasons, ["due, risk high", "not_required, risk high to unlikely"]);
     })
     .await;
 }
@@ -161,7 +190,7 @@ async fn closed_breaches_go_when_the_time_of_records_is_over_and_open_ones_stay(
         let me = caller("default");
         let mut made = Vec::new();
         for _ in 0..3 {
-            let unlikely = Said { risk: text("unlikely"), ..said() };
+            let unlikely = Said { risk: text("unlikely"), risk_reason: text("the disk was sealed"), ..said() };
             made.push(breaches.record(&me, None, &unlikely).await.unwrap().id);
         }
         for id in &made[..2] {

@@ -4,22 +4,22 @@ use kiki_types::{TenantId, UnixMillis};
 use serde_json::{Value, json};
 
 use super::document::{Document, Table};
-use super::facts::Facts;
 use crate::breach::model::Breach;
 
-pub(super) fn document(facts: &Facts<'_>, breaches: &[Breach<String>], tenant: &TenantId) -> Document {
+/// What is the same for every tenant and period is filled in by the caller.
+pub(super) fn document(breaches: &[Breach<String>], now: UnixMillis) -> Document {
     Document {
         name: "breaches",
         title: "Register of breaches of personal data",
         basis: "GDPR Art. 33(5): facts, effects and remedial action of every breach",
-        tenant: tenant.clone(),
-        made_at: facts.now,
-        period: Some(facts.period),
-        log: facts.log.clone(),
+        tenant: TenantId::default_tenant(),
+        made_at: now,
+        period: None,
+        log: None,
         settings: vec![("notify_within_hours", json!(72))],
         tables: vec![Table {
             name: "breaches",
-            title: "Breaches that somebody became aware of in the period",
+            title: "Breaches that somebody became aware of in the period, and all that are open",
             columns: &[
                 "id",
                 "aware_at",
@@ -30,6 +30,7 @@ pub(super) fn document(facts: &Facts<'_>, breaches: &[Breach<String>], tenant: &
                 "persons_about",
                 "records_about",
                 "risk",
+                "unlikely_because",
                 "facts",
                 "effects",
                 "measures",
@@ -40,7 +41,7 @@ pub(super) fn document(facts: &Facts<'_>, breaches: &[Breach<String>], tenant: &
                 "closed_at",
                 "evidence",
             ],
-            rows: breaches.iter().map(|breach| row(breach, facts.now)).collect(),
+            rows: breaches.iter().map(|breach| row(breach, now)).collect(),
         }],
     }
 }
@@ -58,6 +59,7 @@ fn row(breach: &Breach<String>, now: UnixMillis) -> Vec<Value> {
         json!(breach.persons_about),
         json!(breach.records_about),
         json!(breach.risk.as_str()),
+        json!(breach.texts.risk_reason),
         json!(breach.texts.facts),
         json!(breach.texts.effects),
         json!(breach.texts.measures),

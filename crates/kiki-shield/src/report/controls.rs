@@ -1,19 +1,40 @@
 //! Maps of controls to what proves them here.
 //!
-//! A row has evidence only where a fact of this tenant and period stands behind a link that shows it; every other row says
-//! that it is not covered. What people must do outside KIKI is never claimed.
+//! A row has evidence of two kinds: something that was done for this tenant in the period, or a setting as it is now, whatever
+//! the period. A link shows either; every other row says that it is not covered. What people must do outside KIKI is never
+//! claimed.
 
+use kiki_store::personal::ERASED;
 use kiki_types::TenantId;
 use serde_json::json;
 
+use super::count::CHANGES;
 use super::document::{Document, Table};
 use super::facts::Facts;
 use crate::error::ShieldError;
+use crate::retention::RUN as RETENTION_RUN;
 
 /// What proves a control.
 struct Evidence {
+    /// [`DONE`] or [`SETTING`].
+    kind: &'static str,
     fact: String,
     link: String,
+}
+
+/// It was done in the period.
+const DONE: &str = "done";
+/// It is so now.
+const SETTING: &str = "setting";
+
+/// What was done in the period, where `link` shows it.
+fn done(fact: String, link: String) -> Evidence {
+    Evidence { kind: DONE, fact, link }
+}
+
+/// What is so now, where `link` shows it.
+fn setting(fact: String, link: &str) -> Evidence {
+    Evidence { kind: SETTING, fact, link: link.to_owned() }
 }
 
 /// A control of a framework.
@@ -44,8 +65,8 @@ const CONTROLS: &[Control] = &[
     control(SOC2, "CC6.1", "Logical access to information is restricted", policy),
     control(SOC2, "CC6.5", "Data is made unreadable before protections over it end", disposal),
     control(SOC2, "CC6.7", "Information is protected while it is transmitted", not_covered),
-    control(SOC2, "CC7.2", "The system is monitored for anomalies", log),
-    control(SOC2, "CC7.3", "Security events are evaluated", breaches),
+    control(SOC2, "CC7.2", "The system is monitored for anomalies", not_covered),
+    control(SOC2, "CC7.3", "Security events are evaluated", handled_breaches),
     control(SOC2, "CC8.1", "Changes are authorised and documented", changes),
     control(SOC2, "P2.1", "Choices about personal information are offered and recorded", consents),
     control(SOC2, "P3.2", "Explicit consent is obtained where it is needed", grants),
@@ -53,9 +74,9 @@ const CONTROLS: &[Control] = &[
     control(SOC2, "P4.3", "Personal information is disposed of securely", disposal),
     control(SOC2, "P5.1", "Persons can see their personal information", access_requests),
     control(SOC2, "P5.2", "Persons can have it corrected", correction_requests),
-    control(SOC2, "P6.3", "Unauthorised disclosures are recorded", breaches),
+    control(SOC2, "P6.3", "Unauthorised disclosures are recorded", recorded_breaches),
     control(SOC2, "P8.1", "Inquiries and complaints are dealt with", requests),
-    control(ISO, "A.5.24", "Information security incident management is prepared", breaches),
+    control(ISO, "A.5.24", "Information security incident management is prepared", handled_breaches),
     control(ISO, "A.5.28", "Evidence is collected and preserved", log),
     control(ISO, "A.5.33", "Records are protected from loss and falsification", log),
     control(ISO, "A.5.34", "Privacy and personal data are protected", processing),
@@ -73,7 +94,7 @@ const CONTROLS: &[Control] = &[
     control(PCI, "10.2", "Audit logs record what matters", log),
     control(PCI, "10.3", "Audit logs are protected from change", log),
     control(PCI, "10.5", "Audit log history is retained for twelve months", log_history),
-    control(PCI, "12.10", "Suspected incidents are responded to", breaches),
+    control(PCI, "12.10", "Suspected incidents are responded to", handled_breaches),
 ];
 
 /// The framework that is asked for; `None` for all.
@@ -86,11 +107,11 @@ pub(super) fn framework(name: Option<&str>) -> Result<Option<&'static str>, Shie
 pub(super) fn document(facts: &Facts<'_>, framework: Option<&str>, tenant: &TenantId) -> Document {
     let row = |control: &Control| {
         let evidence = (control.evidence)(facts);
-        let (fact, link) = match evidence {
-            Some(Evidence { fact, link }) => (json!(fact), json!(link)),
-            None => (json!("not covered"), json!(null)),
+        let (kind, fact, link) = match evidence {
+            Some(Evidence { kind, fact, link }) => (json!(kind), json!(fact), json!(link)),
+            None => (json!(null), json!("not covered"), json!(null)),
         };
-        vec![json!(control.framework), json!(control.id), json!(control.title), fact, link]
+        vec![json!(control.framework), json!(control.id), json!(control.title), kind, fact, link]
     };
     let wanted = CONTROLS.iter().filter(|control| framework.is_none_or(|framework| control.framework == framework));
     Document {
@@ -105,7 +126,7 @@ pub(super) fn document(facts: &Facts<'_>, framework: Option<&str>, tenant: &Tena
         tables: vec![Table {
             name: "controls",
             title: "Controls",
-            columns: &["framework", "control", "title", "fact", "evidence"],
+            columns: &["framework", "control", "title", "kind", "fact", "evidence"],
             rows: wanted.map(row).collect(),
         }],
     }
@@ -115,33 +136,33 @@ fn not_covered(_: &Facts<'_>) -> Option<Evidence> {
     None
 }
 
-/// The newest entry of the first of `kinds` that there is.
+/// The newest entry of the first of `kinds` of which something was done in the period.
 fn newest(facts: &Facts<'_>, kinds: &[&str], what: &str) -> Option<Evidence> {
-    let index = kinds.iter().find_map(|kind| facts.counted.newest.get(*kind))?;
-    let count: u64 = kinds.iter().map(|kind| facts.counted.of(kind)).sum();
-    Some(Evidence { fact: format!("{count} {what} in the log"), link: format!("/v1/audit/entries/{index}") })
+    let of = |kind: &&str| facts.counted.done.get(*kind);
+    let newest = kinds.iter().find_map(of)?.newest;
+    let count: u64 = kinds.iter().filter_map(of).map(|done| done.count).sum();
+    Some(done(format!("{count} {what} in the log"), format!("/v1/audit/entries/{newest}")))
 }
 
 fn log(facts: &Facts<'_>) -> Option<Evidence> {
     let log = facts.log.as_ref()?;
     let entries = facts.counted.entries;
     let fact = format!("{entries} entries in the period, {} in all, under a signed root", log.size);
-    Some(Evidence { fact, link: "/v1/audit/log/checkpoint".to_owned() })
+    (entries > 0).then(|| done(fact, "/v1/audit/log/checkpoint".to_owned()))
 }
 
 fn log_history(facts: &Facts<'_>) -> Option<Evidence> {
     let days = facts.stated.days.audit;
-    (days >= 365)
-        .then(|| Evidence { fact: format!("entries are kept for {days} days"), link: "/v1/retention".to_owned() })
+    (days >= 365).then(|| setting(format!("entries are kept for {days} days"), "/v1/retention"))
 }
 
 fn policy(facts: &Facts<'_>) -> Option<Evidence> {
     let rules = facts.rules?;
-    Some(Evidence { fact: format!("a policy of {rules} rules is in force"), link: "/v1/policy".to_owned() })
+    Some(setting(format!("a policy of {rules} rules is in force"), "/v1/policy"))
 }
 
 fn changes(facts: &Facts<'_>) -> Option<Evidence> {
-    newest(facts, &["policy.put", "policy.rollback", "policy.remove", "budget.define"], "changes of rules and limits")
+    newest(facts, &CHANGES, "changes of rules and limits, KIKI's own left out")
 }
 
 fn consents(facts: &Facts<'_>) -> Option<Evidence> {
@@ -155,28 +176,33 @@ fn grants(facts: &Facts<'_>) -> Option<Evidence> {
 }
 
 fn retention(facts: &Facts<'_>) -> Option<Evidence> {
-    newest(facts, &["retention.run"], "runs that delete what was kept long enough")
+    newest(facts, &[RETENTION_RUN], "runs that removed what was kept long enough")
 }
 
 fn disposal(facts: &Facts<'_>) -> Option<Evidence> {
-    let mut evidence = newest(facts, &["subject.erase", "retention.run"], "erasures and runs of retention")?;
+    let mut evidence =
+        newest(facts, &[ERASED, RETENTION_RUN], "erasures and runs of retention that removed something")?;
     evidence.fact += &format!(", {} people whose keys were destroyed", facts.erased());
     Some(evidence)
 }
 
-fn breaches(facts: &Facts<'_>) -> Option<Evidence> {
-    (facts.breaches > 0).then(|| Evidence {
-        fact: format!("{} breaches in the register", facts.breaches),
-        link: format!("/v1/reports/breaches?period={}", facts.asked),
-    })
+fn breaches(facts: &Facts<'_>, count: i64, what: &str) -> Option<Evidence> {
+    let link = format!("/v1/reports/breaches?period={}", facts.asked);
+    (count > 0).then(|| done(format!("{count} breaches {what}"), link))
+}
+
+fn recorded_breaches(facts: &Facts<'_>) -> Option<Evidence> {
+    breaches(facts, facts.breaches.recorded, "of the period in the register")
+}
+
+fn handled_breaches(facts: &Facts<'_>) -> Option<Evidence> {
+    breaches(facts, facts.breaches.handled, "of the period told to the authority or closed")
 }
 
 fn requests_of(facts: &Facts<'_>, kinds: &[&str]) -> Option<Evidence> {
-    let count = facts.requests_of(kinds);
-    (count > 0).then(|| Evidence {
-        fact: format!("{count} requests, {} overdue now among all", facts.overdue),
-        link: format!("/v1/reports/summary?period={}", facts.asked),
-    })
+    let count = facts.completed(kinds);
+    let fact = format!("{count} requests of the period completed, {} of all overdue now", facts.overdue);
+    (count > 0).then(|| done(fact, format!("/v1/reports/summary?period={}", facts.asked)))
 }
 
 fn access_requests(facts: &Facts<'_>) -> Option<Evidence> {
@@ -194,27 +220,20 @@ fn requests(facts: &Facts<'_>) -> Option<Evidence> {
 
 fn processing(facts: &Facts<'_>) -> Option<Evidence> {
     let stores = facts.stores.iter().count();
-    (stores > 0).then(|| Evidence {
-        fact: format!("{stores} stores of personal data declared"),
-        link: "/v1/reports/processing".to_owned(),
-    })
+    (stores > 0).then(|| setting(format!("{stores} stores of personal data declared"), "/v1/reports/processing"))
 }
 
 fn keys(facts: &Facts<'_>) -> Option<Evidence> {
     let (epoch, began) = facts.keys.living.last()?;
-    Some(Evidence {
-        fact: format!("AES-256-GCM under a key for each person, in epoch {epoch} since {}", began.rfc3339()),
-        link: "/v1/reports/processing".to_owned(),
-    })
+    let fact = format!("AES-256-GCM under a key for each person, in epoch {epoch} since {}", began.rfc3339());
+    Some(setting(fact, "/v1/reports/processing"))
 }
 
 fn secured_keys(facts: &Facts<'_>) -> Option<Evidence> {
     let master = &facts.keys.master;
     // A key in a file or in the environment is as secure as the machine is: nothing here shows how much that is.
-    (master.starts_with("vault:") || master.starts_with("aws-kms:")).then(|| Evidence {
-        fact: format!("secrets are wrapped by {master}"),
-        link: "/v1/reports/processing".to_owned(),
-    })
+    (master.starts_with("vault:") || master.starts_with("aws-kms:"))
+        .then(|| setting(format!("secrets are wrapped by {master}"), "/v1/reports/processing"))
 }
 
 fn rotated_keys(facts: &Facts<'_>) -> Option<Evidence> {
@@ -228,10 +247,7 @@ fn no_account_data(facts: &Facts<'_>) -> Option<Evidence> {
     let mut tables = facts.stores.iter().flat_map(|store| store.declared().tables).peekable();
     tables.peek()?;
     let is_free = tables.all(|table| table.categories.iter().all(|category| !ACCOUNT_DATA.contains(category)));
-    is_free.then(|| Evidence {
-        fact: "no store declares account data".to_owned(),
-        link: "/v1/reports/processing".to_owned(),
-    })
+    is_free.then(|| setting("no store declares account data".to_owned(), "/v1/reports/processing"))
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use kiki_store::personal::{KeyStatus, Stores};
 use kiki_types::UnixMillis;
 
 use super::count::Counted;
-use super::repo::{self, Group, Period};
+use super::repo::{self, BreachCounts, Group, Period};
 use super::service::{Reports, Statements};
 use crate::error::ShieldError;
 use crate::service::Caller;
+use crate::subject::model::State;
 
 /// What is known of a tenant and a period.
 pub(crate) struct Facts<'a> {
@@ -31,7 +32,7 @@ pub(crate) struct Facts<'a> {
     /// By cause.
     pub(crate) erasures: Vec<Group<1>>,
     pub(crate) holds: i64,
-    pub(crate) breaches: usize,
+    pub(crate) breaches: BreachCounts,
     /// Rules of the policy in force; `None` where there is none.
     pub(crate) rules: Option<usize>,
 }
@@ -58,16 +59,17 @@ impl Reports {
             texts: repo::texts(store, tenant, now).await.map_err(of)?,
             erasures: repo::erasures(store, tenant, period).await.map_err(of)?,
             holds: repo::holds(store, tenant, now).await.map_err(of)?,
-            breaches: self.breaches_in(caller, period).await?.len(),
+            breaches: repo::breaches(store, tenant, period).await.map_err(of)?,
             rules: policy.map(|policy| policy.rule_count()),
         })
     }
 }
 
 impl Facts<'_> {
-    /// Requests of `kind`, whatever became of them.
-    pub(crate) fn requests_of(&self, kinds: &[&str]) -> i64 {
-        let is_one = |([_, kind, _], _): &&Group<3>| kinds.contains(&kind.as_str());
+    /// Requests of these kinds that came in during the period and were carried out.
+    pub(crate) fn completed(&self, kinds: &[&str]) -> i64 {
+        let is_one =
+            |([_, kind, state], _): &&Group<3>| kinds.contains(&kind.as_str()) && state == State::Completed.as_str();
         self.requests.iter().filter(is_one).map(|(_, count)| count).sum()
     }
 

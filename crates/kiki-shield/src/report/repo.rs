@@ -57,7 +57,8 @@ pub(crate) async fn consents(store: &Store, tenant: &TenantId, period: Period) -
 
 /// For which purposes people were asked, with which basis and which text.
 pub(crate) async fn purposes(store: &Store, tenant: &TenantId, period: Period) -> Result<Vec<Group<3>>, StoreError> {
-    grouped(store, tenant, "consent_record", ["purpose", "basis", "text_version"], "at", period).await
+    let grants = "(SELECT * FROM consent_record WHERE act = 'grant') AS asked";
+    grouped(store, tenant, grants, ["purpose", "basis", "text_version"], "at", period).await
 }
 
 /// What set bars, by source.
@@ -92,6 +93,24 @@ pub(crate) async fn holds(store: &Store, tenant: &TenantId, now: UnixMillis) -> 
 /// Texts that people were shown before `now`.
 pub(crate) async fn texts(store: &Store, tenant: &TenantId, now: UnixMillis) -> Result<i64, StoreError> {
     counted(store, tenant, "consent_text WHERE tenant = $1 AND created_at <= $2", now).await
+}
+
+/// Breaches that somebody became aware of in a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BreachCounts {
+    pub(crate) recorded: i64,
+    /// Those whose authority was told or that were closed.
+    pub(crate) handled: i64,
+}
+
+/// Counts breaches, without opening any.
+pub(crate) async fn breaches(store: &Store, tenant: &TenantId, (from, to): Period) -> Result<BreachCounts, StoreError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS recorded, COUNT(CASE WHEN authority_at > 0 OR closed_at > 0 THEN 1 END) AS handled \
+         FROM breach WHERE tenant = $1 AND aware_at >= $2 AND aware_at < $3",
+    );
+    let row = row.bind(tenant.as_str()).bind(from.0).bind(to.0).fetch_one(store.pool()).await?;
+    Ok(BreachCounts { recorded: row.int("recorded")?, handled: row.int("handled")? })
 }
 
 /// Where the tenant's webhooks are.

@@ -8,7 +8,8 @@ use utoipa::IntoParams;
 #[into_params(parameter_in = Query)]
 pub(super) struct ReportsRequest {
     /// Of `summary`, `breaches`, `controls` and `processing`: `daily`, `weekly`, `monthly`, a number of days such as `90d`, or
-    /// a month such as `2026-02`; absent: `monthly` for the summary, `365d` for others.
+    /// a month such as `2026-02`; absent: `monthly` for the summary, all of the register for `breaches`, `365d` for others.
+    /// Breaches that are open are in every period.
     pub(super) period: Option<String>,
     /// Of `ccpa`: the calendar year; absent: the last one that is over.
     pub(super) year: Option<i16>,

@@ -10,15 +10,16 @@ use kiki_types::{TenantId, UnixMillis};
 use serde_json::{Value, json};
 
 use super::document::Document;
-use super::period::parse_year;
+use super::period::{parse_period, parse_year};
 use super::repo::Period;
 use super::{breaches, ccpa, controls, processing, summary};
-use crate::breach::{Breaches, model::Breach};
+use crate::breach::Breaches;
 use crate::error::ShieldError;
 use crate::service::{Caller, Shield};
 
 /// Breaches that one report tells of at the most.
 const BREACHES_MAX: usize = 10_000;
+const ALWAYS: Period = (UnixMillis(0), UnixMillis(i64::MAX));
 
 /// What the operator of an installation states about it, and its settings that reports name.
 #[derive(Clone, Debug)]
@@ -143,10 +144,6 @@ impl Reports {
         self.0.shield.0.clock.now()
     }
 
-    pub(super) async fn breaches_in(&self, caller: &Caller, period: Period) -> Result<Vec<Breach<String>>, Problem> {
-        Ok(self.0.breaches.breaches(caller, period, None, BREACHES_MAX).await?)
-    }
-
     /// Makes the report `name` about what is `wanted`.
     pub(crate) async fn make(&self, caller: &Caller, name: &str, wanted: &Wanted) -> Result<Document, Problem> {
         let tenant = &caller.principal.tenant;
@@ -158,10 +155,7 @@ impl Reports {
                 let found = processing::Found::read(self.store(), tenant, facts.now).await;
                 Ok(processing::document(&facts, &found.map_err(ShieldError::from)?, tenant))
             }
-            "breaches" => {
-                let facts = self.facts(caller, &period("365d")).await?;
-                Ok(breaches::document(&facts, &self.breaches_in(caller, facts.period).await?, tenant))
-            }
+            "breaches" => self.register(caller, wanted.period.as_deref()).await,
             "ccpa" => self.ccpa(tenant, wanted.year).await,
             "controls" => {
                 let framework = controls::framework(wanted.framework.as_deref())?;
@@ -169,6 +163,15 @@ impl Reports {
             }
             _ => Err(ShieldError::NotFound("report").into()),
         }
+    }
+
+    /// Every breach; with a period, those that somebody became aware of in it and those that are open.
+    async fn register(&self, caller: &Caller, asked: Option<&str>) -> Result<Document, Problem> {
+        let (now, tenant) = (self.now(), &caller.principal.tenant);
+        let period = asked.map(|asked| parse_period(asked, now)).transpose()?;
+        let found = self.0.breaches.breaches(caller, period.unwrap_or(ALWAYS), None, BREACHES_MAX).await?;
+        let (_, log) = self.shield().counted(tenant, (now, now)).await?;
+        Ok(Document { tenant: tenant.clone(), made_at: now, period, log, ..breaches::document(&found, now) })
     }
 
     async fn ccpa(&self, tenant: &TenantId, year: Option<i16>) -> Result<Document, Problem> {

@@ -74,7 +74,7 @@ fn people(facts: &Facts<'_>) -> Table {
     let mut rows = vec![
         of("subject requests overdue now", facts.overdue),
         of("legal holds that stand now", facts.holds),
-        of("breaches that somebody became aware of", i64::try_from(facts.breaches).unwrap_or(i64::MAX)),
+        of("breaches that somebody became aware of", facts.breaches.recorded),
     ];
     rows.extend(facts.erasures.iter().map(|([cause], count)| of(&format!("people erased, by {cause}"), *count)));
     Table { name: "people", title: "People", columns: &["what", "count"], rows }

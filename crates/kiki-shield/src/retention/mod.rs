@@ -19,3 +19,8 @@ mod tests;
 
 pub use api::routes;
 pub use service::Retention;
+
+/// The kind of the entry that a run leaves.
+pub(crate) const RUN: &str = "retention.run";
+/// Its reason where nothing was removed.
+pub(crate) const NOTHING_REMOVED: &str = "rows 0";

@@ -277,7 +277,7 @@ impl Retention {
             outcome: if done.failed.is_empty() { Outcome::Allowed } else { Outcome::Failed },
             reason: format!("rows {}", done.rows()),
             data: counts.chain(failed).collect::<Vec<_>>().join(","),
-            ..shield.draft(caller, "retention.run", "run", "retention")
+            ..shield.draft(caller, super::RUN, "run", "retention")
         };
         let mut tx = self.store().begin().await?;
         crate::jobs::publish(&mut tx, &event)?;

@@ -22,7 +22,7 @@ mod exporting;
 mod holds;
 mod identity;
 mod letters;
-mod model;
+pub(crate) mod model;
 mod remote;
 pub(crate) mod repo;
 mod runner;

@@ -102,7 +102,9 @@ async fn every_report_is_computed_from_what_happened_and_every_evidence_is_there
 
     let controls = shield.report("controls").await;
     assert!(follow_evidence(&shield, &controls).await > at_first);
-    for (control, is_covered) in [("P2.1", true), ("CC7.3", true), ("CC8.1", true), ("7.2", true), ("A.8.17", false)] {
+    for (control, is_covered) in
+        [("P2.1", true), ("P6.3", true), ("CC7.3", false), ("CC8.1", true), ("7.2", true), ("A.8.17", false)]
+    {
         let row = row(&controls, "controls", "control", control);
         assert_eq!(row["evidence"].is_string(), is_covered, "{row}");
     }
@@ -184,10 +186,16 @@ async fn a_breach_has_its_clock_its_reminder_and_its_end_and_lies_sealed() {
     let path = format!("/v1/breaches/{}", breach["id"].as_str().unwrap());
     let change = async |body: Value| shield.send(Method::PATCH, &path, body).await;
     let incomplete = change(json!({"closed": true})).await;
-    assert_eq!(incomplete.json()["missing"], json!(["authority_notified_at", "persons_notified_at"]));
+    assert_eq!(
+        incomplete.json()["missing"],
+        json!(["effects", "measures", "authority_notified_at", "persons_notified_at"])
+    );
     let late = change(json!({"authority_notified_at": "2020-02-04T09:00:00.001Z"})).await;
     assert_eq!((late.status, &late.json()["field"]), (StatusCode::BAD_REQUEST, &json!("delay_reason")));
-    let told = json!({"authority_notified_at": "2020-02-04T09:00:00Z", "persons_notified_at": "2020-02-05T00:00:00Z"});
+    let before = change(json!({"authority_notified_at": "1999-01-01T00:00:00Z"})).await;
+    assert_eq!((before.status, &before.json()["field"]), (StatusCode::BAD_REQUEST, &json!("authority_notified_at")));
+    let told = json!({"authority_notified_at": "2020-02-04T09:00:00Z", "persons_notified_at": "2020-02-05T00:00:00Z",
+        "effects": "none", "measures": "a new disk"});
     let told = change(told).await.json();
     assert_eq!((&told["notification"], &told["missing"]), (&json!("in_time"), &json!([])));
     let closed = change(json!({"closed": true})).await;

@@ -58,7 +58,8 @@ async fn what_the_dry_run_counts_is_what_the_run_removes_and_the_log_tells_of_it
         let grant = json!({"customer_id": customer, "consent_type": "marketing"});
         shield.send(Method::POST, "/consent/grant", grant).await;
     }
-    let breach = json!({"nature": ["integrity"], "risk": "unlikely"});
+    let breach = json!({"nature": ["integrity"], "risk": "unlikely", "facts": "a disk was lost",
+        "effects": "none", "measures": "none", "unlikely_because": "all was sealed"});
     let breach = shield.send(Method::POST, "/v1/breaches", breach).await;
     let path = format!("/v1/breaches/{}", breach["id"].as_str().unwrap());
     shield.send(Method::PATCH, &path, json!({"closed": true})).await;
