@@ -275,7 +275,10 @@ impl Retention {
             id: shield.0.ids.uuid(),
             at: self.now(),
             outcome: if done.failed.is_empty() { Outcome::Allowed } else { Outcome::Failed },
-            reason: format!("rows {}", done.rows()),
+            reason: match done.rows() {
+                0 => super::NOTHING_REMOVED.to_owned(),
+                rows => format!("rows {rows}"),
+            },
             data: counts.chain(failed).collect::<Vec<_>>().join(","),
             ..shield.draft(caller, super::RUN, "run", "retention")
         };
