@@ -35,10 +35,11 @@ impl Compliance {
             .merge(retention::routes(self.retention.clone()))
     }
 
-    /// Begins what goes on by itself, over all the `stores` that there are.
-    pub fn begin(&self, stores: &Stores, tasks: &Tasks) {
+    /// Begins what goes on by itself: reports over all the `stores` that there are, retention over the `local` ones. Who is
+    /// unused here may be active at a service with a database of its own.
+    pub fn begin(&self, stores: &Stores, local: &Stores, tasks: &Tasks) {
         self.reports.begin(stores.clone());
-        self.retention.begin(stores.clone());
+        self.retention.begin(local.clone());
         let shutdown = || tasks.shutdown().clone();
         tasks.spawn("breach reminders", breach::jobs::remind(self.breaches.clone(), shutdown()));
         tasks.spawn("retention of personal data", retention::jobs::daily(self.retention.clone(), shutdown()));

@@ -88,7 +88,7 @@ impl Retention {
         Self(Arc::new(Parts { shield, stores: OnceLock::new(), days, holder, running: Mutex::default() }))
     }
 
-    /// Lets go what `stores` hold: all that there are.
+    /// Lets go what `stores` hold: all that there are over this database and in this data folder.
     pub fn begin(&self, stores: Stores) {
         // A second call changes nothing: who is erased must be erased from the same stores all along.
         let _ = self.0.stores.set(stores);

@@ -55,14 +55,15 @@ impl RunningShield {
         let shield = verbs(process, &owner, pseudonyms);
         shield.define_burst(config.max_burst_budget_micros, config.window_seconds).await?;
         let requests = requests::made(process, &shield)?;
-        let stores = stores(process, &shield, &requests)?;
-        let follower = erased_again(process, &shield, &stores).await?;
+        let local = local_stores(process, &shield, &requests)?;
+        let stores = with_peers(process, &local)?;
+        let follower = erased_again(process, &shield, &local).await?;
         let folder = followed(config, &shield).await?;
         let egress = Egress::new(reach(config), kiki_kit::egress::Limits::default());
         let hooks = Webhooks::new(shield.clone(), egress, secret_bytes);
         let stated = compliance::statements(config, process.store.dialect())?;
         let compliance = Compliance::new(&shield, stated);
-        compliance.begin(&stores, &process.tasks);
+        compliance.begin(&stores, &local, &process.tasks);
         let (governor, handle, verbs) = (shield.clone(), owner.handle(), shield.clone());
         let http = HttpService::builder("shield", VERSION, platform)
             .api(
@@ -145,16 +146,16 @@ fn verbs(process: &Process, owner: &Owner, pseudonyms: Pseudonyms) -> Shield {
 }
 
 /// Erases again whom the register and the log tell of and a database that was put back still has. Before anything is
-/// served.
-async fn erased_again(process: &Process, shield: &Shield, stores: &Stores) -> anyhow::Result<Follower> {
-    process.subjects.replay(stores).await.context("people could not be erased again")?;
-    let mut follower = Follower::open(shield.clone(), stores.clone()).await?;
+/// served, and in this process alone: a service with a database of its own restores its own, and may be away.
+async fn erased_again(process: &Process, shield: &Shield, local: &Stores) -> anyhow::Result<Follower> {
+    process.subjects.replay(local).await.context("people could not be erased again")?;
+    let mut follower = Follower::open(shield.clone(), local.clone()).await?;
     follower.catch_up().await.context("the log's word on people could not be heeded")?;
     Ok(follower)
 }
 
-/// Whatever holds something about people: what the process has, and what shield keeps.
-fn stores(process: &Process, shield: &Shield, requests: &Requests) -> anyhow::Result<Stores> {
+/// Whatever holds something about people here: what the process has, and what shield keeps.
+fn local_stores(process: &Process, shield: &Shield, requests: &Requests) -> anyhow::Result<Stores> {
     let own: [Arc<dyn PersonalStore>; 5] = [
         Arc::new(RequestStore(requests.clone())),
         Arc::new(ConsentStore::new(process.store.clone())),
@@ -162,7 +163,12 @@ fn stores(process: &Process, shield: &Shield, requests: &Requests) -> anyhow::Re
         Arc::new(DecisionStore(shield.clone())),
         Arc::new(WebhookStore(shield.clone())),
     ];
-    let mut all: Vec<_> = process.stores.iter().cloned().chain(own).collect();
+    Ok(Stores::new(process.stores.iter().cloned().chain(own).collect())?)
+}
+
+/// `local`, and what the services that are named in the configuration have.
+fn with_peers(process: &Process, local: &Stores) -> anyhow::Result<Stores> {
+    let mut all: Vec<_> = local.iter().cloned().collect();
     for peer in &process.config.peers {
         let name = peer.authority().map_or_else(|| peer.to_string(), ToString::to_string);
         let (way, subjects) = (outside(process, peer.clone())?, process.subjects.clone());

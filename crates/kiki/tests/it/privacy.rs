@@ -1,5 +1,6 @@
 //! What people agree to, ask for and have erased.
 
+mod apart;
 mod consent;
 mod erase_restore;
 mod failing;
