@@ -23,6 +23,9 @@ const SPELL_MS: i64 = 24 * 60 * 60 * 1000;
 /// How far two codes are apart at least: a minute.
 const APART_MS: i64 = 60 * 1000;
 
+/// How long somebody who was sent a code has to prove who they are, before their request is refused: 14 days.
+pub(crate) const ANSWER_MS: i64 = 14 * SPELL_MS;
+
 /// The codes that were sent for a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
@@ -46,6 +49,11 @@ impl Sent {
             return Err(NotBefore(last.plus(wait)));
         }
         Ok(Self { count: count + 1, until: now.plus(LIFE_MS) })
+    }
+
+    /// Whether somebody was sent a code, and has proven nothing for [`ANSWER_MS`] since.
+    pub(crate) fn is_unanswered(self, now: UnixMillis) -> bool {
+        self.count > 0 && self.until.plus(ANSWER_MS) <= now
     }
 }
 

@@ -6,6 +6,7 @@ use kiki_types::id::SubjectRequestId;
 use kiki_types::{Bar, UnixMillis};
 
 use super::error::SubjectError;
+use super::letters::MAIL_TASK;
 use super::model::{Delay, Event, Ground, Impossible, Kind, State};
 use super::repo::{self, Request};
 use super::service::Requests;
@@ -129,8 +130,8 @@ impl Requests {
         Ok(request)
     }
 
-    /// Refuses what nobody proved to be theirs while there was time, and reminds of what is due. Returns how many requests
-    /// it looked at.
+    /// Refuses what nobody proved to be theirs although they were asked to and had time, and reminds of what is due. What
+    /// nobody was asked to prove stays open, and overdue. Returns how many requests it looked at.
     pub(super) async fn remind(&self) -> Result<usize, SubjectError> {
         let now = self.now();
         let requests = repo::to_remind(self.store(), now, REMINDED_MAX).await?;
@@ -139,7 +140,11 @@ impl Requests {
             let caller = Self::itself(&request.tenant);
             self.remind_of(&caller, &request, now).await?;
             let is_unproven = matches!(request.state, State::Received | State::IdentityCheck);
-            if is_unproven && request.due() < now {
+            if is_unproven
+                && request.due() < now
+                && request.sent.is_unanswered(now)
+                && !self.is_unwritten(&request).await?
+            {
                 match self.refused(&caller, request, Ground::IdentityNotProven).await {
                     // Somebody proved it at the last moment.
                     Ok(_) | Err(SubjectError::Running | SubjectError::State(_)) => {}
@@ -148,6 +153,12 @@ impl Requests {
             }
         }
         Ok(count)
+    }
+
+    /// Whether a letter about a request was given up: whoever got none was not asked.
+    async fn is_unwritten(&self, request: &Request) -> Result<bool, SubjectError> {
+        let tasks = repo::work::tasks(self.store(), &request.tenant, &[request.id]).await?;
+        Ok(tasks.iter().any(|task| task.store == MAIL_TASK))
     }
 
     async fn remind_of(&self, caller: &Caller, request: &Request, now: UnixMillis) -> Result<(), SubjectError> {

@@ -16,7 +16,8 @@ use sqlx::any::AnyRow;
 
 use statement::Statement;
 
-use super::code::Sent;
+use super::code::{ANSWER_MS, Sent};
+use super::letters::MAIL_TASK;
 use super::model::{Ground, Kind, Outcome, Regime, State, reminder};
 
 const REQUEST: &str = "tenant, id, subject, kind, regime, state, outcome, ground, received_at, received_on, \
@@ -321,13 +322,16 @@ pub(crate) async fn to_remind(store: &Store, now: UnixMillis, limit: i64) -> Res
          OR (reminded & {week} = 0 AND last - {week_ms} <= $1) OR (reminded & {three} = 0 AND last - {three_ms} <= $1) \
          OR (reminded & {day} = 0 AND last - {day_ms} <= $1) OR (reminded & {over} = 0 AND last < $1) \
          OR (reminded & {receipt} = 0 AND acknowledged_at = 0 AND acknowledge_by > 0 AND acknowledge_by - {two_ms} <= $1) \
-         OR (last < $1 AND state IN ('received', 'identity_check')) LIMIT $2",
+         OR (last < $1 AND state IN ('received', 'identity_check') AND codes > 0 AND code_until + {answer_ms} <= $1 \
+         AND NOT EXISTS (SELECT 1 FROM subject_task t WHERE t.tenant = open_requests.tenant \
+         AND t.request = open_requests.id AND t.store = '{MAIL_TASK}')) LIMIT $2",
         half = reminder::HALF,
         week = reminder::WEEK,
         three = reminder::THREE_DAYS,
         day = reminder::DAY,
         over = reminder::OVERDUE,
         receipt = reminder::ACKNOWLEDGE,
+        answer_ms = ANSWER_MS,
         week_ms = 7 * DAY_MS,
         three_ms = 3 * DAY_MS,
         two_ms = 2 * DAY_MS,

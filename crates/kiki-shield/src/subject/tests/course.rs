@@ -8,6 +8,7 @@ use serde_json::json;
 use super::world::{DAY, NOW, World, officer, tenant, wanted};
 use crate::consent::gpc::Gpc;
 use crate::subject::error::SubjectError;
+use crate::subject::letters::Failed;
 use crate::subject::model::{Delay, Ground, Impossible, Kind, Outcome, Regime, State, reminder};
 use crate::subject::repo::{self, Wanted};
 use crate::subject::service::NewRequest;
@@ -225,6 +226,7 @@ async fn what_nobody_proves_in_time_is_refused_and_reminded_of_before() {
     on_both(async |db| {
         let world = World::new(db).await;
         let id = world.ask("ann", Kind::Access).await;
+        world.requests.send_code(&officer(), id).await.unwrap();
         for _ in 0..30 {
             world.clock.advance(DAY);
             while world.requests.remind().await.unwrap() > 0 {}
@@ -240,6 +242,37 @@ async fn what_nobody_proves_in_time_is_refused_and_reminded_of_before() {
         assert_eq!(said, [&left[..], &[("subject_request.overdue", "")]].concat());
         let overdue = repo::overdue(&db.store, &tenant(), world.requests.now()).await.unwrap();
         assert_eq!(overdue, 0, "it has ended");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_not_asked_who_they_are_is_not_refused_for_it() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let received_at = Some(NOW.plus(-60 * 86_400_000));
+        let entered_late = NewRequest { received_at, notify: true, ..wanted("ann", Kind::Access) };
+        let late = world.ask_with(entered_late).await;
+        let unasked = world.ask("bob", Kind::Access).await;
+        let unwritten = world.ask("cem", Kind::Access).await;
+        world.write().await;
+        world.requests.send_code(&officer(), late).await.unwrap();
+        world.write().await;
+        world.post.rejects.store(true, std::sync::atomic::Ordering::SeqCst);
+        world.requests.send_code(&officer(), unwritten).await.unwrap();
+        world.requests.next_letters("one", &mut Failed::new()).await.unwrap();
+        world.post.rejects.store(false, std::sync::atomic::Ordering::SeqCst);
+        let refuse = async || while world.requests.remind().await.unwrap() > 0 {};
+        refuse().await;
+        world.clock.advance(13 * DAY);
+        refuse().await;
+        assert_eq!(world.state(late).await, State::IdentityCheck, "somebody asked has 14 days, however late it is");
+        world.clock.advance(47 * DAY);
+        refuse().await;
+        assert_eq!(world.state(late).await, State::Refused);
+        assert_eq!(world.state(unasked).await, State::IdentityCheck, "nobody asked");
+        assert_eq!(world.state(unwritten).await, State::IdentityCheck, "the code never left");
+        assert_eq!(repo::overdue(&db.store, &tenant(), world.requests.now()).await.unwrap(), 2);
     })
     .await;
 }
