@@ -1,7 +1,7 @@
 //! The code by which a person proves who they are: six digits, sent to the address that is known of them.
 //!
-//! It is good for ten minutes and three tries. At most three are sent in 24 hours, a minute apart, so that whoever guesses
-//! has nine tries a day at one in a million. The tries are counted before the code is compared: how often somebody guesses
+//! It is good for ten minutes and three tries. At most three are sent in 24 hours, a minute apart, to one person for all of
+//! their requests together, so that whoever guesses has nine tries a day at one in a million. The tries are counted before the code is compared: how often somebody guesses
 //! at the same time does not matter.
 
 use kiki_types::UnixMillis;
@@ -26,7 +26,7 @@ const APART_MS: i64 = 60 * 1000;
 /// How long somebody who was sent a code has to prove who they are, before their request is refused: 14 days.
 pub(crate) const ANSWER_MS: i64 = 14 * SPELL_MS;
 
-/// The codes that were sent for a request.
+/// The codes that were sent for a request, or to a person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     /// How many, since 24 hours without one.
@@ -55,6 +55,11 @@ impl Sent {
     pub(crate) fn is_unanswered(self, now: UnixMillis) -> bool {
         self.count > 0 && self.until.plus(ANSWER_MS) <= now
     }
+}
+
+/// Codes that are good until then or earlier are counted no more at `now`.
+pub(crate) fn counted_after(now: UnixMillis) -> UnixMillis {
+    now.plus(LIFE_MS - SPELL_MS)
 }
 
 /// A code, each as likely as any other. `random` gives bytes that nobody can guess.

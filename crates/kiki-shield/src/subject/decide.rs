@@ -30,7 +30,7 @@ impl Requests {
         }
         let person = self.person(&request).await?;
         let mut tx = self.store().begin().await?;
-        if !repo::extend(&mut tx, &request, state, now).await? {
+        if !repo::extend(&mut tx, &request, now).await? {
             return Err(SubjectError::Running);
         }
         self.tell(&mut tx, caller, "extend", &request, person.as_ref(), why.as_str())?;

@@ -6,7 +6,7 @@ use kiki_types::id::SubjectRequestId;
 use super::code::{self, NotBefore, TRIES_MAX};
 use super::error::SubjectError;
 use super::model::{Event, State};
-use super::repo::{self, Request};
+use super::repo::{self, Request, codes};
 use super::service::{Requests, UNKNOWN};
 use crate::mail::Letter;
 use crate::service::Caller;
@@ -22,14 +22,15 @@ impl Requests {
         let (tenant, now) = (&caller.principal.tenant, self.now());
         let request = self.request(tenant, id).await?;
         request.state.after(Event::Proven, request.is_extended())?;
-        let sent = request.sent.another(now);
-        let sent = sent.map_err(|NotBefore(not_before)| SubjectError::CodeTooSoon { now, not_before })?;
+        let too_soon = |NotBefore(not_before)| SubjectError::CodeTooSoon { now, not_before };
+        let sent = request.sent.another(now).map_err(too_soon)?;
         let person = self.person(&request).await?.ok_or(SubjectError::Erased)?;
         let code = code::draw(self.0.needs.random);
         // Sealed for the time until which it is good: the code of another time does not open there.
         let sealed = person.seal(CODE, &place(&request, sent.until.0), code.as_bytes());
         let mut tx = self.store().begin().await?;
-        if !repo::keep_code(&mut tx, &request, sent, &sealed).await? {
+        codes::sent_to(&mut tx, &request, now).await?.another(now).map_err(too_soon)?;
+        if !codes::keep_code(&mut tx, &request, sent, &sealed).await? {
             return Err(SubjectError::CodeTooSoon { now, not_before: now.plus(1_000) });
         }
         self.tell(&mut tx, caller, "code", &request, Some(&person), "")?;
@@ -49,7 +50,7 @@ impl Requests {
         let now = self.now();
         let request = self.request(&caller.principal.tenant, id).await?;
         request.state.after(Event::Proven, request.is_extended())?;
-        let tried = repo::try_code(self.store(), &request, TRIES_MAX, now).await?;
+        let tried = codes::try_code(self.store(), &request, TRIES_MAX, now).await?;
         let (sealed, until, tries) = tried.ok_or(SubjectError::CodeSpent)?;
         let person = self.person(&request).await?.ok_or(SubjectError::Erased)?;
         let code = zeroize::Zeroizing::new(person.open(CODE, &place(&request, until), &sealed)?);
@@ -77,7 +78,7 @@ impl Requests {
         let state = request.state.after(Event::Proven, request.is_extended())?;
         let person = self.person(&request).await?;
         let mut tx = self.store().begin().await?;
-        if !repo::prove(&mut tx, &request, state, by, now).await? {
+        if !repo::prove(&mut tx, &request, by, now).await? {
             let stands = repo::find(self.store(), &request.tenant, request.id).await?.ok_or(UNKNOWN)?.state;
             return Err(SubjectError::State(super::model::Impossible(stands)));
         }
@@ -101,8 +102,7 @@ impl Requests {
         let mut moved = 0;
         for request in requests.iter().filter(|request| matches!(request.state, State::Received | State::IdentityCheck))
         {
-            let state = request.state.after(Event::Proven, request.is_extended())?;
-            if repo::prove(&mut tx, request, state, &actor, now).await? {
+            if repo::prove(&mut tx, request, &actor, now).await? {
                 self.tell(&mut tx, caller, "vouch", request, people.get(&request.subject), "")?;
                 moved += 1;
             }

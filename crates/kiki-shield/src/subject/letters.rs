@@ -293,7 +293,7 @@ impl Requests {
         person: &Subject,
         until: i64,
     ) -> Result<Option<Zeroizing<String>>, SubjectError> {
-        let Some(sealed) = repo::code(self.store(), request, self.now()).await? else { return Ok(None) };
+        let Some(sealed) = repo::codes::code(self.store(), request, self.now()).await? else { return Ok(None) };
         if request.sent.until.0 != until {
             return Ok(None);
         }

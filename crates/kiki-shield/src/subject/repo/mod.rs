@@ -1,8 +1,10 @@
-//! All SQL of subject requests: here the requests themselves; [`work`] has what their runner needs, [`held`] what is kept
-//! of people here.
+//! All SQL of subject requests: here the requests themselves; [`codes`] has what people prove who they are by, [`work`]
+//! what the runner needs, [`held`] what is kept of people here.
 //!
-//! A change names the state from which it starts, so that of two at the same time one finds nothing to change.
+//! A change names the states from which it may start, so that of two at the same time one finds nothing to change. What the
+//! receipt of a letter moves meanwhile keeps nothing else from being done.
 
+pub(crate) mod codes;
 pub(crate) mod held;
 mod statement;
 pub(crate) mod work;
@@ -210,44 +212,44 @@ pub(crate) async fn acknowledge(tx: &mut Tx, request: &Request, to: State, now: 
 }
 
 /// Keeps who proved or vouched for the person's identity. The code is used up.
-pub(crate) async fn prove(
-    tx: &mut Tx,
-    request: &Request,
-    to: State,
-    by: &str,
-    now: UnixMillis,
-) -> Result<bool, StoreError> {
+pub(crate) async fn prove(tx: &mut Tx, request: &Request, by: &str, now: UnixMillis) -> Result<bool, StoreError> {
     let changed = sqlx::query(
-        "UPDATE subject_request SET state = $4, verified_at = $5, verified_by = $6, code = NULL, next_at = $5 \
-         WHERE tenant = $1 AND id = $2 AND state = $3",
+        "UPDATE subject_request SET state = CASE WHEN extended_at > 0 THEN 'extended' ELSE 'in_progress' END, \
+         verified_at = $3, verified_by = $4, code = NULL, next_at = $3 \
+         WHERE tenant = $1 AND id = $2 AND state IN ('received', 'identity_check')",
     );
-    let changed = changed.bind(request.tenant.as_str()).bind(request.id.to_string()).bind(request.state.as_str());
-    Ok(changed.bind(to.as_str()).bind(now.0).bind(by).execute(tx.sql()).await?.rows_affected() == 1)
+    let changed = changed.bind(request.tenant.as_str()).bind(request.id.to_string()).bind(now.0).bind(by);
+    Ok(changed.execute(tx.sql()).await?.rows_affected() == 1)
 }
 
 /// Takes more time. Reminders come again.
-pub(crate) async fn extend(tx: &mut Tx, request: &Request, to: State, now: UnixMillis) -> Result<bool, StoreError> {
+pub(crate) async fn extend(tx: &mut Tx, request: &Request, now: UnixMillis) -> Result<bool, StoreError> {
     let changed = sqlx::query(
-        "UPDATE subject_request SET state = $4, extended_at = $5, reminded = $6 \
-         WHERE tenant = $1 AND id = $2 AND state = $3 AND extended_at = 0",
+        "UPDATE subject_request SET state = CASE WHEN state = 'in_progress' THEN 'extended' ELSE state END, \
+         extended_at = $3, reminded = $4 WHERE tenant = $1 AND id = $2 AND extended_at = 0 AND ended_at = 0",
     );
-    let changed = changed.bind(request.tenant.as_str()).bind(request.id.to_string()).bind(request.state.as_str());
+    let changed = changed.bind(request.tenant.as_str()).bind(request.id.to_string()).bind(now.0);
     let reminded = request.reminded & !reminder::OF_DUE;
-    Ok(changed.bind(to.as_str()).bind(now.0).bind(reminded).execute(tx.sql()).await?.rows_affected() == 1)
+    Ok(changed.bind(reminded).execute(tx.sql()).await?.rows_affected() == 1)
 }
 
-/// Ends a request of which nothing was carried out.
+/// Ends a request of which nothing was carried out; one that was not proven as it was read, only if it still is not.
 pub(crate) async fn refuse(
     tx: &mut Tx,
     request: &Request,
     ground: Ground,
     now: UnixMillis,
 ) -> Result<bool, StoreError> {
+    let (from, or_from) = match request.state {
+        State::Received | State::IdentityCheck => (State::Received, State::IdentityCheck),
+        _ => (State::InProgress, State::Extended),
+    };
     let changed = sqlx::query(
-        "UPDATE subject_request SET state = 'refused', ground = $4, ended_at = $5, code = NULL, worker = '', \
-         lease_until = 0 WHERE tenant = $1 AND id = $2 AND state = $3 AND step = 0 AND lease_until <= $5",
+        "UPDATE subject_request SET state = 'refused', ground = $5, ended_at = $6, code = NULL, worker = '', \
+         lease_until = 0 WHERE tenant = $1 AND id = $2 AND state IN ($3, $4) AND step = 0 AND lease_until <= $6",
     );
-    let changed = changed.bind(request.tenant.as_str()).bind(request.id.to_string()).bind(request.state.as_str());
+    let changed = changed.bind(request.tenant.as_str()).bind(request.id.to_string());
+    let changed = changed.bind(from.as_str()).bind(or_from.as_str());
     Ok(changed.bind(ground.as_str()).bind(now.0).execute(tx.sql()).await?.rows_affected() == 1)
 }
 
@@ -259,57 +261,6 @@ pub(crate) async fn hasten(tx: &mut Tx, request: &Request, now: UnixMillis) -> R
     );
     let changed = changed.bind(request.tenant.as_str()).bind(request.id.to_string()).bind(now.0);
     Ok(changed.execute(tx.sql()).await?.rows_affected() == 1)
-}
-
-/// Keeps another sealed code, if no other was sent meanwhile.
-pub(crate) async fn keep_code(tx: &mut Tx, request: &Request, sent: Sent, code: &[u8]) -> Result<bool, StoreError> {
-    let changed = sqlx::query(
-        "UPDATE subject_request SET code = $5, code_until = $6, codes = $7, code_tries = 0 \
-         WHERE tenant = $1 AND id = $2 AND code_until = $3 AND codes = $4 AND state IN ('received', 'identity_check')",
-    )
-    .bind(request.tenant.as_str())
-    .bind(request.id.to_string())
-    .bind(request.sent.until.0)
-    .bind(request.sent.count)
-    .bind(code)
-    .bind(sent.until.0)
-    .bind(sent.count)
-    .execute(tx.sql())
-    .await?;
-    Ok(changed.rows_affected() == 1)
-}
-
-/// Counts a try of the code, if there is one that may be tried. Returns the sealed code, until when it is good, and how
-/// often it was tried.
-pub(crate) async fn try_code(
-    store: &Store,
-    request: &Request,
-    tries_max: i64,
-    now: UnixMillis,
-) -> Result<Option<(Vec<u8>, i64, i64)>, StoreError> {
-    let mut tx = store.begin().await?;
-    let row = sqlx::query(
-        "UPDATE subject_request SET code_tries = code_tries + 1 WHERE tenant = $1 AND id = $2 AND code IS NOT NULL \
-         AND code_tries < $3 AND code_until > $4 AND state IN ('received', 'identity_check') \
-         RETURNING code, code_until, code_tries",
-    )
-    .bind(request.tenant.as_str())
-    .bind(request.id.to_string())
-    .bind(tries_max)
-    .bind(now.0)
-    .fetch_optional(tx.sql())
-    .await?;
-    tx.commit().await?;
-    let tried =
-        |row: AnyRow| Ok((row.bytes_opt("code")?.unwrap_or_default(), row.int("code_until")?, row.int("code_tries")?));
-    row.map(tried).transpose()
-}
-
-/// The sealed code that may still be tried.
-pub(crate) async fn code(store: &Store, request: &Request, now: UnixMillis) -> Result<Option<Vec<u8>>, StoreError> {
-    let row = sqlx::query("SELECT code FROM subject_request WHERE tenant = $1 AND id = $2 AND code_until > $3");
-    let row = row.bind(request.tenant.as_str()).bind(request.id.to_string()).bind(now.0);
-    row.fetch_optional(store.pool()).await?.map_or(Ok(None), |row| row.bytes_opt("code"))
 }
 
 /// Requests of all tenants for which a reminder is due that was not published, or whose time to prove who asks is over.
