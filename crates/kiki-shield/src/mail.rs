@@ -67,6 +67,8 @@ pub(crate) enum Letter {
     Refused { request: SubjectRequestId },
     /// It was carried out.
     Completed { request: SubjectRequestId },
+    /// A restriction ends.
+    Lifted { request: SubjectRequestId },
     /// A consent waits for its confirmation.
     ConsentConfirm { record: Uuid },
 }
@@ -84,7 +86,8 @@ impl Letter {
             | Self::Code { request, .. }
             | Self::Extended { request }
             | Self::Refused { request }
-            | Self::Completed { request } => Some(request),
+            | Self::Completed { request }
+            | Self::Lifted { request } => Some(request),
             Self::ConsentConfirm { .. } => None,
         }
     }
@@ -124,13 +127,14 @@ mod tests {
             Letter::Code { request, until: 1 },
             Letter::Code { request, until: 2 },
             Letter::Completed { request },
+            Letter::Lifted { request },
             Letter::ConsentConfirm { record: Uuid::from_u128(7) },
         ];
         let ids: std::collections::HashSet<_> = letters.iter().map(|letter| letter.message_id()).collect();
         assert_eq!(ids.len(), letters.len());
         assert_eq!(letters[0].message_id(), letters[0].message_id());
-        let text = serde_json::to_string(&letters[4]).unwrap();
+        let text = serde_json::to_string(&letters[5]).unwrap();
         assert_eq!(text, r#"{"kind":"consent_confirm","record":"00000000-0000-0000-0000-000000000007"}"#);
-        assert_eq!(serde_json::from_str::<Letter>(&text).unwrap(), letters[4]);
+        assert_eq!(serde_json::from_str::<Letter>(&text).unwrap(), letters[5]);
     }
 }

@@ -1,14 +1,14 @@
 //! What officers decide: more time, refusal, another try, the end of a restriction, and a key destroyed before every store
 //! has answered.
 
-use kiki_store::personal::{Cause, Stores};
+use kiki_store::personal::{Cause, Stores, Subject};
 use kiki_types::id::SubjectRequestId;
 use kiki_types::{Bar, UnixMillis};
 
 use super::error::SubjectError;
 use super::letters::MAIL_TASK;
 use super::model::{Delay, Event, Ground, Impossible, Kind, State};
-use super::repo::{self, Request};
+use super::repo::{self, Request, restriction};
 use super::service::Requests;
 use crate::error::ShieldError;
 use crate::mail::Letter;
@@ -87,7 +87,7 @@ impl Requests {
         Ok(Request { next_at: now, ..request })
     }
 
-    /// Ends a restriction. It may be repeated.
+    /// Ends a restriction, once; it may be repeated. The person is told before. What else restricts them stands.
     pub(crate) async fn lift(&self, caller: &Caller, id: SubjectRequestId) -> Result<Request, SubjectError> {
         let request = self.request(&caller.principal.tenant, id).await?;
         if request.kind != Kind::Restriction {
@@ -97,14 +97,29 @@ impl Requests {
             return Err(Impossible(request.state).into());
         }
         let person = self.person(&request).await?.ok_or(SubjectError::Erased)?;
-        self.shield().bar(caller, &person, Bar::Restricted, false).await?;
-        for store in self.stores().into_iter().flat_map(Stores::iter) {
-            store.restrict(&person, false).await?;
-        }
         let mut tx = self.store().begin().await?;
-        self.tell(&mut tx, caller, "lift", &request, Some(&person), "")?;
+        if restriction::lift(&mut tx, &request, self.now()).await? {
+            self.tell(&mut tx, caller, "lift", &request, Some(&person), "")?;
+            self.write_to(&mut tx, &request.tenant, Letter::Lifted { request: id })?;
+        }
         tx.commit().await?;
+        self.0.letters.notify_one();
+        if !restriction::stands(self.store(), &request).await? {
+            self.set_restricted(caller, &person, false).await?;
+            // What began meanwhile set its bar before this one was taken, perhaps.
+            if restriction::stands(self.store(), &request).await? {
+                self.set_restricted(caller, &person, true).await?;
+            }
+        }
         Ok(request)
+    }
+
+    async fn set_restricted(&self, caller: &Caller, person: &Subject, on: bool) -> Result<(), SubjectError> {
+        self.shield().bar(caller, person, Bar::Restricted, on).await?;
+        for store in self.stores().into_iter().flat_map(Stores::iter) {
+            store.restrict(person, on).await?;
+        }
+        Ok(())
     }
 
     /// Destroys a person's key although a store has not answered: what it holds of them is unreadable at once, and its rows

@@ -246,6 +246,13 @@ impl Requests {
                     ),
                 )
             }
+            Letter::Lifted { .. } => (
+                "Your restriction ends".to_owned(),
+                format!(
+                    "The restriction ends that you asked for on {}. Another that you asked for, if there is one, stands.\n",
+                    request.received_on
+                ),
+            ),
             Letter::Completed { .. } => return Ok(Some(self.completed_letter(request, &person))),
             Letter::ConsentConfirm { .. } => return Ok(None),
         };

@@ -6,6 +6,7 @@
 
 pub(crate) mod codes;
 pub(crate) mod held;
+pub(crate) mod restriction;
 mod statement;
 pub(crate) mod work;
 

@@ -169,6 +169,33 @@ async fn an_objection_is_known_where_people_are_profiled_until_they_agree_again(
 }
 
 #[tokio::test]
+async fn to_lift_one_restriction_takes_nothing_else_that_restricts() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        let restricted = || world.orders.restricted.lock().unwrap()[&person.id];
+        let (one, other) = (world.ask("ann", Kind::Restriction).await, world.ask("ann", Kind::Restriction).await);
+        world.carry_out(one).await;
+        world.carry_out(other).await;
+        world.requests.lift(&officer(), one).await.unwrap();
+        world.requests.lift(&officer(), one).await.unwrap();
+        assert!(restricted(), "the other one stands");
+        world.write().await;
+        let told = world.letters().into_iter().filter(|subject| subject == "Your restriction ends").count();
+        assert_eq!(told, 1, "once, however often it is lifted");
+
+        let deletion = world.ask("ann", Kind::Deletion).await;
+        world.notes.fails.store(true, std::sync::atomic::Ordering::SeqCst);
+        world.write().await;
+        world.requests.vouch(&officer(), deletion).await.unwrap();
+        world.work().await;
+        world.requests.lift(&officer(), other).await.unwrap();
+        assert!(restricted(), "who is being erased stays restricted");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_opt_out_is_followed_without_proof() {
     on_both(async |db| {
         let world = World::new(db).await;
