@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid};
 
+use crate::subject::model::Delay;
+
 /// The outbox topic of mail.
 pub const TOPIC: &str = "mail";
 
@@ -62,7 +64,7 @@ pub(crate) enum Letter {
     /// The code to prove who asks; `n` of those that were sent.
     Code { request: SubjectRequestId, until: i64 },
     /// More time is taken.
-    Extended { request: SubjectRequestId },
+    Extended { request: SubjectRequestId, why: Delay },
     /// It is not carried out.
     Refused { request: SubjectRequestId },
     /// It was carried out.
@@ -84,7 +86,7 @@ impl Letter {
         match self {
             Self::Acknowledgement { request }
             | Self::Code { request, .. }
-            | Self::Extended { request }
+            | Self::Extended { request, .. }
             | Self::Refused { request }
             | Self::Completed { request }
             | Self::Lifted { request } => Some(request),

@@ -34,7 +34,7 @@ impl Requests {
             return Err(SubjectError::Running);
         }
         self.tell(&mut tx, caller, "extend", &request, person.as_ref(), why.as_str())?;
-        self.write_to(&mut tx, tenant, Letter::Extended { request: id })?;
+        self.write_to(&mut tx, tenant, Letter::Extended { request: id, why })?;
         tx.commit().await?;
         self.0.letters.notify_one();
         Ok(Request { state, extended_at: now, ..request })

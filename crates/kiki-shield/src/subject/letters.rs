@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::code::LIFE_MS;
 use super::error::SubjectError;
 use super::identity::{CODE, place};
-use super::model::{Event, Ground, Kind, Outcome};
+use super::model::{Delay, Event, Ground, Kind, Outcome};
 use super::repo::work::{self, Task};
 use super::repo::{self, Request};
 use super::service::Requests;
@@ -227,11 +227,12 @@ impl Requests {
                     ),
                 )
             }
-            Letter::Extended { .. } => (
+            Letter::Extended { why, .. } => (
                 "Your request takes longer".to_owned(),
                 format!(
-                    "Your request of {} {what} takes longer.\nYou have our answer by {}.\n",
+                    "Your request of {} {what} takes longer, because {}.\nYou have our answer by {}.\n",
                     request.received_on,
+                    takes_long(why),
                     self.day_of(request.due())
                 ),
             ),
@@ -364,6 +365,13 @@ fn words(kind: Kind) -> &'static str {
         Kind::Restriction => "to have the use of your data restricted",
         Kind::Objection => "by which you object to the use of your data",
         Kind::OptOut => "to have your data neither sold nor shared",
+    }
+}
+
+fn takes_long(why: Delay) -> &'static str {
+    match why {
+        Delay::Complexity => "it is complex",
+        Delay::Number => "many requests have to be answered",
     }
 }
 

@@ -7,13 +7,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use kiki_types::UnixMillis;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// How an enum's values are called in JSON and in the database.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)* }) => {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         $(#[$doc])*
         pub(crate) enum $name {
             $($(#[$of])* #[serde(rename = $word)] $variant,)*

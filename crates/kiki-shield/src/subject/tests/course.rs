@@ -235,6 +235,8 @@ async fn time_is_extended_once_and_only_while_there_is_some() {
         assert!(matches!(again, Err(SubjectError::State(Impossible(State::Received)))), "once");
         world.write().await;
         assert_eq!(world.letters(), ["We received your request", "Your request takes longer"]);
+        let said = world.post.taken.lock().unwrap().last().unwrap().body.clone();
+        assert!(said.contains("because it is complex"), "{said}");
         world.requests.vouch(&officer(), id).await.unwrap();
         assert_eq!(world.state(id).await, State::Extended);
 
