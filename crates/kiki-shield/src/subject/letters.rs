@@ -18,10 +18,11 @@ use zeroize::Zeroizing;
 use super::code::LIFE_MS;
 use super::error::SubjectError;
 use super::identity::{CODE, place};
-use super::model::{Delay, Event, Ground, Kind, Outcome};
+use super::model::{Event, Kind, Outcome};
 use super::repo::work::{self, Task};
 use super::repo::{self, Request};
 use super::service::Requests;
+use super::words::{because, came_to_nothing, takes_long, words};
 use crate::consent::Confirmation;
 use crate::mail::{Letter, MailError, Message, TOPIC};
 
@@ -254,6 +255,9 @@ impl Requests {
                     request.received_on
                 ),
             ),
+            Letter::Completed { .. } if request.kind == Kind::Rectification && !self.has_changed(request).await? => {
+                return Ok(Some(self.last_letter(request, &person, came_to_nothing(request))));
+            }
             Letter::Completed { .. } => return Ok(Some(self.completed_letter(request, &person))),
             Letter::ConsentConfirm { .. } => return Ok(None),
         };
@@ -262,7 +266,6 @@ impl Requests {
 
     /// The last letter about a request.
     pub(super) fn completed_letter(&self, request: &Request, person: &Subject) -> Message {
-        let what = words(request.kind);
         let came_to = match (request.kind, request.outcome) {
             (_, Some(Outcome::NothingHeld)) => "We hold nothing about you that it concerns.",
             (Kind::Access | Kind::Portability, Some(Outcome::Part)) => {
@@ -275,6 +278,17 @@ impl Requests {
             }
             _ => "It is done.",
         };
+        self.last_letter(request, person, came_to)
+    }
+
+    /// Whether a store put anything right.
+    async fn has_changed(&self, request: &Request) -> Result<bool, SubjectError> {
+        let tasks = work::tasks(self.store(), &request.tenant, &[request.id]).await?;
+        Ok(tasks.iter().any(|task| task.is_done && task.rows > 0))
+    }
+
+    fn last_letter(&self, request: &Request, person: &Subject, came_to: &str) -> Message {
+        let what = words(request.kind);
         let body = format!("Your request of {} {what} is completed.\n{came_to}\n", request.received_on);
         let letter = Letter::Completed { request: request.id };
         message(letter, request, person.clone(), self.now(), "Your request is completed".to_owned(), &body)
@@ -354,40 +368,4 @@ fn tries_of(failed: &Failed, position: i64) -> u32 {
 fn failure(request: SubjectRequestId, why: &str, at: UnixMillis) -> Task {
     let (store, error) = (MAIL_TASK.to_owned(), why.to_owned());
     Task { request, store, is_done: false, rows: 0, attempts: 1, error, at }
-}
-
-fn words(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Access => "to see your data",
-        Kind::Deletion => "to have your data erased",
-        Kind::Portability => "to take your data along",
-        Kind::Rectification => "to have your data put right",
-        Kind::Restriction => "to have the use of your data restricted",
-        Kind::Objection => "by which you object to the use of your data",
-        Kind::OptOut => "to have your data neither sold nor shared",
-    }
-}
-
-fn takes_long(why: Delay) -> &'static str {
-    match why {
-        Delay::Complexity => "it is complex",
-        Delay::Number => "many requests have to be answered",
-    }
-}
-
-fn because(ground: Ground) -> &'static str {
-    match ground {
-        Ground::IdentityNotProven => "it was not proven in time that it is yours",
-        Ground::Unfounded => "it is manifestly unfounded",
-        Ground::Excessive => "it is manifestly excessive",
-        Ground::LegalObligation => "the law obliges us to keep the data",
-        Ground::LegalClaims => "the data are needed for legal claims",
-        Ground::PublicInterest => "the data are kept in the public interest",
-        Ground::FreeExpression => "freedom of expression and information weighs more",
-        Ground::RightsOfOthers => "it would affect the rights of others",
-        Ground::LegalHold => "the data may not be erased while a legal matter is open",
-        Ground::NotController => "somebody else is responsible for the data",
-        Ground::NotAConsumer => "the law that it names does not give you this right",
-        Ground::Exempt => "the law makes an exception for these data",
-    }
 }

@@ -29,6 +29,7 @@ mod runner;
 mod service;
 mod sheet;
 mod stores;
+mod words;
 mod zip;
 
 pub use api::routes;

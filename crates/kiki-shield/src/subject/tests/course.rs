@@ -137,6 +137,26 @@ async fn a_correction_reaches_every_store_that_holds_what_it_names() {
 }
 
 #[tokio::test]
+async fn nobody_is_told_that_data_are_put_right_where_none_were() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.person("ann").await;
+        for store in [&world.orders, &world.notes] {
+            store.derives.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+        for (name, said) in [("ann", "We changed nothing"), ("nobody", "We hold nothing that it names")] {
+            let correction = json!({"city": "Cologne"}).as_object().cloned();
+            let wanted = NewRequest { correction, notify: true, ..wanted(name, Kind::Rectification) };
+            let id = world.ask_with(wanted).await;
+            world.carry_out(id).await;
+            let body = world.post.taken.lock().unwrap().last().unwrap().body.clone();
+            assert!(body.contains(said) && !body.contains("are put right;"), "{name}: {body}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_restriction_stands_until_it_is_lifted() {
     on_both(async |db| {
         let world = World::new(db).await;

@@ -39,6 +39,8 @@ pub(super) struct Memory {
     declared: &'static Declared,
     pub(super) rows: Mutex<HashMap<SubjectId, Vec<Map<String, Value>>>>,
     pub(super) fails: AtomicBool,
+    /// Whether what it holds is computed from others' data.
+    pub(super) derives: AtomicBool,
     /// How often it was asked to erase.
     pub(super) erased: AtomicUsize,
     pub(super) restricted: Mutex<BTreeMap<SubjectId, bool>>,
@@ -50,11 +52,12 @@ pub(super) static NOTES: Declared = Declared { name: "notes", service: "engage",
 
 impl Memory {
     fn new(declared: &'static Declared) -> Arc<Self> {
-        let (fails, erased) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let (fails, derives, erased) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
         Arc::new(Self {
             declared,
             rows: Mutex::default(),
             fails,
+            derives,
             erased,
             restricted: Mutex::default(),
             objected: Mutex::default(),
@@ -111,6 +114,9 @@ impl PersonalStore for Memory {
             self.asked()?;
             let mut rows = self.rows.lock().unwrap();
             let rows = rows.entry(who.id).or_default();
+            if self.derives.load(Ordering::SeqCst) && !rows.is_empty() {
+                return Ok(Rectified::Derived);
+            }
             rows.iter_mut().for_each(|row| row.extend(correction.clone()));
             Ok(if rows.is_empty() { Rectified::NotHeld } else { Rectified::Changed(rows.len() as u64) })
         };
