@@ -66,6 +66,12 @@ pub enum StoreError {
         /// What went wrong, in words that quote nothing that it keeps.
         why: String,
     },
+    /// Another service knows people by name alone, and somebody has none any more.
+    #[error("{service} knows people by name alone, and there is none to tell it")]
+    Unnamed {
+        /// Its name.
+        service: &'static str,
+    },
     /// The database was not migrated.
     #[error("the database has no tables of KIKI: run its migrations first")]
     NotMigrated,

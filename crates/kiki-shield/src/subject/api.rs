@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::body::{
-    BulkAnswer, BulkBody, ExtendBody, PageOfRequests, RefuseBody, RequestAnswer, RequestsAnswer, SubjectRequestAnswer,
-    SubjectRequestBody, VerifyBody, VouchAnswer, VouchBody,
+    BulkAnswer, BulkBody, DestroyKeyQuery, ExtendBody, PageOfRequests, RefuseBody, RequestAnswer, RequestsAnswer,
+    SubjectRequestAnswer, SubjectRequestBody, VerifyBody, VouchAnswer, VouchBody,
 };
 use super::repo::Wanted;
 use super::service::{BULK_MAX, Requests};
@@ -277,17 +277,20 @@ async fn lift(
 
 /// Destroy a person's key although a store has not answered.
 ///
-/// What it holds of them is unreadable at once; its rows go when it answers.
-#[utoipa::path(post, path = "/v1/subject-requests/{id}/destroy-key", tag = "privacy", params(("id" = String, Path)),
+/// What it holds of them is unreadable at once; its rows go when it answers. A service with a database of its own must be told
+/// the name before: until it was, this is refused, unless you erase there by hand.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/destroy-key", tag = "privacy",
+    params(("id" = String, Path), DestroyKeyQuery),
     responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
-        (status = 409, description = "It is no deletion that runs")))]
+        (status = 409, description = "It is no deletion that runs, or a service must be told the name first")))]
 async fn destroy_key(
     State(requests): State<Requests>,
     allowed: Allowed<can::SubjectRequestsDecide>,
     network: RemoteNetwork,
     Path(id): Path<SubjectRequestId>,
+    Query(DestroyKeyQuery { by_hand }): Query<DestroyKeyQuery>,
 ) -> Answered {
-    Ok(Json(RequestAnswer::of(requests.destroy_key(&caller(&allowed, network), id).await?)))
+    Ok(Json(RequestAnswer::of(requests.destroy_key(&caller(&allowed, network), id, by_hand).await?)))
 }
 
 /// What is held of the person, as a ZIP of JSON and CSV with a manifest of hashes.

@@ -260,6 +260,15 @@ pub(crate) struct RefuseBody {
     pub(crate) ground: String,
 }
 
+/// How a key is destroyed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DestroyKeyQuery {
+    /// Whether you erase the person by hand at the services that were not told their name.
+    #[serde(default)]
+    pub(crate) by_hand: bool,
+}
+
 /// Somebody is to be held.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct HoldBody {

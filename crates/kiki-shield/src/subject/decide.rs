@@ -8,6 +8,7 @@ use kiki_types::{Bar, UnixMillis};
 use super::error::SubjectError;
 use super::letters::MAIL_TASK;
 use super::model::{Delay, Event, Ground, Impossible, Kind, State};
+use super::repo::work::Task;
 use super::repo::{self, Request, restriction};
 use super::service::Requests;
 use crate::error::ShieldError;
@@ -123,12 +124,22 @@ impl Requests {
     }
 
     /// Destroys a person's key although a store has not answered: what it holds of them is unreadable at once, and its rows
-    /// go by handle when it answers.
-    pub(crate) async fn destroy_key(&self, caller: &Caller, id: SubjectRequestId) -> Result<Request, SubjectError> {
+    /// go by handle when it answers. Services that know people by name alone could not be told whom to erase any more: they
+    /// stand against it, unless an officer erases there `by_hand`, which the outcome says.
+    pub(crate) async fn destroy_key(
+        &self,
+        caller: &Caller,
+        id: SubjectRequestId,
+        by_hand: bool,
+    ) -> Result<Request, SubjectError> {
         let request = self.request(&caller.principal.tenant, id).await?;
         running(&request)?;
         if request.kind != Kind::Deletion || request.step == 0 {
             return Err(ShieldError::invalid("id", "names no deletion that has begun").into());
+        }
+        let unasked = self.need_name(&request).await?;
+        if !by_hand && !unasked.is_empty() {
+            return Err(SubjectError::NeedName(unasked));
         }
         if let Some(person) = self.person(&request).await? {
             self.forget(&Self::itself(&request.tenant), &[&person]).await?;
@@ -139,10 +150,30 @@ impl Requests {
             return Err(SubjectError::State(Impossible(request.state)));
         }
         let mut tx = self.store().begin().await?;
-        self.tell(&mut tx, caller, "destroy_key", &request, None, "")?;
+        let task = |store: &&str| Task {
+            request: id,
+            store: (*store).to_owned(),
+            is_done: true,
+            rows: 0,
+            attempts: 1,
+            error: BY_HAND.to_owned(),
+            at: self.now(),
+        };
+        let tasks: Vec<_> = unasked.iter().map(task).collect();
+        repo::work::keep_tasks(&mut tx, &request.tenant, &tasks).await?;
+        let reason = if unasked.is_empty() { "" } else { BY_HAND };
+        self.tell(&mut tx, caller, "destroy_key", &request, None, reason)?;
         tx.commit().await?;
         self.0.work.notify_one();
         Ok(request)
+    }
+
+    /// Stores that have yet to do their part of a deletion, and must be told the name for it.
+    async fn need_name(&self, request: &Request) -> Result<Vec<&'static str>, SubjectError> {
+        let tasks = repo::work::tasks(self.store(), &request.tenant, &[request.id]).await?;
+        let stores = self.stores().into_iter().flat_map(Stores::iter).filter(|store| !store.knows_handles());
+        let is_open = |name: &&str| !tasks.iter().any(|task| task.store == *name && task.is_done);
+        Ok(stores.map(|store| store.declared().name).filter(is_open).collect())
     }
 
     /// Refuses what nobody proved to be theirs although they were asked to and had time, and reminds of what is due. What
@@ -197,6 +228,8 @@ impl Requests {
     }
 }
 
+/// What is told of a store where an officer erases.
+pub(super) const BY_HAND: &str = "by_hand";
 /// Requests that are reminded of in one go at the most.
 pub(super) const REMINDED_MAX: i64 = 500;
 

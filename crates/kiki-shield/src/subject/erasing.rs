@@ -18,6 +18,7 @@ use kiki_store::personal::Cause;
 use kiki_types::Bar;
 use kiki_types::id::SubjectRequestId;
 
+use super::decide::BY_HAND;
 use super::error::SubjectError;
 use super::letters::MAIL_TASK;
 use super::model::{Ground, Outcome};
@@ -174,7 +175,7 @@ impl Requests {
 
     async fn end(&self, wave: &Wave<'_>, requests: &[&Request]) -> Result<(), SubjectError> {
         let outcomes = self.outcomes(wave, requests).await?;
-        for outcome in [Outcome::Whole, Outcome::NothingHeld] {
+        for outcome in [Outcome::Part, Outcome::Whole, Outcome::NothingHeld] {
             let came_to = |request: &&&Request| outcomes.get(&request.id) == Some(&outcome);
             let requests: Vec<&Request> = requests.iter().filter(came_to).copied().collect();
             if !requests.is_empty() {
@@ -203,8 +204,15 @@ impl Requests {
                     && task.store != REQUESTS
                     && tells_more(is_known, &task.store)
             };
-            let is_held = tasks.iter().any(|task| task.request == request.id && tells(task));
-            outcomes.insert(request.id, if is_held { Outcome::Whole } else { Outcome::NothingHeld });
+            let its = || tasks.iter().filter(|task| task.request == request.id);
+            let outcome = if its().any(|task| task.error == BY_HAND) {
+                Outcome::Part
+            } else if its().any(tells) {
+                Outcome::Whole
+            } else {
+                Outcome::NothingHeld
+            };
+            outcomes.insert(request.id, outcome);
         }
         Ok(outcomes)
     }

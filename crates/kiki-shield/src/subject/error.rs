@@ -39,6 +39,9 @@ pub(crate) enum SubjectError {
     /// The person's key is gone, and with it what was written.
     #[error("the person was erased")]
     Erased,
+    /// Services that forget only whom they can be told by name have not done so yet.
+    #[error("some services must be told the name first")]
+    NeedName(Vec<&'static str>),
     /// Erasing has begun, so nothing can be held back.
     #[error("the person is being erased")]
     Erasing,
@@ -101,6 +104,14 @@ impl From<SubjectError> for Problem {
             SubjectError::Erasing => {
                 Self::conflict("erasing", "The person is being erased already: nothing can be held back.")
             }
+            SubjectError::NeedName(services) => Self::conflict(
+                "name_needed",
+                format!(
+                    "Without the key nobody can tell {} whom to erase. Wait until they did, or erase the person there by hand and say so with by_hand=true.",
+                    services.join(", ")
+                ),
+            )
+            .with("stores", services),
             SubjectError::Export(error) => Self::internal(&error),
             SubjectError::Keys(KeysError::Store(error)) => ShieldError::from(error).into(),
             SubjectError::Keys(error) => {

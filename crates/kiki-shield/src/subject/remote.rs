@@ -1,17 +1,20 @@
 //! The stores of another service, reached as the services reach each other.
 //!
 //! A service that shares shield's database knows people by the same handles. Another one is told customer ids as well, and
-//! destroys the keys of its own; once a person's key is destroyed here there is no id to tell, and it is asked by handle.
+//! destroys the keys of its own; once a person's key is destroyed here there is no id to tell, and it fails to erase them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiki_kit::inprocess::Transport;
 use kiki_proto::privacy::v1::personal_data_service_client::PersonalDataServiceClient;
 use kiki_proto::privacy::v1::rectify_response::Rectified as Said;
-use kiki_proto::privacy::v1::{DeclareRequest, EraseRequest, ExportRequest, Person, RectifyRequest, RestrictRequest};
+use kiki_proto::privacy::v1::{
+    DeclareRequest, DeclareResponse, EraseRequest, ExportRequest, Person, RectifyRequest, RestrictRequest,
+};
 use kiki_store::Store;
 use kiki_store::StoreError;
 use kiki_store::personal::{
@@ -38,6 +41,8 @@ pub struct RemoteStores {
     connect: Connect,
     subjects: Subjects,
     store: Store,
+    /// Whether it said that it shares this process's database when it was asked last.
+    is_shared: AtomicBool,
 }
 
 /// A document on its way.
@@ -55,7 +60,7 @@ impl RemoteStores {
     pub fn new(name: &str, connect: Connect, subjects: Subjects, store: Store) -> Self {
         let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
         let declared = Box::leak(Box::new(Declared { name, service: name, tables: &[], files: &[] }));
-        Self { declared, connect, subjects, store }
+        Self { declared, connect, subjects, store, is_shared: AtomicBool::new(false) }
     }
 
     fn client(&self, tenant: &TenantId) -> Result<PersonalDataServiceClient<Transport>, StoreError> {
@@ -80,7 +85,8 @@ impl RemoteStores {
     /// The names of the stores that the service has now.
     async fn stores(&self, tenant: &TenantId) -> Result<Vec<String>, StoreError> {
         let declared = self.client(tenant)?.declare(DeclareRequest {}).await;
-        let stores = declared.map_err(|status| self.failed(&status))?.into_inner().stores;
+        let DeclareResponse { source_id, stores } = declared.map_err(|status| self.failed(&status))?.into_inner();
+        self.is_shared.store(source_id == self.source().await?, Ordering::SeqCst);
         if stores.len() > STORES_MAX {
             return Err(self.away("it has more stores than are asked"));
         }
@@ -132,6 +138,10 @@ impl PersonalStore for RemoteStores {
         self.declared
     }
 
+    fn knows_handles(&self) -> bool {
+        self.is_shared.load(Ordering::SeqCst)
+    }
+
     fn export<'a>(&'a self, who: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
         async move {
             let mut documents = Vec::new();
@@ -149,6 +159,10 @@ impl PersonalStore for RemoteStores {
             let mut rows = 0;
             for who in who.chunks(PEOPLE_MAX) {
                 let people = self.people(tenant, who).await?;
+                // It would find nobody, say so, and keep what it has of them.
+                if !self.knows_handles() && people.iter().any(|person| person.customer_id.is_empty()) {
+                    return Err(StoreError::Unnamed { service: self.declared.service });
+                }
                 for store in stores.clone() {
                     let request = EraseRequest { store, source_id: source_id.clone(), people: people.clone() };
                     let erased = self.client(tenant)?.erase(request).await;

@@ -333,6 +333,7 @@ pub(super) fn code_of(error: &StoreError) -> &'static str {
     match error {
         error if error.is_unavailable() => "unavailable",
         StoreError::Personal(_) => "unreadable",
+        StoreError::Unnamed { .. } => "unnamed",
         _ => "failed",
     }
 }

@@ -147,6 +147,12 @@ pub trait PersonalStore: Send + Sync {
     /// What it holds.
     fn declared(&self) -> &'static Declared;
 
+    /// Whether it knows people by handle, and so also whose key is gone. Another one forgets only whom it can be told by
+    /// name.
+    fn knows_handles(&self) -> bool {
+        true
+    }
+
     /// Everything about `who`, readable.
     fn export<'a>(&'a self, who: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>>;
 

@@ -88,7 +88,8 @@ async fn a_key_is_destroyed_before_every_store_has_answered_when_an_officer_says
         world.orders.fails.store(true, Ordering::SeqCst);
         let id = world.ask("ann", Kind::Deletion).await;
         world.carry_out(id).await;
-        world.requests.destroy_key(&officer(), id).await.unwrap();
+        world.requests.destroy_key(&officer(), id, false).await.unwrap();
+        assert!(world.entries().await.contains(&("dsr.destroy_key".to_owned(), String::new())), "the log is told");
         assert!(world.people.by_id(&tenant(), &[person.id]).await.unwrap().is_empty(), "unreadable at once");
         assert_eq!(world.orders.held(person.id), 1);
         world.orders.fails.store(false, Ordering::SeqCst);
@@ -96,6 +97,31 @@ async fn a_key_is_destroyed_before_every_store_has_answered_when_an_officer_says
         world.work().await;
         assert_eq!(world.state(id).await, State::Completed);
         assert_eq!(world.orders.held(person.id), 0, "its rows go by handle");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_is_kept_for_a_service_that_must_be_told_the_name_until_an_officer_erases_there_by_hand() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        world.orders.fails.store(true, Ordering::SeqCst);
+        world.orders.is_apart.store(true, Ordering::SeqCst);
+        let id = world.ask("ann", Kind::Deletion).await;
+        world.carry_out(id).await;
+        let refused = world.requests.destroy_key(&officer(), id, false).await;
+        assert!(matches!(refused, Err(SubjectError::NeedName(stores)) if stores == ["orders"]));
+        assert_eq!(world.people.by_id(&tenant(), &[person.id]).await.unwrap().len(), 1, "its key is kept");
+
+        world.requests.destroy_key(&officer(), id, true).await.unwrap();
+        assert!(world.entries().await.contains(&("dsr.destroy_key".to_owned(), "by_hand".to_owned())));
+        world.clock.advance(LATER);
+        world.work().await;
+        let seen = world.see(id).await;
+        assert_eq!((seen.request.state, seen.request.outcome), (State::Completed, Some(Outcome::Part)));
+        let task = seen.tasks.iter().find(|task| task.store == "orders").unwrap();
+        assert_eq!((task.is_done, task.error.as_str()), (true, "by_hand"));
     })
     .await;
 }

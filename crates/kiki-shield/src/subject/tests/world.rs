@@ -41,6 +41,8 @@ pub(super) struct Memory {
     pub(super) fails: AtomicBool,
     /// Whether what it holds is computed from others' data.
     pub(super) derives: AtomicBool,
+    /// Whether it knows people by name alone.
+    pub(super) is_apart: AtomicBool,
     /// How often it was asked to erase.
     pub(super) erased: AtomicUsize,
     pub(super) restricted: Mutex<BTreeMap<SubjectId, bool>>,
@@ -52,13 +54,13 @@ pub(super) static NOTES: Declared = Declared { name: "notes", service: "engage",
 
 impl Memory {
     fn new(declared: &'static Declared) -> Arc<Self> {
-        let (fails, derives, erased) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
         Arc::new(Self {
             declared,
             rows: Mutex::default(),
-            fails,
-            derives,
-            erased,
+            fails: AtomicBool::new(false),
+            derives: AtomicBool::new(false),
+            is_apart: AtomicBool::new(false),
+            erased: AtomicUsize::new(0),
             restricted: Mutex::default(),
             objected: Mutex::default(),
         })
@@ -84,6 +86,10 @@ impl Memory {
 impl PersonalStore for Memory {
     fn declared(&self) -> &'static Declared {
         self.declared
+    }
+
+    fn knows_handles(&self) -> bool {
+        !self.is_apart.load(Ordering::SeqCst)
     }
 
     fn export<'a>(&'a self, who: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
