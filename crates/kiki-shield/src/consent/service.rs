@@ -215,6 +215,17 @@ impl Shield {
     pub(crate) async fn revoke_consent(&self, caller: &Caller, wanted: Wanted, gpc: Gpc) -> Result<Made, ShieldError> {
         check_words(&wanted)?;
         let who = self.somebody(&caller.principal.tenant, &wanted.customer_id).await?;
+        self.revoke_consent_of(caller, &who, wanted, gpc).await
+    }
+
+    /// As [`Shield::revoke_consent`], of who is known: their name is not looked up, so nobody becomes known by it.
+    pub(crate) async fn revoke_consent_of(
+        &self,
+        caller: &Caller,
+        who: &Subject,
+        wanted: Wanted,
+        gpc: Gpc,
+    ) -> Result<Made, ShieldError> {
         let record = Record {
             id: self.0.ids.uuid(),
             about: About::Purpose(wanted.purpose, wanted.channel),
@@ -228,7 +239,7 @@ impl Shield {
             confirm_by: UnixMillis(0),
             entry: None,
         };
-        let evidence = Evidence { given: wanted.evidence, confirmed_at: None }.seal(&who, record.id);
+        let evidence = Evidence { given: wanted.evidence, confirmed_at: None }.seal(who, record.id);
         let noted = async {
             let about = (wanted.purpose, wanted.channel);
             let mut tx = self.0.store.begin().await?;
@@ -236,7 +247,7 @@ impl Shield {
             repo::insert(&mut tx, (&who.tenant, who.id), &record, &Sealed { evidence, token: None }).await?;
             tx.commit().await
         };
-        let (decided, noted) = tokio::join!(self.decide_about(caller, &who, &record, "revoke"), noted);
+        let (decided, noted) = tokio::join!(self.decide_about(caller, who, &record, "revoke"), noted);
         let entry = decided?.index;
         let record = match noted {
             Ok(()) => self.settled_record(record, &who.tenant, entry).await,
@@ -245,7 +256,7 @@ impl Shield {
                 Record { state: RecordState::Standing, entry, ..record }
             }
         };
-        let signal = self.heed(caller, &who, gpc).await?;
+        let signal = self.heed(caller, who, gpc).await?;
         Ok(Made { record, signal })
     }
 

@@ -301,16 +301,26 @@ impl Requests {
         self.complete(wave, &whole, Outcome::Whole).await
     }
 
-    async fn object(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {
-        for (_, person) in wave.with_people() {
+    pub(super) async fn object(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {
+        let (mut done, mut gone) = (Vec::new(), Vec::new());
+        for (request, person) in wave.with_people() {
+            // A wave takes its time: who is erased meanwhile has nothing left to object to.
+            if self.person(request).await?.is_none() {
+                gone.push(request);
+                continue;
+            }
             self.shield().bar(&wave.caller, person, Bar::Objected, true).await?;
             for purpose in [Purpose::Marketing, Purpose::Targeting, Purpose::Profiling] {
                 let wanted = Wanted::of(person.name().to_owned(), purpose, Channel::Any);
-                self.shield().revoke_consent(&wave.caller, wanted, Gpc(false)).await?;
+                self.shield().revoke_consent_of(&wave.caller, person, wanted, Gpc(false)).await?;
             }
+            done.push(request);
         }
-        let whole = self.visit(wave, &wave.all(), Act::Object).await?;
-        self.complete(wave, &whole, Outcome::Whole).await
+        let whole = self.visit(wave, &done, Act::Object).await?;
+        self.complete(wave, &whole, Outcome::Whole).await?;
+        // The next wave knows that they are gone.
+        self.later(wave, &gone, 1).await?;
+        self.end_erased(wave).await
     }
 
     async fn opt_out(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {

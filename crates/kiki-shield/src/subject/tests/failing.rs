@@ -1,14 +1,17 @@
 //! Stores and providers that fail, and what happens afterwards.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kiki_store::personal::Cause;
+use kiki_store::personal::{Cause, Mint};
 use kiki_store::testing::on_both;
 
 use super::world::{World, officer, tenant, wanted};
 use crate::subject::error::SubjectError;
 use crate::subject::model::{Ground, Kind, Outcome, State};
+use crate::subject::repo::work;
+use crate::subject::runner::Wave;
 use crate::subject::service::NewRequest;
 
 const LATER: Duration = Duration::from_secs(3_600);
@@ -66,15 +69,15 @@ async fn a_wave_of_another_worker_is_taken_over_when_its_time_is_over() {
         let id = world.ask("ann", Kind::Deletion).await;
         world.requests.vouch(&officer(), id).await.unwrap();
         let (now, limit) = (world.requests.now(), |_| 500);
-        let claimed = crate::subject::repo::work::claim(&db.store, "dead", now, now.plus(30_000), limit).await.unwrap();
+        let claimed = work::claim(&db.store, "dead", now, now.plus(30_000), limit).await.unwrap();
         assert_eq!(claimed.len(), 1);
         assert!(!world.requests.next_wave("one").await.unwrap(), "it is held");
         world.clock.advance(Duration::from_secs(31));
         world.work().await;
         assert_eq!(world.state(id).await, State::Completed);
         let mut tx = db.store.begin().await.unwrap();
-        let late = crate::subject::repo::work::Change::Later(now);
-        let written = crate::subject::repo::work::change(&mut tx, "dead", &[&claimed[0]], &late).await.unwrap();
+        let late = work::Change::Later(now);
+        let written = work::change(&mut tx, "dead", &[&claimed[0]], &late).await.unwrap();
         assert!(!written, "who comes late changes nothing");
     })
     .await;
@@ -122,6 +125,37 @@ async fn a_key_is_kept_for_a_service_that_must_be_told_the_name_until_an_officer
         assert_eq!((seen.request.state, seen.request.outcome), (State::Completed, Some(Outcome::Part)));
         let task = seen.tasks.iter().find(|task| task.store == "orders").unwrap();
         assert_eq!((task.is_done, task.error.as_str()), (true, "by_hand"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_erased_while_their_objection_is_carried_out_does_not_become_known_again() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        let id = world.ask("ann", Kind::Objection).await;
+        world.requests.vouch(&officer(), id).await.unwrap();
+        let now = world.requests.now();
+        let requests = work::claim(&db.store, "one", now, now.plus(30_000), |_| 500).await.unwrap();
+        let people = world.requests.people(&tenant(), &requests).await.unwrap();
+        let wave = Wave {
+            worker: "one",
+            stores: world.requests.stores().unwrap(),
+            tenant: tenant(),
+            caller: officer(),
+            requests,
+            people,
+            done: HashSet::new(),
+            attempts: 0,
+        };
+        world.people.destroy(&tenant(), &[person.id], Cause::Request, "").await.unwrap();
+        world.requests.object(&wave).await.unwrap();
+        assert!(world.people.resolve(&tenant(), "ann", Mint::No).await.unwrap().is_none(), "she stays erased");
+        world.clock.advance(LATER);
+        world.work().await;
+        let seen = world.see(id).await;
+        assert_eq!((seen.request.state, seen.request.outcome), (State::Completed, Some(Outcome::NothingHeld)));
     })
     .await;
 }
