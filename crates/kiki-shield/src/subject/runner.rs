@@ -30,6 +30,8 @@ const EXPORTS_MAX: i64 = 4;
 pub(super) const LEASE_MS: i64 = 30_000;
 /// How long to wait after the first failure, and at the most.
 const BACK_OFF_MS: (i64, i64) = (5_000, 3_600_000);
+/// The code of a store that must be told a name that there is none of.
+const UNNAMED: &str = "unnamed";
 /// How long to wait when nothing is due.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -121,7 +123,8 @@ impl Requests {
         let people = self.people(&tenant, &requests).await?;
         let tasks = work::tasks(self.store(), &tenant, &ids).await?;
         let attempts = tasks.iter().filter(|task| !task.is_done).map(|task| task.attempts).max().unwrap_or(0);
-        let done = tasks.into_iter().filter(|task| task.is_done).map(|task| (task.request, task.store)).collect();
+        let done = tasks.into_iter().filter(|task| task.is_done).map(|task| (task.request, task.store));
+        let done = done.chain(self.done_before(stores, &requests, &people).await?).collect();
         let caller = Self::itself(&tenant);
         let wave = Wave { worker, stores, tenant, caller, requests, people, done, attempts };
         if let Err(error) = self.carry_out(&wave, kind).await {
@@ -129,6 +132,25 @@ impl Requests {
             self.later(&wave, &wave.all(), wave.attempts + 1).await?;
         }
         Ok(true)
+    }
+
+    /// Stores that must be told a name, and were for an earlier deletion of a person whose key is gone: a second request
+    /// asks nothing more of them.
+    async fn done_before(
+        &self,
+        stores: &Stores,
+        requests: &[Request],
+        people: &HashMap<SubjectId, Subject>,
+    ) -> Result<Vec<(SubjectRequestId, String)>, SubjectError> {
+        let is_gone = |request: &&Request| request.kind == Kind::Deletion && !people.contains_key(&request.subject);
+        let gone: Vec<_> = requests.iter().filter(is_gone).collect();
+        let Some(first) = gone.first() else { return Ok(Vec::new()) };
+        let who = gone.iter().map(|request| request.subject);
+        let before: HashSet<_> = work::erased_in(self.store(), &first.tenant, who).await?.into_iter().collect();
+        let names = stores.iter().filter(|store| !store.knows_handles()).map(|store| store.declared().name);
+        let pairs = names.flat_map(|name| gone.iter().map(move |request| (request, name)));
+        let done = pairs.filter(|(request, name)| before.contains(&(request.subject, (*name).to_owned())));
+        Ok(done.map(|(request, name)| (request.id, name.to_owned())).collect())
     }
 
     async fn carry_out(&self, wave: &Wave<'_>, kind: Kind) -> Result<(), SubjectError> {
@@ -234,11 +256,19 @@ impl Requests {
         let mut failed: HashSet<SubjectRequestId> = HashSet::new();
         for store in wave.stores.iter() {
             let name = store.declared().name;
-            let asked: Vec<_> = requests.iter().copied().filter(|request| !wave.is_done(request, name)).collect();
+            let mut asked: Vec<_> = requests.iter().copied().filter(|request| !wave.is_done(request, name)).collect();
             if asked.is_empty() {
                 continue;
             }
-            let acted = act.on(store.as_ref(), wave, &asked).await;
+            let mut acted = act.on(store.as_ref(), wave, &asked).await;
+            if matches!(acted, Err(StoreError::Unnamed { .. })) {
+                // Those without a name hold up nobody else.
+                let unnamed: Vec<_> =
+                    asked.extract_if(.., |request| !wave.people.contains_key(&request.subject)).collect();
+                self.keep(wave, name, unnamed.iter().map(|request| (request.id, 0)), Some(UNNAMED)).await?;
+                failed.extend(unnamed.iter().map(|request| request.id));
+                acted = act.on(store.as_ref(), wave, &asked).await;
+            }
             let (rows, error) = match &acted {
                 Ok(rows) => (i64::try_from(*rows).unwrap_or(i64::MAX), None),
                 Err(error) => (0, Some(code_of(error))),
@@ -343,7 +373,7 @@ pub(super) fn code_of(error: &StoreError) -> &'static str {
     match error {
         error if error.is_unavailable() => "unavailable",
         StoreError::Personal(_) => "unreadable",
-        StoreError::Unnamed { .. } => "unnamed",
+        StoreError::Unnamed { .. } => UNNAMED,
         _ => "failed",
     }
 }

@@ -223,6 +223,21 @@ pub(crate) async fn tasks(
         .collect()
 }
 
+/// In which stores a deletion of each of `people` was done, but by hand.
+pub(crate) async fn erased_in(
+    store: &Store,
+    tenant: &TenantId,
+    people: impl Iterator<Item = SubjectId>,
+) -> Result<Vec<(SubjectId, String)>, StoreError> {
+    let mut query = Statement::new(
+        "SELECT DISTINCT r.subject, t.store FROM subject_request r JOIN subject_task t ON t.tenant = r.tenant AND \
+         t.request = r.id WHERE r.kind = 'DELETION' AND t.state = 'done' AND t.error = '' AND r.tenant = ",
+    );
+    query.bind(tenant.as_str()).among("r.subject", people);
+    let rows = query.query()?.fetch_all(store.pool()).await?;
+    rows.iter().map(|row| Ok((row.parsed("subject")?, row.text("store")?))).collect()
+}
+
 /// Keeps an export in the place of one that may be there.
 pub(crate) async fn keep_export(tx: &mut Tx, request: &Request, parts: &[Part]) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM subject_export WHERE tenant = $1 AND request = $2")

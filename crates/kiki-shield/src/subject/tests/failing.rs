@@ -130,6 +130,31 @@ async fn a_key_is_kept_for_a_service_that_must_be_told_the_name_until_an_officer
 }
 
 #[tokio::test]
+async fn who_has_no_name_any_more_holds_up_nobody_else_and_is_done_where_an_earlier_request_was() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let people = [world.person("ann").await, world.person("bob").await, world.person("cem").await];
+        world.orders.is_apart.store(true, Ordering::SeqCst);
+        let first = world.ask("cem", Kind::Deletion).await;
+        let ids = [world.ask("ann", Kind::Deletion).await, world.ask("bob", Kind::Deletion).await];
+        let second = world.ask("cem", Kind::Deletion).await;
+        assert_eq!(world.carry_out(first).await.request.state, State::Completed);
+        world.people.destroy(&tenant(), &[people[0].id], Cause::Request, "").await.unwrap();
+        world.orders.unnamed.lock().unwrap().extend([people[0].id, people[2].id]);
+        for id in ids.into_iter().chain([second]) {
+            world.requests.vouch(&officer(), id).await.unwrap();
+        }
+        world.work().await;
+        let ann = world.see(ids[0]).await;
+        let failed: Vec<_> = ann.tasks.iter().filter(|task| !task.is_done).map(|task| task.error.as_str()).collect();
+        assert_eq!((ann.request.state, failed), (State::InProgress, vec!["unnamed"]));
+        assert_eq!((world.state(ids[1]).await, world.orders.held(people[1].id)), (State::Completed, 0));
+        assert_eq!(world.state(second).await, State::Completed);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_is_erased_while_their_objection_is_carried_out_does_not_become_known_again() {
     on_both(async |db| {
         let world = World::new(db).await;

@@ -43,6 +43,8 @@ pub(super) struct Memory {
     pub(super) derives: AtomicBool,
     /// Whether it knows people by name alone.
     pub(super) is_apart: AtomicBool,
+    /// Who has no name any more.
+    pub(super) unnamed: Mutex<Vec<SubjectId>>,
     /// How often it was asked to erase.
     pub(super) erased: AtomicUsize,
     pub(super) restricted: Mutex<BTreeMap<SubjectId, bool>>,
@@ -60,6 +62,7 @@ impl Memory {
             fails: AtomicBool::new(false),
             derives: AtomicBool::new(false),
             is_apart: AtomicBool::new(false),
+            unnamed: Mutex::default(),
             erased: AtomicUsize::new(0),
             restricted: Mutex::default(),
             objected: Mutex::default(),
@@ -104,6 +107,9 @@ impl PersonalStore for Memory {
     fn erase<'a>(&'a self, _: &'a TenantId, who: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
         let erased = || {
             self.asked()?;
+            if !self.knows_handles() && who.iter().any(|who| self.unnamed.lock().unwrap().contains(who)) {
+                return Err(StoreError::Unnamed { service: "value" });
+            }
             self.erased.fetch_add(who.len(), Ordering::SeqCst);
             let mut rows = self.rows.lock().unwrap();
             Ok(who.iter().map(|who| rows.remove(who).map_or(0, |rows| rows.len() as u64)).sum())

@@ -79,6 +79,13 @@ async fn it_is_asked_and_named_while_it_is_away() {
         (&json!("unavailable"), &json!("in_progress")),
         "{seen}"
     );
+    let destroy = format!("{path}/destroy-key");
+    let refused = world.http.post(&world.serving.url("shield", &destroy), &json!({})).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (StatusCode::CONFLICT, &json!("name_needed")));
+    assert_eq!(refused.json()["stores"], json!([peer]));
+    world.post(&format!("{destroy}?by_hand=true"), json!({})).await;
+    let seen = world.until(&path, |seen| seen["status"] == "completed").await;
+    assert_eq!((&seen["outcome"], &task(&seen, &peer)["error"]), (&json!("part"), &json!("by_hand")), "{seen}");
 }
 
 #[tokio::test]
