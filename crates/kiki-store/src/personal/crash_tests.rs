@@ -140,3 +140,39 @@ async fn a_renewal_that_ends_anywhere_goes_on_in_the_next_process_and_loses_nobo
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_erasing_that_another_process_ended_meanwhile_is_told_once() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let ann = meet(&people, "ann").await;
+        let (tenant, cause, at) = (acme(), Cause::Request, people.inner().entries.clock.now());
+        let erasure = register::Erasure { seq: 0, tenant, subject: ann.id, epoch: 1, at, cause };
+        let registered = people.register(vec![erasure]).await.unwrap();
+        next(&people, db).await;
+        let mut tx = db.store.begin().await.unwrap();
+        people.record(&mut tx, &registered, "").await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(told(db, ERASED, &format!("subject/{}", ann.id)).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_epoch_that_is_destroyed_stays_so_for_a_process_that_read_the_ring_before() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        people.rotate(0).await.unwrap();
+        let ring = people.keys().join("ring.json");
+        let before = std::fs::read(&ring).unwrap();
+        people.destroy_epoch(1).await.unwrap();
+        let after = std::fs::read(&ring).unwrap();
+        for bytes in [before, after] {
+            std::fs::write(&ring, bytes).unwrap();
+            people.reload().await.unwrap();
+            assert_eq!(count(db, "SELECT COUNT(*) AS count FROM key_epoch WHERE state = 'destroyed'").await, 1);
+        }
+        assert_eq!(told(db, "keys.destroy", "keys/epoch/1").await, 1);
+    })
+    .await;
+}

@@ -93,6 +93,12 @@ impl Epochs {
         &self.living
     }
 
+    /// When the epoch `n` began: no later than those after it did, whatever the clock said.
+    pub(crate) fn began(&self, n: u32) -> UnixMillis {
+        let since = self.living.iter().filter(|epoch| epoch.n >= n).map(|epoch| epoch.began);
+        since.min().unwrap_or(self.current().began)
+    }
+
     /// The epoch `n`. Epochs are numbered without gaps and never come back.
     pub(crate) fn get(&self, n: u32) -> Found<'_> {
         match self.living.iter().find(|epoch| epoch.n == n) {

@@ -29,6 +29,18 @@ pub struct Destroyed {
 }
 
 impl Subjects {
+    /// Those of `who` who are there, whether or not their row opens.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn present(&self, tenant: &TenantId, who: &[SubjectId]) -> Result<Vec<SubjectId>, StoreError> {
+        let mut there = Vec::with_capacity(who.len());
+        for who in who.chunks(CHUNK) {
+            there.extend(repo::present(&mut *self.inner().store.pool().acquire().await?, tenant, who).await?);
+        }
+        Ok(there)
+    }
+
     /// Destroys the keys of `who`: what was sealed for them is unreadable from then on, in backups when their epoch ends.
     /// `request` is the id of the subject request that asked for it, or empty.
     ///
@@ -124,9 +136,12 @@ impl Subjects {
     }
 
     /// Remembers erasures in SQL, and lets the log hear of them.
-    async fn record(&self, tx: &mut Tx, erasures: &[Erasure], request: &str) -> Result<(), StoreError> {
+    pub(super) async fn record(&self, tx: &mut Tx, erasures: &[Erasure], request: &str) -> Result<(), StoreError> {
         for erasure in erasures {
-            repo::record(tx, erasure, request).await?;
+            if !repo::record(tx, erasure, request).await? {
+                // Another process ended it meanwhile.
+                continue;
+            }
             let resource = format!("subject/{}", erasure.subject);
             self.inner().entries.publish(tx, &erasure.tenant, ERASED, resource, erasure.cause.as_str())?;
         }

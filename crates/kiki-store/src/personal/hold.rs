@@ -24,7 +24,7 @@ pub struct Hold {
     pub id: Uuid,
     /// Who is held.
     pub subject: SubjectId,
-    /// What it is about; `None` if the person was erased before it was placed.
+    /// What it is about; `None` if the person was erased, or their row does not open.
     pub matter: Option<String>,
     /// When it was placed.
     pub placed_at: UnixMillis,
@@ -106,15 +106,24 @@ impl Subjects {
         rows.iter().map(|row| self.hold_of(row)).collect()
     }
 
+    fn matter_of(&self, row: &Row, hold: Uuid, sealed: &[u8]) -> Result<String, StoreError> {
+        let matter = self.unlocked(row)?.open(MATTER_PLACE, &hold.to_string(), sealed)?;
+        Ok(String::from_utf8_lossy(&matter).into_owned())
+    }
+
     fn hold_of(&self, row: &AnyRow) -> Result<Hold, StoreError> {
         let id: Uuid = row.parsed("hold")?;
         let sealed = row.bytes_opt("matter")?.unwrap_or_default();
         let matter = match Row::read(row)? {
             None => None,
-            Some(person) => {
-                let matter = self.unlocked(&person)?.open(MATTER_PLACE, &id.to_string(), &sealed)?;
-                Some(String::from_utf8_lossy(&matter).into_owned())
-            }
+            Some(person) => match self.matter_of(&person, id, &sealed) {
+                Ok(matter) => Some(matter),
+                Err(StoreError::Personal(why)) => {
+                    tracing::error!(hold = %id, %why, "what a hold is about cannot be read");
+                    None
+                }
+                Err(error) => return Err(error),
+            },
         };
         let released_at = row.int("released_at")?;
         Ok(Hold {

@@ -121,9 +121,10 @@ impl Subjects {
         let trouble = inner.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let days = i64::from(inner.epoch_days);
         let now = inner.entries.clock.now();
-        let is_late = |began: UnixMillis, days: i64| now > began.plus((days + 1) * DAY_MS);
-        let late = is_late(epochs.current().began, days) || is_late(epochs.living()[0].began, 2 * days);
-        let late = || late.then(|| "an epoch is older than it may become".to_owned());
+        let is_late = |n: u32, days: i64| now > epochs.began(n).plus((days + 1) * DAY_MS);
+        let is_ahead = epochs.current().began > now.plus(DAY_MS);
+        let late = is_ahead || is_late(epochs.current().n, days) || is_late(epochs.living()[0].n, 2 * days);
+        let late = || late.then(|| "an epoch is older than it may become, or began in the future".to_owned());
         KeyStatus {
             master: inner.master.name().to_owned(),
             living: epochs.living().iter().map(|epoch| (epoch.n, epoch.began)).collect(),

@@ -90,6 +90,21 @@ impl KeyRing {
         Ok(Some(ring))
     }
 
+    /// As [`KeyRing::load`], for who does not hold the folder's lock: what may be read while another process replaces the
+    /// file is read again when it has.
+    pub(crate) fn read(keys: &Path) -> Result<Option<Self>, KeysError> {
+        match Self::load(keys) {
+            Err(KeysError::Form { .. }) => Self::read_locked(keys),
+            read => read,
+        }
+    }
+
+    /// As [`KeyRing::load`], with the folder locked meanwhile.
+    pub(crate) fn read_locked(keys: &Path) -> Result<Option<Self>, KeysError> {
+        let _guard = files::lock(keys).map_err(|source| KeysError::file(keys, source))?;
+        Self::load(keys)
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         let ascends = self.epochs.windows(2).all(|pair| pair[0].n < pair[1].n);
         match () {

@@ -15,7 +15,7 @@ use super::entries::{DESTROYED, Entries, ROTATED};
 use super::epoch::{Epoch, Epochs, Found};
 use super::error::KeysError;
 use super::files;
-use super::keyring::{self, KeyRing, Living, Wrap};
+use super::keyring::{self, KeyRing, Living, Stamp, Wrap};
 use super::master::MasterKey;
 use super::register::{Erasure, Register};
 use super::repo;
@@ -36,15 +36,19 @@ impl Subjects {
         let folder = keys.clone();
         let stored = apart(move || {
             files::make_folder(&folder).map_err(|source| KeysError::file(&folder, source))?;
-            KeyRing::load(&folder)
+            KeyRing::read(&folder)
         });
-        let ring = match stored.await? {
+        let mut stamp = keyring::stamp(keys);
+        let mut ring = match stored.await? {
             Some(ring) => ring,
             None => first_ring(&needs).await?,
         };
-        let stamp = keyring::stamp(keys);
-        let epochs = unwrapped(&ring, master, None).await?;
         let entries = Entries { clock: needs.clock.clone(), random: needs.random.clone() };
+        if let Err(KeysError::RingBehind { .. }) = reconcile(store, keys, &ring, &entries).await {
+            // Another process began an epoch since it was read.
+            (ring, stamp) = read_again(keys).await?;
+        }
+        let epochs = unwrapped(&ring, master, None).await?;
         reconcile(store, keys, &ring, &entries).await?;
         let register = Register::new(keys, store.source_id().await?);
         let subjects = Self::new(needs, epochs, stamp, register);
@@ -103,12 +107,15 @@ impl Subjects {
         let inner = self.inner();
         let _reading = inner.reading.lock().await;
         let keys = inner.keys.clone();
-        let (ring, stamp) = apart(move || {
+        let (mut ring, mut stamp) = apart(move || {
             let stamp = keyring::stamp(&keys);
             let missing = || KeysError::RingMissing { path: keyring::path(&keys) };
-            Ok((KeyRing::load(&keys)?.ok_or_else(missing)?, stamp))
+            Ok((KeyRing::read(&keys)?.ok_or_else(missing)?, stamp))
         })
         .await?;
+        if let Err(KeysError::RingBehind { .. }) = reconcile(&inner.store, &inner.keys, &ring, &inner.entries).await {
+            (ring, stamp) = read_again(&inner.keys).await?;
+        }
         let epochs = Arc::new(unwrapped(&ring, &inner.master, Some(&self.epochs())).await?);
         reconcile(&inner.store, &inner.keys, &ring, &inner.entries).await?;
         *inner.epochs.write().unwrap_or_else(PoisonError::into_inner) = (epochs, stamp);
@@ -121,6 +128,17 @@ impl Subjects {
         let known = inner.epochs.read().unwrap_or_else(PoisonError::into_inner).1;
         keyring::stamp(&inner.keys) != known
     }
+}
+
+/// The ring when nobody is replacing it, and its stamp.
+async fn read_again(keys: &Path) -> Result<(KeyRing, Option<Stamp>), KeysError> {
+    let keys = keys.to_owned();
+    apart(move || {
+        let missing = || KeysError::RingMissing { path: keyring::path(&keys) };
+        let ring = KeyRing::read_locked(&keys)?.ok_or_else(missing)?;
+        Ok((ring, keyring::stamp(&keys)))
+    })
+    .await
 }
 
 /// Does what blocks on a thread for it.

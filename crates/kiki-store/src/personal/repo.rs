@@ -206,11 +206,11 @@ pub(crate) async fn present(
     rows.iter().map(|row| row.parsed("id")).collect()
 }
 
-/// Remembers an erasure. Of one that is known the later number counts.
-pub(crate) async fn record(tx: &mut Tx, erasure: &Erasure, request: &str) -> Result<(), StoreError> {
-    sqlx::query(
+/// Remembers an erasure. Of one that is known the later number counts. `true`: it was not known.
+pub(crate) async fn record(tx: &mut Tx, erasure: &Erasure, request: &str) -> Result<bool, StoreError> {
+    let put = sqlx::query(
         "INSERT INTO erasure (tenant, subject, seq, epoch, at, cause, request) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (tenant, subject) DO UPDATE SET seq = excluded.seq WHERE erasure.seq < excluded.seq",
+         ON CONFLICT (tenant, subject) DO NOTHING",
     )
     .bind(erasure.tenant.as_str())
     .bind(erasure.subject.to_string())
@@ -221,7 +221,16 @@ pub(crate) async fn record(tx: &mut Tx, erasure: &Erasure, request: &str) -> Res
     .bind(request)
     .execute(tx.sql())
     .await?;
-    Ok(())
+    if put.rows_affected() == 1 {
+        return Ok(true);
+    }
+    sqlx::query("UPDATE erasure SET seq = $1 WHERE tenant = $2 AND subject = $3 AND seq < $1")
+        .bind(erasure.seq)
+        .bind(erasure.tenant.as_str())
+        .bind(erasure.subject.to_string())
+        .execute(tx.sql())
+        .await?;
+    Ok(false)
 }
 
 /// Who was erased by an erasure with the number `first` or a later one.
@@ -289,9 +298,9 @@ pub(crate) async fn put_epoch(
     Ok(put.rows_affected() == 1)
 }
 
-/// Changes the state of the epoch `n`. `true`: it was another.
+/// Changes the state of the epoch `n`, which is never another again once it is `destroyed`. `true`: it was another.
 pub(crate) async fn set_state(tx: &mut Tx, n: u32, state: &str) -> Result<bool, StoreError> {
-    let change = sqlx::query("UPDATE key_epoch SET state = $1 WHERE n = $2 AND state <> $1");
+    let change = sqlx::query("UPDATE key_epoch SET state = $1 WHERE n = $2 AND state NOT IN ($1, 'destroyed')");
     let changed = change.bind(state).bind(i64::from(n)).execute(tx.sql()).await?;
     Ok(changed.rows_affected() == 1)
 }
@@ -383,7 +392,8 @@ pub(crate) async fn count_hold(tx: &mut Tx, tenant: &TenantId, id: SubjectId, by
     Ok(counted.rows_affected() == 1)
 }
 
-/// Takes the lease `name` for `holder` until `until`, or lengthens it. `false`: another one has it.
+/// Takes the lease `name` for `holder` until `until`, or lengthens it. `false`: another one has it. One for more than twice
+/// as long was taken by a clock that was ahead, and counts for nothing.
 pub(crate) async fn lease(
     tx: &mut Tx,
     name: &str,
@@ -394,12 +404,13 @@ pub(crate) async fn lease(
     let taken = sqlx::query(
         "INSERT INTO job_lease (name, holder, until) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
          SET holder = excluded.holder, until = excluded.until \
-         WHERE job_lease.holder = excluded.holder OR job_lease.until <= $4",
+         WHERE job_lease.holder = excluded.holder OR job_lease.until <= $4 OR job_lease.until > $5",
     )
     .bind(name)
     .bind(holder)
     .bind(until.0)
     .bind(now.0)
+    .bind(until.plus(until.0 - now.0).0)
     .execute(tx.sql())
     .await?;
     Ok(taken.rows_affected() == 1)

@@ -26,7 +26,7 @@ pub struct Rewrapped {
 }
 
 impl Subjects {
-    /// Begins an epoch, if the current one is `at_least_days` old. Returns its number.
+    /// Begins an epoch, if the current one is `at_least_days` old, or began when a clock was ahead. Returns its number.
     ///
     /// # Errors
     /// The master key, the database or the ring does not do its part; people of earlier epochs are damaged; too many epochs
@@ -36,7 +36,8 @@ impl Subjects {
         self.reload().await?;
         let epochs = self.epochs();
         let (current, now) = (epochs.current().clone(), inner.entries.clock.now());
-        if now < current.began.plus(i64::from(at_least_days) * DAY_MS) {
+        let is_ahead = current.began > now.plus(DAY_MS);
+        if !is_ahead && now < current.began.plus(i64::from(at_least_days) * DAY_MS) {
             return Ok(None);
         }
         // People are looked for in the current epoch and the one before, so nobody may be in an earlier one.
@@ -99,7 +100,7 @@ impl Subjects {
     pub(super) async fn stored_ring(&self) -> Result<KeyRing, KeysError> {
         let keys = self.inner().keys.clone();
         let missing = KeysError::RingMissing { path: keyring::path(&keys) };
-        apart(move || KeyRing::load(&keys)?.ok_or(missing)).await
+        apart(move || KeyRing::read(&keys)?.ok_or(missing)).await
     }
 
     /// Puts everybody who is in an earlier epoch into the current one.
@@ -175,8 +176,9 @@ impl Subjects {
         let inner = self.inner();
         let epochs = self.epochs();
         let began_by = inner.entries.clock.now().plus(-2 * i64::from(inner.epoch_days) * DAY_MS);
-        let is_over =
-            |epoch: &&std::sync::Arc<super::epoch::Epoch>| epoch.n < epochs.current().n && epoch.began <= began_by;
+        let is_over = |epoch: &&std::sync::Arc<super::epoch::Epoch>| {
+            epoch.n < epochs.current().n && epochs.began(epoch.n) <= began_by
+        };
         let (mut gone, mut stays) = (Vec::new(), Ok(()));
         for epoch in epochs.living().iter().filter(is_over) {
             match self.destroy_epoch(epoch.n).await {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use kiki_kit::clock::Clock as _;
 use kiki_types::TenantId;
 
 use super::keyring::LIVING_MAX;
@@ -120,6 +121,57 @@ async fn epochs_that_are_over_end_also_while_none_may_begin() {
         people.advance_days(29);
         people.look_after().await.unwrap_err();
         assert_eq!(people.status().living.len(), 1, "an unfinished move keeps none alive");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_once_stops_neither_epochs_nor_leases() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let start = people.clock.now();
+        people.advance_days(365);
+        people.rotate(0).await.unwrap();
+        people.another(&db.store).await.unwrap().look_after().await.unwrap();
+        people.clock.set(start);
+        people.advance_days(1);
+        assert!(people.status().trouble.is_some(), "an epoch of next year is told of");
+        people.look_after().await.unwrap();
+        let current = |people: &People| people.status().living.last().unwrap().0;
+        assert_eq!((current(&people), people.status().trouble), (3, None));
+        people.advance_days(29);
+        people.look_after().await.unwrap();
+        assert_eq!(people.status().living.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [4], "and ends in time");
+
+        let now = people.clock.now();
+        let mut tx = db.store.begin().await.unwrap();
+        assert!(repo::lease(&mut tx, "job", "one", now, now.plus(1_000)).await.unwrap());
+        let late = now.plus(-900);
+        assert!(!repo::lease(&mut tx, "job", "two", late, late.plus(1_000)).await.unwrap(), "clocks differ a little");
+        tx.commit().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_ring_that_is_being_replaced_is_read_when_it_was() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let ring = people.keys().join("ring.json");
+        let old = std::fs::read(&ring).unwrap();
+        people.rotate(0).await.unwrap();
+        let new = std::fs::read(&ring).unwrap();
+        for seen in [vec![0; new.len()], old] {
+            let guard = files::lock(&people.keys()).unwrap();
+            std::fs::write(&ring, seen).unwrap();
+            let writes = async {
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                std::fs::write(&ring, &new).unwrap();
+                drop(guard);
+            };
+            let (opened, ()) = tokio::join!(people.another_under(&db.store, people.inner().master.clone()), writes);
+            opened.unwrap();
+        }
     })
     .await;
 }

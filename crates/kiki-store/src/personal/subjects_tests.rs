@@ -189,3 +189,30 @@ async fn retention_spares_who_was_met_held_or_restricted_since_it_looked() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn somebody_whose_row_is_damaged_keeps_nobody_from_being_read_and_can_be_erased() {
+    on_both(async |db| {
+        let people = People::of(&db.store).await;
+        let acme = tenant("acme");
+        let known = people.resolve_many(&acme, &["ann", "bob"], Mint::Yes).await.unwrap();
+        let ids: Vec<_> = known.iter().flatten().map(|person| person.id).collect();
+        let mut tx = db.store.begin().await.unwrap();
+        let id = uuid::Uuid::from_u128(1);
+        assert!(people.hold(&mut tx, known[0].as_ref().unwrap(), id, "a lawsuit", "officer").await.unwrap());
+        let damage = sqlx::query("UPDATE subject SET name = wrapped WHERE id = $1").bind(ids[0].to_string());
+        damage.execute(tx.sql()).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let found = people.by_id(&acme, &ids).await.unwrap();
+        assert_eq!(found.iter().map(Subject::name).collect::<Vec<_>>(), ["bob"]);
+        assert_eq!(people.holds(&acme, None, 10).await.unwrap()[0].matter, None, "the list of holds is read");
+        assert_eq!(people.present(&acme, &ids).await.unwrap().len(), 2, "both are there");
+        let mut tx = db.store.begin().await.unwrap();
+        people.release(&mut tx, &acme, id, "officer").await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(people.destroy(&acme, &ids[..1], Cause::Request, "").await.unwrap().gone, ids[..1]);
+        assert_eq!(people.present(&acme, &ids).await.unwrap(), ids[1..]);
+    })
+    .await;
+}
