@@ -80,7 +80,8 @@ pub(super) async fn tenants(store: &Store) -> Result<Vec<TenantId>, StoreError> 
     rows.fetch_all(store.pool()).await?.iter().map(|row| row.tenant("tenant")).collect()
 }
 
-/// Takes the turn called `name` until `until`, if nobody has it at `now`.
+/// Takes the turn called `name` until `until`, if nobody has it at `now`. One for more than twice as long was taken by a
+/// clock that was ahead, and counts for nothing.
 pub(super) async fn take_turn(
     store: &Store,
     name: &str,
@@ -91,12 +92,13 @@ pub(super) async fn take_turn(
     let mut tx = store.begin().await?;
     let taken = sqlx::query(
         "INSERT INTO job_lease (name, holder, until) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
-         SET holder = excluded.holder, until = excluded.until WHERE job_lease.until <= $4",
+         SET holder = excluded.holder, until = excluded.until WHERE job_lease.until <= $4 OR job_lease.until > $5",
     )
     .bind(name)
     .bind(holder)
     .bind(until.0)
     .bind(now.0)
+    .bind(until.plus(until.0 - now.0).0)
     .execute(tx.sql())
     .await?;
     tx.commit().await?;

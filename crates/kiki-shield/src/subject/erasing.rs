@@ -63,7 +63,8 @@ impl Requests {
 
     /// Refuses for people under a legal hold. Holds and this take turns: the row of a person is locked by both.
     async fn begin_erasing<'w>(&self, wave: &'w Wave<'_>) -> Result<Vec<&'w Request>, SubjectError> {
-        let known: Vec<_> = wave.people.keys().copied().collect();
+        // Also of people whose row does not open.
+        let known: Vec<_> = wave.requests.iter().map(|request| request.subject).collect();
         let mut tx = self.store().begin().await?;
         let claim = self.store().dialect().claim();
         let held = work::locked(&mut tx, claim, &wave.tenant, &known).await?;
@@ -75,8 +76,8 @@ impl Requests {
         for request in &wave.requests {
             match (wave.people.contains_key(&request.subject), is_held(request)) {
                 (true, Some(false)) if copy_first(request) => copy.push(request),
-                (false, _) | (true, Some(false)) => go.push(request),
-                (true, Some(true)) => refused.push(request),
+                (_, Some(true)) => refused.push(request),
+                (_, Some(false)) | (false, None) => go.push(request),
                 // Another transaction has the row.
                 (true, None) => wait.push(request),
             }

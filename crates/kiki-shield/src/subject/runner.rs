@@ -35,6 +35,9 @@ const UNNAMED: &str = "unnamed";
 /// How long to wait when nothing is due.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The store that is named where a person's own row does not open.
+const PEOPLE: &str = "subjects";
+
 /// Requests that are carried out together.
 pub(super) struct Wave<'a> {
     pub(super) worker: &'a str,
@@ -126,8 +129,13 @@ impl Requests {
         let done = tasks.into_iter().filter(|task| task.is_done).map(|task| (task.request, task.store));
         let done = done.chain(self.done_before(stores, &requests, &people).await?).collect();
         let caller = Self::itself(&tenant);
-        let wave = Wave { worker, stores, tenant, caller, requests, people, done, attempts };
-        if let Err(error) = self.carry_out(&wave, kind).await {
+        let mut wave = Wave { worker, stores, tenant, caller, requests, people, done, attempts };
+        let carried = match self.put_off_unreadable(&mut wave, kind).await {
+            Ok(()) if wave.requests.is_empty() => Ok(()),
+            Ok(()) => self.carry_out(&wave, kind).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = carried {
             tracing::warn!(%error, requests = wave.requests.len(), "subject requests are tried again");
             self.later(&wave, &wave.all(), wave.attempts + 1).await?;
         }
@@ -151,6 +159,25 @@ impl Requests {
         let pairs = names.flat_map(|name| gone.iter().map(move |request| (request, name)));
         let done = pairs.filter(|(request, name)| before.contains(&(request.subject, (*name).to_owned())));
         Ok(done.map(|(request, name)| (request.id, name.to_owned())).collect())
+    }
+
+    /// Takes requests of people whose row is there and does not open out of the wave: nothing is said to them that is not
+    /// known. They can be erased, by handle.
+    async fn put_off_unreadable(&self, wave: &mut Wave<'_>, kind: Kind) -> Result<(), SubjectError> {
+        let missing: Vec<_> =
+            wave.requests.iter().map(|request| request.subject).filter(|who| !wave.people.contains_key(who)).collect();
+        if kind == Kind::Deletion || missing.is_empty() {
+            return Ok(());
+        }
+        let damaged = self.subjects().present(&wave.tenant, &missing).await?;
+        let (waits, goes): (Vec<Request>, Vec<Request>) =
+            std::mem::take(&mut wave.requests).into_iter().partition(|request| damaged.contains(&request.subject));
+        wave.requests = goes;
+        if !waits.is_empty() {
+            self.keep(wave, PEOPLE, waits.iter().map(|request| (request.id, 0)), Some("unreadable")).await?;
+            self.later(wave, &waits.iter().collect::<Vec<_>>(), wave.attempts + 1).await?;
+        }
+        Ok(())
     }
 
     async fn carry_out(&self, wave: &Wave<'_>, kind: Kind) -> Result<(), SubjectError> {

@@ -39,6 +39,9 @@ pub(crate) struct Part {
     pub(crate) until: UnixMillis,
 }
 
+/// Times that lie further ahead were set by a clock that was ahead, and count for nothing: nothing waits so long.
+const AHEAD_MS: i64 = 2 * 60 * 60 * 1_000;
+
 /// Requests of one tenant, kind and step that are due, at most `limit(kind)`, held for `worker` until `lease_until`.
 pub(crate) async fn claim(
     store: &Store,
@@ -47,8 +50,9 @@ pub(crate) async fn claim(
     lease_until: UnixMillis,
     limit: fn(Kind) -> i64,
 ) -> Result<Vec<Request>, StoreError> {
-    const DUE: &str = "state IN ('in_progress', 'extended') AND next_at <= $1";
-    let first = format!("SELECT tenant, kind, step FROM subject_request WHERE {DUE} ORDER BY next_at LIMIT 1");
+    let ahead = now.plus(AHEAD_MS).0;
+    let due = format!("state IN ('in_progress', 'extended') AND (next_at <= $1 OR next_at > {ahead})");
+    let first = format!("SELECT tenant, kind, step FROM subject_request WHERE {due} ORDER BY next_at LIMIT 1");
     if sqlx::query(AssertSqlSafe(first.clone())).bind(now.0).fetch_optional(store.pool()).await?.is_none() {
         return Ok(Vec::new());
     }
@@ -59,7 +63,7 @@ pub(crate) async fn claim(
     };
     let (tenant, kind, step) = (first.tenant("tenant")?, first.parsed::<Kind>("kind")?, first.int("step")?);
     let query = format!(
-        "SELECT {REQUEST} FROM subject_request WHERE {DUE} AND tenant = $2 AND kind = $3 AND step = $4 \
+        "SELECT {REQUEST} FROM subject_request WHERE {due} AND tenant = $2 AND kind = $3 AND step = $4 \
          ORDER BY next_at LIMIT $5{}",
         store.dialect().claim()
     );
@@ -288,12 +292,14 @@ pub(crate) async fn lease(
     let mut tx = store.begin().await?;
     let taken = sqlx::query(
         "INSERT INTO job_lease (name, holder, until) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET \
-         holder = excluded.holder, until = excluded.until WHERE job_lease.holder = $2 OR job_lease.until <= $4",
+         holder = excluded.holder, until = excluded.until WHERE job_lease.holder = $2 OR job_lease.until <= $4 \
+         OR job_lease.until > $5",
     )
     .bind(name)
     .bind(holder)
     .bind(until.0)
     .bind(now.0)
+    .bind(now.plus(AHEAD_MS).0)
     .execute(tx.sql())
     .await?;
     tx.commit().await?;

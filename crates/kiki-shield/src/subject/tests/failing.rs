@@ -257,3 +257,40 @@ async fn one_sender_sends_at_a_time() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn somebody_whose_row_is_damaged_is_told_nothing_and_is_erased_unless_held() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        let asked = world.ask("ann", Kind::Restriction).await;
+        let hold = world.requests.hold(&officer(), "ann", "a lawsuit").await.unwrap();
+        let (held, erased) = (world.ask("ann", Kind::Deletion).await, world.ask("ann", Kind::Deletion).await);
+        sqlx::query("UPDATE subject SET name = wrapped").execute(db.store.pool()).await.unwrap();
+        let seen = world.carry_out(asked).await;
+        assert_eq!((seen.request.state, seen.tasks[0].error.as_str()), (State::InProgress, "unreadable"));
+        assert_eq!(world.carry_out(held).await.request.state, State::Refused);
+        assert_eq!(world.notes.held(person.id), 1, "nothing was touched");
+        world.requests.release(&officer(), hold.id).await.unwrap();
+        assert_eq!(world.carry_out(erased).await.request.state, State::Completed);
+        assert_eq!(world.notes.held(person.id), 0);
+        assert!(world.people.present(&tenant(), &[person.id]).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_a_clock_put_off_for_years_is_due() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.person("ann").await;
+        let id = world.ask("ann", Kind::Deletion).await;
+        world.requests.vouch(&officer(), id).await.unwrap();
+        let far = world.requests.now().plus(365 * 86_400_000);
+        let (now, limit) = (world.requests.now(), |_| 500);
+        crate::subject::repo::work::claim(&db.store, "dead", now, far, limit).await.unwrap();
+        world.work().await;
+        assert_eq!(world.state(id).await, State::Completed);
+    })
+    .await;
+}
