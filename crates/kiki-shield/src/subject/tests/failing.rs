@@ -288,7 +288,7 @@ async fn a_request_that_a_clock_put_off_for_years_is_due() {
         world.requests.vouch(&officer(), id).await.unwrap();
         let far = world.requests.now().plus(365 * 86_400_000);
         let (now, limit) = (world.requests.now(), |_| 500);
-        crate::subject::repo::work::claim(&db.store, "dead", now, far, limit).await.unwrap();
+        work::claim(&db.store, "dead", now, far, limit).await.unwrap();
         world.work().await;
         assert_eq!(world.state(id).await, State::Completed);
     })
