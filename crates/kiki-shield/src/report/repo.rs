@@ -165,3 +165,6 @@ pub(crate) async fn answered(
     };
     rows.iter().map(answered).collect()
 }
+
+#[cfg(test)]
+mod tests;

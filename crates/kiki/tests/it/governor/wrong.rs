@@ -16,6 +16,22 @@ async fn refuses(desk: &Desk, method: Method, path: &str, cases: Vec<(Value, &st
 }
 
 #[tokio::test]
+async fn a_name_that_points_to_a_person_is_refused_by_its_field() {
+    let desk = Desk::open();
+    let mail = "somebody@example.org";
+    let denied = json!({"account": "growth", "limit": {"kind": "deny", "field": "payee", "values": [mail]}});
+    let answers = [
+        (desk.put("/v1/budgets/b", denied).await, "limit.values"),
+        (desk.post("/v1/authorizations", with(ask("growth", "1"), "payee", mail)).await, "payee"),
+        (desk.post("/v1/records", with(ask("growth", "1"), "payee", mail)).await, "payee"),
+    ];
+    for (answer, field) in answers {
+        let problem = assert_problem(&answer, StatusCode::UNPROCESSABLE_ENTITY, "personal_name");
+        assert!(problem["field"] == field && !problem.to_string().contains(mail), "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn a_limit_that_makes_no_sense_is_refused_by_its_field() {
     let desk = Desk::open();
     let limit = |limit: Value| json!({"account": "growth", "limit": limit});
@@ -40,7 +56,6 @@ async fn a_limit_that_makes_no_sense_is_refused_by_its_field() {
         (limit(json!({"kind": "allow", "field": "category", "values": "ads"})), "limit.values"),
         (limit(json!({"kind": "allow", "field": "category", "values": many})), "limit"),
         (limit(json!({"kind": "deny", "field": "payee", "values": [long]})), "limit"),
-        (limit(json!({"kind": "deny", "field": "payee", "values": ["somebody@example.org"]})), "limit"),
         (limit(json!({"kind": "between", "from": "tomorrow"})), "limit.from"),
         (limit(json!({"kind": "between", "until": "2020-01-01"})), "limit.until"),
         (limit(json!({"kind": "between", "from": "2020-01-02T00:00:00Z", "until": "2020-01-01T00:00:00Z"})), "limit"),
@@ -84,7 +99,6 @@ async fn a_verb_with_a_field_that_makes_no_sense_is_refused_by_it() {
         cases.extend([
             (with(whole.clone(), "category", ""), "category"),
             (with(whole.clone(), "category", long.as_str()), "category"),
-            (with(whole.clone(), "payee", "somebody@example.org"), "payee"),
             (with(whole.clone(), "payee", 7), "payee"),
             (with(whole.clone(), "account", "a/b/c/d/e/f/g/h"), "account"),
             (with(whole.clone(), "account", 7), "account"),
