@@ -333,4 +333,4 @@ pub(super) fn read(row: &AnyRow) -> Result<Request, StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -36,6 +36,11 @@ fn request(subject: SubjectId, number: u128, ended_at: i64) -> Request {
     }
 }
 
+/// Puts what is no name in the place of everybody's.
+pub(in crate::subject) async fn damage_everybody(store: &Store) {
+    sqlx::query("UPDATE subject SET name = wrapped").execute(store.pool()).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_request_reads_back_as_it_was_written() {
     on_both(async |db| {

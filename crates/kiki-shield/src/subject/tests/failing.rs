@@ -10,7 +10,7 @@ use kiki_store::testing::on_both;
 use super::world::{World, officer, tenant, wanted};
 use crate::subject::error::SubjectError;
 use crate::subject::model::{Ground, Kind, Outcome, State};
-use crate::subject::repo::work;
+use crate::subject::repo::{self, work};
 use crate::subject::runner::Wave;
 use crate::subject::service::NewRequest;
 
@@ -266,7 +266,7 @@ async fn somebody_whose_row_is_damaged_is_told_nothing_and_is_erased_unless_held
         let asked = world.ask("ann", Kind::Restriction).await;
         let hold = world.requests.hold(&officer(), "ann", "a lawsuit").await.unwrap();
         let (held, erased) = (world.ask("ann", Kind::Deletion).await, world.ask("ann", Kind::Deletion).await);
-        sqlx::query("UPDATE subject SET name = wrapped").execute(db.store.pool()).await.unwrap();
+        repo::tests::damage_everybody(&db.store).await;
         let seen = world.carry_out(asked).await;
         assert_eq!((seen.request.state, seen.tasks[0].error.as_str()), (State::InProgress, "unreadable"));
         assert_eq!(world.carry_out(held).await.request.state, State::Refused);
