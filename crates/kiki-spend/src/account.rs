@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use kiki_types::tenant::is_name;
 use smallvec::SmallVec;
 
+use crate::ahead::AHEAD;
 use crate::limit::Held;
 
 /// Parts of a path at the most.
@@ -27,20 +28,35 @@ pub fn tenant_of(path: &str) -> &str {
     path.split_once('/').map_or(path, |(tenant, _)| tenant)
 }
 
-/// A node.
+/// A node. What every decision touches comes first and fits into one line of the cache.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Account {
-    pub(crate) path: Arc<str>,
-    pub(crate) parent: Option<u32>,
-    /// The topmost account of its path, which stands for the tenant.
-    pub(crate) root: u32,
+    pub(crate) held: Held,
     /// Indexes of the limits on this node, ascending.
     pub(crate) limits: SmallVec<[u32; 4]>,
-    pub(crate) held: Held,
-    /// Nothing new is authorized here and below.
-    pub(crate) is_stopped: bool,
+    /// The topmost account of its path, which stands for the tenant.
+    pub(crate) root: u32,
+    /// The account above, or [`NONE`].
+    above: u32,
+    pub(crate) path: Arc<str>,
     /// On a root: the accounts of its tree, itself among them.
     pub(crate) tree: u32,
+    /// Nothing new is authorized here and below.
+    pub(crate) is_stopped: bool,
+}
+
+/// Stands for no account.
+const NONE: u32 = u32::MAX;
+
+const _: () = assert!(std::mem::offset_of!(Account, path) == 64);
+
+impl Account {
+    /// The account above.
+    #[inline]
+    pub(crate) fn parent(&self) -> Option<u32> {
+        (self.above != NONE).then_some(self.above)
+    }
 }
 
 /// The tree. Nodes are never removed; callers ask [`Accounts::has_room`] first.
@@ -51,6 +67,15 @@ pub(crate) struct Accounts {
     hasher: RandomState,
     /// Accounts with a stop of their own.
     stopped: u32,
+    ahead: Ahead,
+}
+
+/// Places that were found before they are asked for, in the order of asking. One that is not what is asked for then is
+/// passed over, so they save time and change no answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ahead {
+    found: [Option<Entry>; AHEAD],
+    next: usize,
 }
 
 /// A place of the table of paths. A short path lies in it, so that finding one touches nothing else.
@@ -93,11 +118,43 @@ impl Accounts {
     /// The node of `path`.
     #[inline]
     pub(crate) fn find(&self, path: &str) -> Option<u32> {
-        let short = short(path);
-        let is_it = |entry: &Entry| {
-            entry.short == short && (short[27] != LONG || *self.nodes[entry.index as usize].path == *path)
-        };
-        self.by_path.find(self.hasher.hash_one(path), is_it).map(|entry| entry.index)
+        self.entry(path).map(|entry| entry.index)
+    }
+
+    #[inline]
+    fn entry(&self, path: &str) -> Option<&Entry> {
+        self.by_path.find(self.hasher.hash_one(path), |entry| self.is_entry(entry, path))
+    }
+
+    /// Compares where the bytes lie: a copy that is read back at once would wait for itself.
+    #[inline]
+    fn is_entry(&self, entry: &Entry, path: &str) -> bool {
+        let length = usize::from(entry.short[27]);
+        match entry.short.get(..length) {
+            Some(short) => short == path.as_bytes(),
+            None => *self.nodes[entry.index as usize].path == *path,
+        }
+    }
+
+    /// Finds the nodes of `paths`, for [`Accounts::deepest_next`] to be asked for them in that order: at most [`AHEAD`].
+    pub(crate) fn look_ahead<'a>(&mut self, paths: impl Iterator<Item = &'a str>) -> [Option<u32>; AHEAD] {
+        let mut found = [None; AHEAD];
+        for (found, path) in found.iter_mut().zip(paths) {
+            *found = self.entry(path).copied();
+        }
+        self.ahead = Ahead { found, next: 0 };
+        found.map(|entry| entry.map(|entry| entry.index))
+    }
+
+    /// As [`Accounts::deepest`], from what was looked up ahead if that is it.
+    #[inline]
+    pub(crate) fn deepest_next(&mut self, path: &str) -> (Option<u32>, u32) {
+        let next = self.ahead.found.get(self.ahead.next).copied().flatten();
+        self.ahead.next += 1;
+        match next {
+            Some(entry) if self.is_entry(&entry, path) => (Some(entry.index), 0),
+            _ => self.deepest(path),
+        }
     }
 
     /// The node of `path` or of its nearest ancestor that exists, and how many parts of the path have none.
@@ -131,8 +188,8 @@ impl Accounts {
         let parent = path.rfind('/').map(|slash| self.intern(&path[..slash]));
         let index = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let root = parent.map_or(index, |parent| self.get(parent).root);
-        let (limits, held) = (SmallVec::new(), Held::default());
-        self.nodes.push(Account { path: path.into(), parent, root, limits, held, is_stopped: false, tree: 0 });
+        let (limits, held, above) = (SmallVec::new(), Held::default(), parent.unwrap_or(NONE));
+        self.nodes.push(Account { held, limits, root, above, path: path.into(), tree: 0, is_stopped: false });
         let hash = |entry: &Entry| self.hasher.hash_one(&*self.nodes[entry.index as usize].path);
         self.by_path.insert_unique(self.hasher.hash_one(path), Entry { index, short: short(path) }, hash);
         self.get_mut(root).tree += 1;
@@ -141,12 +198,12 @@ impl Accounts {
 
     /// `from` and all its ancestors.
     pub(crate) fn upwards(&self, from: Option<u32>) -> impl Iterator<Item = &Account> {
-        std::iter::successors(from.map(|index| self.get(index)), |node| node.parent.map(|index| self.get(index)))
+        std::iter::successors(from.map(|index| self.get(index)), |node| node.parent().map(|index| self.get(index)))
     }
 
     /// Whether `account` is `above` or below it.
     pub(crate) fn is_under(&self, account: u32, above: u32) -> bool {
-        let mut upwards = std::iter::successors(Some(account), |&index| self.get(index).parent);
+        let mut upwards = std::iter::successors(Some(account), |&index| self.get(index).parent());
         upwards.any(|index| index == above)
     }
 
@@ -170,7 +227,7 @@ impl Accounts {
             let node = self.get_mut(index);
             node.held.amount += i128::from(amount);
             node.held.count = node.held.count.wrapping_add_signed(count);
-            next = node.parent;
+            next = node.parent();
         }
     }
 }

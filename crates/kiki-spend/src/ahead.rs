@@ -2,7 +2,7 @@
 //!
 //! A decision walks from a path to its account to its limits, and with many budgets each step waits for memory. The steps
 //! of one decision depend on each other; those of several do not, so loading them side by side hides most of the wait.
-//! Nothing is decided here, and nothing changes.
+//! Nothing is decided here, and no answer changes.
 
 use std::hint::black_box;
 
@@ -13,12 +13,9 @@ use crate::state::State;
 pub const AHEAD: usize = 16;
 
 impl State {
-    /// Loads what the first [`AHEAD`] of `commands` will touch.
-    pub fn look_ahead<'a>(&self, commands: impl Iterator<Item = &'a Command>) {
-        let mut accounts = [None; AHEAD];
-        for (account, command) in accounts.iter_mut().zip(commands) {
-            *account = path_of(command).and_then(|path| self.accounts.find(path));
-        }
+    /// Loads what the first [`AHEAD`] of `commands`, which are applied next, will touch.
+    pub fn look_ahead<'a>(&mut self, commands: impl Iterator<Item = &'a Command>) {
+        let accounts = self.accounts.look_ahead(commands.filter_map(path_of));
         let mut limits = [None; AHEAD];
         for (limit, account) in limits.iter_mut().zip(accounts) {
             *limit = account.and_then(|account| self.accounts.get(account).limits.first().copied());

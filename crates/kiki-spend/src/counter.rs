@@ -34,8 +34,8 @@ pub(crate) struct Counter {
     forgets_at: i64,
     /// The end of the latest tick, and what was booked in it.
     latest: (i64, i64),
-    /// The length of a tick; 0 without ticks.
-    tick: i64,
+    /// The length of a tick; 0 without ticks. Of the longest window, 2^32 seconds, it is just below 2^32.
+    tick: u32,
     pub(crate) measure: Measure,
     past: Box<Past>,
 }
@@ -55,6 +55,8 @@ enum Past {
     },
 }
 
+const _: () = assert!(size_of::<Option<Counter>>() == 64);
+
 impl Counter {
     /// An empty counter for `kind`; `None` if the kind counts nothing. `ever` and `events` are what was booked under the
     /// limit before: a counter that never forgets begins with it.
@@ -71,7 +73,7 @@ impl Counter {
         match kind {
             LimitKind::Window { seconds, .. } | LimitKind::Velocity { seconds, .. } => {
                 let length = i64::from(*seconds) * 1000;
-                counter.tick = (length / TICKS).max(1);
+                counter.tick = u32::try_from(length / TICKS).unwrap_or(u32::MAX).max(1);
                 *counter.past = Past::Ticks { length, earlier: VecDeque::new() };
             }
             LimitKind::Occurrences { unit: None, .. } => counter.used = events.into(),
@@ -128,10 +130,10 @@ impl Counter {
     fn leaves(&self, end: i64) -> i64 {
         let Past::Ticks { length, .. } = *self.past else { return i64::MAX };
         if Fault::FIXED_WINDOW.is_on() {
-            let window = TICKS * self.tick;
+            let window = TICKS * i64::from(self.tick);
             return ((end - 1).div_euclid(window) + 1).saturating_mul(window);
         }
-        let end = if Fault::LEAVES_EARLY.is_on() { end - self.tick } else { end };
+        let end = if Fault::LEAVES_EARLY.is_on() { end - i64::from(self.tick) } else { end };
         end.saturating_add(length)
     }
 
@@ -182,7 +184,8 @@ impl Counter {
     /// Books in a tick of its own, unless it is the latest and has room; `now` is not before the latest tick.
     #[cold]
     fn book_tick(&mut self, now: i64, amount: i64) {
-        let end = now.div_euclid(self.tick).saturating_add(1).saturating_mul(self.tick);
+        let tick = i64::from(self.tick);
+        let end = now.div_euclid(tick).saturating_add(1).saturating_mul(tick);
         let is_latest = self.forgets_at != i64::MAX && end == self.latest.0;
         if let Some(sum) = self.latest.1.checked_add(amount).filter(|_| is_latest) {
             self.latest.1 = sum;

@@ -68,8 +68,9 @@ pub(crate) struct Wait {
     pub(crate) four_eyes: bool,
 }
 
-/// A limit and what counts under it. What every decision touches lies together.
+/// A limit and what counts under it: two lines of the cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(align(64))]
 pub(crate) struct Limit {
     /// `None` if the kind counts nothing.
     counter: Option<Counter>,
@@ -95,6 +96,8 @@ pub(crate) struct About {
     born: u64,
     since: u64,
 }
+
+const _: () = assert!(size_of::<Limit>() == 128);
 
 impl Limit {
     /// `booked` is the number of the latest booking, which the limit does not count.

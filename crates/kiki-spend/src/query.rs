@@ -133,7 +133,7 @@ impl State {
                 };
                 standings.push(limit.standing(self.now, ask, node.held, &releases));
             }
-            next = node.parent;
+            next = node.parent();
         }
         standings
     }

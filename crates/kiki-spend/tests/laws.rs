@@ -95,6 +95,23 @@ fn standings(state: &mut State) -> Vec<kiki_spend::Standing> {
 
 proptest! {
     #[test]
+    fn looking_ahead_of_whatever_changes_no_answer(history in history(), ahead in history(), every in 1_usize..20) {
+        let (mut looking, mut plain) = (state(), state());
+        let mut at = START;
+        for (n, (later, command)) in history.iter().enumerate() {
+            at += later;
+            if n % every == 0 {
+                // Now and then what comes next, else something else: places that do not fit are passed over.
+                let (own, other) = (history.iter().skip(n), ahead.iter().skip(n / 2));
+                let next: Vec<_> = if n % 3 == 0 { other.collect() } else { own.collect() };
+                looking.look_ahead(next.into_iter().map(|(_, command)| command));
+            }
+            prop_assert_eq!(looking.apply(command, at), plain.apply(command, at), "{:?}", command);
+            prop_assert_eq!(standings(&mut looking), standings(&mut plain));
+        }
+    }
+
+    #[test]
     fn no_limit_is_ever_exceeded_by_an_authorization(history in history()) {
         let mut state = state();
         let mut at = START;

@@ -14,14 +14,20 @@ use super::{Applied, CONSENT, POLICY, POLICY_WAIT_MS, STOPPED, State, TTL_MS_MAX
 
 impl State {
     pub(super) fn authorize(&mut self, request: &Authorize) -> Applied {
+        // Before anything else, so that a repeat takes its own place of those that were looked up ahead.
+        let (nearest, missing) = self.accounts.deepest_next(&request.path);
         if let Some(answer) = self.repeated(request.key, request.request) {
             return Applied::repeat(answer);
         }
-        let (nearest, missing) = self.accounts.deepest(&request.path);
         let wait = match self.judge_request(request, nearest, missing == 0) {
             Ok(wait) => wait,
             Err(outcome) => return Applied::repeat(outcome),
         };
+        if self.refused_by.is_empty() && wait.is_none() && request.capture && request.key.is_none() {
+            // Nothing of it is kept.
+            self.book(nearest, request.amount);
+            return self.decided(Outcome::Captured);
+        }
         match self.admit(request, (nearest, missing), wait) {
             Ok(outcome) => self.decided(outcome),
             Err(of) => Applied::repeat(Outcome::Exhausted { of }),
@@ -187,8 +193,7 @@ impl State {
             _ => {}
         }
         let (true, Some(account)) = (is_kept, account) else {
-            let is_denied = first == First::Denied;
-            return Ok(if is_denied { Outcome::Denied { refused_by: self.refusals() } } else { Outcome::Captured });
+            return Ok(Outcome::Denied { refused_by: self.refusals() });
         };
         let mut record = Record::new(request.id, account, request.amount, first);
         record.key = request.key.unwrap_or(Digest::NONE);

@@ -149,7 +149,7 @@ impl State {
         if !is_valid {
             return Applied::repeat(Outcome::Invalid);
         }
-        let (nearest, missing) = self.accounts.deepest(&gone.path);
+        let (nearest, missing) = self.accounts.deepest_next(&gone.path);
         if gone.id.is_some()
             && let Err(of) = self.make_room((nearest, missing), false)
         {
