@@ -9,7 +9,8 @@ use kiki_types::Currency;
 use serde::{Serialize, Serializer};
 
 use super::model::Parameters;
-use super::orders::{BadRows, OrderLog, OrderOptions, OrdersError, Progress, date_of, day_number};
+use super::orders::{BadRows, OrderLog, OrderOptions, OrdersError, Progress, Refunds, date_of, day_number};
+use super::unit::TimeUnit;
 
 /// What to fit, and to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct FitOptions {
     pub calibrate_until: Date,
     /// The currency of the log's amounts.
     pub currency: Currency,
+    /// The unit that times are told in.
+    pub time_unit: TimeUnit,
 }
 
 /// Why no model came of an order log.
@@ -74,6 +77,10 @@ pub struct FitReport {
     pub repeat_purchases: u64,
     /// Rows that were left out.
     pub bad_rows: BadRows,
+    /// What became of refunds.
+    pub refunds: Refunds,
+    /// The unit that the table tells times in. Parameters are in weeks, whatever it is.
+    pub time_unit: TimeUnit,
     /// Purchases: r, alpha (weeks), a, b.
     pub bgnbd: Fit<BgNbd>,
     /// Spend: p, q, v (units of the currency).
@@ -126,6 +133,8 @@ pub fn fit_orders(
         gamma_gamma: GammaGamma::fit(&spends).map_err(FitOrdersError::Spend)?,
         data_sha256: log.sha256,
         bad_rows: log.bad_rows,
+        refunds: log.refunds,
+        time_unit: options.time_unit,
         summaries,
     })
 }
@@ -150,7 +159,7 @@ impl FitReport {
             String::new(),
             line("BG/NBD", &format!("log-likelihood {:.1}", self.bgnbd.log_likelihood)),
             line("  r", &number(purchases.r())),
-            line("  alpha (weeks)", &number(purchases.alpha())),
+            line(&format!("  alpha ({}s)", self.time_unit), &number(self.time_unit.of_weeks(purchases.alpha()))),
             line("  a", &number(purchases.a())),
             line("  b", &number(purchases.b())),
             line("Gamma-Gamma", &format!("log-likelihood {:.1}", self.gamma_gamma.log_likelihood)),
@@ -158,6 +167,11 @@ impl FitReport {
             line("  q", &number(spend.q())),
             line(&format!("  v ({})", self.currency), &number(spend.v())),
         ];
+        let Refunds { rows, returned, unmatched } = self.refunds;
+        if self.refunds != Refunds::default() {
+            let told = format!("{rows}; {returned} orders returned, {unmatched} refunds of no purchase");
+            lines.insert(1, line("refunds", &told));
+        }
         if self.bad_rows.count > 0 {
             lines.push(String::new());
             lines.push(line("rows left out", &format!("{}{}", self.bad_rows.count, self.bad_rows)));
@@ -184,7 +198,12 @@ mod tests {
     const SAMPLE: &[u8] = include_bytes!("../../../../examples/cdnow/CDNOW_sample.txt");
 
     fn options(until: &str) -> FitOptions {
-        FitOptions { orders: OrderOptions::default(), calibrate_until: until.parse().unwrap(), currency: Currency::USD }
+        FitOptions {
+            orders: OrderOptions::default(),
+            calibrate_until: until.parse().unwrap(),
+            currency: Currency::USD,
+            time_unit: TimeUnit::Week,
+        }
     }
 
     #[test]
@@ -228,6 +247,23 @@ Gamma-Gamma       log-likelihood -4055.9
         let chain = (error.to_string(), error.source().map(ToString::to_string).unwrap_or_default());
         let cause = "no customer has a repeat purchase within the calibration period";
         assert_eq!((chain.0.as_str(), chain.1.as_str()), ("BG/NBD cannot be fitted", cause));
+    }
+
+    #[test]
+    fn the_unit_of_time_changes_what_is_told_and_nothing_that_is_found() {
+        let weeks = fit_orders(SAMPLE, &options("1997-09-30"), &mut |_| ()).unwrap();
+        let days = FitOptions { time_unit: TimeUnit::Day, ..options("1997-09-30") };
+        let days = fit_orders(SAMPLE, &days, &mut |_| ()).unwrap();
+        assert_eq!(days.bgnbd, weeks.bgnbd);
+        assert!(days.table().contains("  alpha (days)    30.895\n"), "{}", days.table());
+    }
+
+    #[test]
+    fn refunds_are_in_the_report() {
+        let with_refund = [SAMPLE, b" 00004 0001 19970901  1   -1000000.00\r\n"].concat();
+        let report = fit_orders(&*with_refund, &options("1997-09-30"), &mut |_| ()).unwrap();
+        assert!(report.table().contains("\nrefunds           1; "), "{}", report.table());
+        assert_eq!((report.orders, report.customers), (6_919, 2_356), "nothing is left of the purchases before");
     }
 
     #[test]

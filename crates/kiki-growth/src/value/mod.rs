@@ -21,6 +21,7 @@ mod repo;
 mod service;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 pub use api::routes;
 pub use audit::AUDIT_TOPIC;
@@ -29,3 +30,4 @@ pub use fit::{FitOptions, FitOrdersError, FitReport, fit_orders};
 pub use grpc::services;
 pub use model::{Parameters, SavedModel};
 pub use service::{Needs, Pseudonym, Value};
+pub use unit::{NotAUnit, TimeUnit};

@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
-use kiki_growth::value::orders::OrderOptions;
-use kiki_growth::value::{FitOptions, FitReport, Needs, Value, fit_orders};
+use kiki_growth::value::orders::{Format, OrderOptions};
+use kiki_growth::value::{FitOptions, FitReport, Needs, TimeUnit, Value, fit_orders};
 use kiki_kit::config::Config;
 use kiki_kit::service::Platform;
 use kiki_kit::shutdown::Shutdown;
@@ -27,8 +27,8 @@ use crate::services::keys;
 pub enum Command {
     /// Fits BG/NBD and Gamma-Gamma to an order log: who is still alive, and what are they worth?
     ///
-    /// Reads a CSV file with a header (customer, date and amount are found by their usual names) or the text layout of
-    /// the CDNOW data. Times are counted in weeks, purchases of one day as one.
+    /// Reads CSV with a header and JSON lines (customer, date and amount are found by their usual names), Shopify's export of
+    /// orders, or the text of the CDNOW data. Purchases of one day count as one; a negative amount is a refund.
     Fit(Fit),
 }
 
@@ -46,18 +46,27 @@ pub struct Fit {
     /// Keeps the model and its customers, so that the value service predicts with it.
     #[arg(long)]
     save: bool,
-    /// Leaves rows out that cannot be read, instead of refusing the file.
+    /// Leaves rows out that cannot be read, and counts them, instead of refusing the file.
+    #[arg(long, alias = "skip-bad-rows")]
+    skip_bad: bool,
+    /// How the file is written: csv, jsonl, shopify or cdnow; found out unless given.
     #[arg(long)]
-    skip_bad_rows: bool,
-    /// The CSV column that names the customer.
+    format: Option<Format>,
+    /// The unit of times in what is shown: day, week or month.
+    #[arg(long, default_value = "week", value_name = "UNIT")]
+    time_unit: TimeUnit,
+    /// The column that names the customer: in CSV, or a key of JSON.
     #[arg(long, value_name = "NAME")]
     customer_column: Option<String>,
-    /// The CSV column of the date.
+    /// The column of the date.
     #[arg(long, value_name = "NAME")]
     date_column: Option<String>,
-    /// The CSV column of the amount.
+    /// The column of the amount.
     #[arg(long, value_name = "NAME")]
     amount_column: Option<String>,
+    /// The column of what was refunded of the order.
+    #[arg(long, value_name = "NAME")]
+    refund_column: Option<String>,
 }
 
 /// Runs the command.
@@ -71,10 +80,14 @@ pub fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             customer_column: fit.customer_column,
             date_column: fit.date_column,
             amount_column: fit.amount_column,
-            skip_bad_rows: fit.skip_bad_rows,
+            refund_column: fit.refund_column,
+            format: fit.format,
+            currency: Some(config.currency),
+            skip_bad_rows: fit.skip_bad,
         },
         calibrate_until: fit.calibrate_until,
         currency: config.currency,
+        time_unit: fit.time_unit,
     };
     let bar = bar("reading orders");
     let report = fit_file(&fit.file, &options, &bar)?;

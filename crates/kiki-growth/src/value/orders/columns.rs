@@ -1,4 +1,4 @@
-//! Which CSV column is what: by the name that was given, else by a name that is in use for it.
+//! Which column, or key, is what: by the name that was given, else by a name that is in use for it.
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub enum Column {
 }
 
 impl Column {
-    pub(super) const fn as_str(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Customer => "customer",
             Self::Date => "date",
@@ -57,7 +57,7 @@ impl Column {
     }
 
     /// The place of this column in a header.
-    pub(super) fn find(self, header: &[String], options: &OrderOptions) -> Result<usize, String> {
+    fn find(self, header: &[String], options: &OrderOptions) -> Result<usize, String> {
         let same = |name: &str| the_one(header, name, |column| normal(column) == normal(name), self);
         let there = || header.join(", ");
         if let Some(name) = self.option(options) {
@@ -87,8 +87,52 @@ fn the_one(header: &[String], name: &str, fits: impl Fn(&str) -> bool, role: Col
     Some(Err(format!("more than one column is named {name:?}; name the one of the {role} with --{role}-column")))
 }
 
+/// Names in use for what was refunded of an order.
+const REFUND_NAMES: [&str; 4] = ["refunded_amount", "refund_amount", "amount_refunded", "total_refunded"];
+
+/// Where the columns are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    /// Customer, date and amount.
+    pub(super) required: [usize; 3],
+    /// What was refunded of the order, where there is such a column.
+    pub(super) refund: Option<usize>,
+}
+
+impl Places {
+    /// In a header, each column once.
+    pub(super) fn find(header: &[String], options: &OrderOptions) -> Result<Self, String> {
+        let places = [Column::Customer, Column::Date, Column::Amount].map(|column| column.find(header, options));
+        let missing: Vec<&str> = places.iter().filter_map(|place| place.as_ref().err().map(String::as_str)).collect();
+        if !missing.is_empty() {
+            return Err(missing.join("; "));
+        }
+        let required = places.map(Result::unwrap_or_default);
+        distinct(header, required)?;
+        let refund = match &options.refund_column {
+            Some(name) => Some(find_named(header, name).ok_or_else(|| {
+                format!("there is no column {name:?} for the refund; there are: {}", header.join(", "))
+            })?),
+            None => REFUND_NAMES.iter().find_map(|name| find_named(header, name)),
+        };
+        match refund.filter(|place| required.contains(place)) {
+            Some(place) => {
+                let name = header.get(place).map_or("", String::as_str);
+                Err(format!("the column {name:?} cannot be that of the refund as well; name it with --refund-column"))
+            }
+            None => Ok(Self { required, refund }),
+        }
+    }
+}
+
+/// The first column of that name, spelled the same but for case, spaces and hyphens.
+pub(super) fn find_named(header: &[String], name: &str) -> Option<usize> {
+    let exact = header.iter().position(|column| column == name);
+    exact.or_else(|| header.iter().position(|column| normal(column) == normal(name)))
+}
+
 /// Refuses a column that has two roles.
-pub(super) fn distinct(header: &[String], places: [usize; 3]) -> Result<(), String> {
+fn distinct(header: &[String], places: [usize; 3]) -> Result<(), String> {
     let [customer, date, amount] = places.map(|place| header.get(place).map_or("", String::as_str));
     let twice = match places {
         [one, other, _] if one == other => Some((customer, Column::Customer, Column::Date)),
@@ -105,6 +149,6 @@ pub(super) fn distinct(header: &[String], places: [usize; 3]) -> Result<(), Stri
     })
 }
 
-fn normal(name: &str) -> String {
+pub(super) fn normal(name: &str) -> String {
     name.trim().to_lowercase().replace([' ', '-'], "_")
 }

@@ -17,8 +17,8 @@ pub(in crate::value) fn date_of(day: i32) -> Option<Date> {
     EPOCH.checked_add(jiff::Span::new().try_days(day).ok()?).ok()
 }
 
-/// The day of `YYYYMMDD`, `YYYY-MM-DD`, or an RFC 3339 time, whose day is the one in UTC. A time that names no zone, such
-/// as `YYYY-MM-DD HH:MM:SS`, is one in UTC.
+/// The day of `YYYYMMDD`, `YYYY-MM-DD`, or an RFC 3339 time, whose day is the one in UTC; also of a time as Shopify writes it,
+/// `YYYY-MM-DD HH:MM:SS -0400`. A time that names no zone, such as `YYYY-MM-DD HH:MM:SS`, is one in UTC.
 pub(super) fn parse(text: &str) -> Option<i32> {
     let bytes = text.as_bytes();
     let date = match bytes {
@@ -26,7 +26,7 @@ pub(super) fn parse(text: &str) -> Option<i32> {
         [year @ .., b'-', _, _, b'-', _, _] if bytes.len() == 10 => civil(year, &bytes[5..7], &bytes[8..])?,
         _ => match text.parse::<Timestamp>() {
             Ok(instant) => instant.to_zoned(TimeZone::UTC).date(),
-            Err(_) => without_zone(text)?,
+            Err(_) => without_zone(text).or_else(|| with_offset(text))?,
         },
     };
     Some(day_number(date))
@@ -49,6 +49,16 @@ fn without_zone(text: &str) -> Option<Date> {
     };
     let sane = is_fraction && time.iter().zip(shape).all(fits);
     sane.then(|| text.parse::<DateTime>().ok()).flatten().map(DateTime::date)
+}
+
+/// The date in UTC of `YYYY-MM-DD HH:MM:SS -0400`.
+fn with_offset(text: &str) -> Option<Date> {
+    let (time, offset) = text.rsplit_once(' ')?;
+    without_zone(time)?;
+    let is_offset = matches!(offset.as_bytes(), [b'+' | b'-', digits @ ..] if digits.len() == 4 && digits.iter().all(u8::is_ascii_digit));
+    let (hours, minutes) = is_offset.then(|| offset.split_at(3))?;
+    let instant = format!("{time}{hours}:{minutes}").parse::<Timestamp>().ok()?;
+    Some(instant.to_zoned(TimeZone::UTC).date())
 }
 
 fn civil(year: &[u8], month: &[u8], day: &[u8]) -> Option<Date> {
@@ -75,6 +85,9 @@ mod tests {
             "1997-09-30 00:00:00",
             "1997-09-30T23:59:59",
             "1997-09-30 23:59:59.999999",
+            "1997-09-30 10:11:12 -0400",
+            "1997-09-29 22:00:00 -0400",
+            "1997-10-01 03:00:00 +0530",
         ] {
             assert_eq!(parse(text), Some(10_134), "{text}");
         }
@@ -102,6 +115,8 @@ mod tests {
             "1997-09-30 08:00:00.",
             "1997-09-30 08:00:00[Europe/Paris]",
             "1997-09-30 08:00:00 CET",
+            "1997-09-30 08:00:00 -04",
+            "1997-09-30 08:00:00 -9900",
             "1997-09-30_08:00:00",
             "١٩٩٧",
         ] {

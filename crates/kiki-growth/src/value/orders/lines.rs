@@ -1,29 +1,77 @@
-//! Lines of bounded length, counted and hashed as they are read.
+//! Records of bounded length, counted and hashed as they are read. A record is a line, or several where a quoted field holds
+//! line breaks.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, Read as _};
 
 use sha2::{Digest as _, Sha256};
 
+use super::csv::Quotes;
 use super::{LINE_BYTES_MAX, OrdersError, Progress};
 
 pub(super) struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
+    /// Lines that were read to see whether a record goes on in them, and are none of it.
+    held: VecDeque<(u64, Vec<u8>)>,
     hash: Sha256,
     read: Progress,
 }
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, buffer: Vec::new(), hash: Sha256::new(), read: Progress { lines: 0, bytes: 0 } }
+        let read = Progress { lines: 0, bytes: 0 };
+        Self { reader, buffer: Vec::new(), held: VecDeque::new(), hash: Sha256::new(), read }
     }
 
-    /// The next line and its number, without its end, without a byte order mark, and without spaces at either end;
-    /// `None` after the last.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, &[u8])>, OrdersError> {
-        self.buffer.clear();
+    /// The next record and the number of its first line, without its end, without a byte order mark, and without spaces at
+    /// either end; `None` after the last. With a separator, quoted fields may hold line breaks. A quote that nothing closes
+    /// within [`LINE_BYTES_MAX`] opens nothing: its line is a record by itself.
+    pub(super) fn next(&mut self, separator: Option<u8>) -> Result<Option<(u64, &[u8])>, OrdersError> {
+        let spare = std::mem::take(&mut self.buffer);
+        let Some((number, line)) = self.line(spare)? else { return Ok(None) };
+        self.buffer = line;
+        if let Some(separator) = separator {
+            self.join(separator)?;
+        }
+        let record = self.buffer.as_slice();
+        let record = if number == 1 { record.strip_prefix(b"\xef\xbb\xbf").unwrap_or(record) } else { record };
+        // A tab at an end separates an empty field.
+        let record = record.strip_suffix(b"\n").unwrap_or(record);
+        let record = record.strip_suffix(b"\r").unwrap_or(record);
+        Ok(Some((number, trim_spaces(record))))
+    }
+
+    /// Adds the lines that the record in the buffer goes on in.
+    fn join(&mut self, separator: u8) -> Result<(), OrdersError> {
+        let mut state = Quotes::Start.after(&self.buffer, separator);
+        if state != Quotes::Quoted {
+            return Ok(());
+        }
+        let mut joined = self.buffer.clone();
+        let mut taken = Vec::new();
+        while state == Quotes::Quoted && joined.len() <= LINE_BYTES_MAX {
+            let Some((number, line)) = self.line(Vec::new())? else { break };
+            state = state.after(&line, separator);
+            joined.extend_from_slice(&line);
+            taken.push((number, line));
+        }
+        if matches!(state, Quotes::Quoted | Quotes::Broken) || joined.len() > LINE_BYTES_MAX {
+            taken.into_iter().rev().for_each(|line| self.held.push_front(line));
+        } else {
+            self.buffer = joined;
+        }
+        Ok(())
+    }
+
+    /// The next line with its end, and its number, in the memory of `line`.
+    fn line(&mut self, mut line: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, OrdersError> {
+        if let Some(held) = self.held.pop_front() {
+            return Ok(Some(held));
+        }
+        line.clear();
         let bound = LINE_BYTES_MAX as u64 + 1;
-        let bytes = self.reader.by_ref().take(bound).read_until(b'\n', &mut self.buffer)?;
+        let bytes = self.reader.by_ref().take(bound).read_until(b'\n', &mut line)?;
         if bytes == 0 {
             return Ok(None);
         }
@@ -32,13 +80,8 @@ impl<R: BufRead> Lines<R> {
         if bytes > LINE_BYTES_MAX {
             return Err(OrdersError::LineTooLong { line: self.read.lines });
         }
-        self.hash.update(&self.buffer);
-        let line = self.buffer.as_slice();
-        let line = if self.read.lines == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
-        // A tab at an end separates an empty field.
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        Ok(Some((self.read.lines, trim_spaces(line))))
+        self.hash.update(&line);
+        Ok(Some((self.read.lines, line)))
     }
 
     pub(super) fn progress(&self) -> Progress {

@@ -1,18 +1,23 @@
 //! Reading an order log: who bought when, for how much.
 //!
-//! Two layouts are known. **CSV** with a header: the columns are given by name, or inferred from names in use; separated by
-//! comma, semicolon or tab, fields quoted where needed, a row on one line. **CDNOW text**: columns separated by spaces,
-//! customer, date, number of CDs, dollars, with the customer's number within the sample as the second column of the 1/10
-//! sample, where it is the one that counts.
+//! **CSV** with a header: the columns are given by name, or inferred from names in use; separated by comma, semicolon or tab,
+//! fields quoted where needed. **JSON lines**: an object a line, its keys as the columns of CSV. **Shopify's export of orders**,
+//! by name. **CDNOW text**: columns separated by spaces, customer, date, number of CDs, dollars, with the customer's number
+//! within the sample as the second column of the 1/10 sample, where it is the one that counts.
 //!
-//! It holds: amounts are read exactly and are not negative; a day is a day in UTC; every row that cannot be read is counted,
-//! and the first of them are reported with their lines; unless they are to be skipped, one bad row refuses the whole file.
-//! The log is read once, a line at a time. What is kept is 16 bytes an order and each customer's id once.
+//! It holds: amounts are read exactly; a day is a day in UTC, and what is bought on one day is one purchase; every row that
+//! cannot be read is counted, and the first of them are reported with their lines; unless they are to be skipped, one bad row
+//! refuses the whole file. A negative amount is a refund, of which `refunds` says what it is taken from. The log is read once,
+//! a record at a time. What is kept is 16 bytes an order and each customer's id once.
 
 mod columns;
+mod csv;
 mod date;
+mod json;
 mod layout;
 mod lines;
+mod refunds;
+mod shopify;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,14 +25,17 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 
 use kiki_models::ltv::{Purchase, Summary};
+use kiki_types::Currency;
 use serde::Serialize;
 
-use layout::Layout;
+use layout::{Entry, Layout, Row};
 use lines::Lines;
 
 pub use columns::Column;
 pub(in crate::value) use date::date_of;
 pub use date::day_number;
+pub use layout::{Format, NotAFormat};
+pub use refunds::Refunds;
 
 /// Bytes of a line at the most.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -43,12 +51,18 @@ const LINES_BETWEEN_PROGRESS: u64 = 8_192;
 /// How to read an order log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrderOptions {
+    /// How the log is written; found out from its first line if absent.
+    pub format: Option<Format>,
     /// The name of the CSV column that names the customer; inferred if absent.
     pub customer_column: Option<String>,
     /// The name of the CSV column of the date; inferred if absent.
     pub date_column: Option<String>,
     /// The name of the CSV column of the amount; inferred if absent.
     pub amount_column: Option<String>,
+    /// The name of the column of what was refunded of an order; inferred if absent, and not needed.
+    pub refund_column: Option<String>,
+    /// The currency that amounts must be in, where the log says it.
+    pub currency: Option<Currency>,
     /// Leave bad rows out instead of refusing the file.
     pub skip_bad_rows: bool,
 }
@@ -143,6 +157,8 @@ pub struct OrderLog {
     orders: Vec<(u32, Purchase)>,
     /// Rows left out.
     pub bad_rows: BadRows,
+    /// What became of refunds.
+    pub refunds: Refunds,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
 }
@@ -160,11 +176,11 @@ impl OrderLog {
         let mut lines = Lines::new(reader);
         let mut building = Building::default();
         let mut layout = None;
-        while let Some((number, line)) = lines.next()? {
+        while let Some((number, line)) = lines.next(layout.as_ref().and_then(Layout::separator))? {
             if line.is_empty() {
                 continue;
             }
-            let known = match &layout {
+            let known = match &mut layout {
                 Some(layout) => layout,
                 None => {
                     let (found, is_header) = Layout::of_first_line(number, line, options)?;
@@ -175,8 +191,10 @@ impl OrderLog {
                     known
                 }
             };
-            match known.row(line) {
-                Ok(row) => building.add(row.customer, row.purchase)?,
+            match known.entry(line) {
+                Ok(Entry::Order(row)) => building.add(&row)?,
+                Ok(Entry::Returned) => building.refunds.returned += 1,
+                Ok(Entry::LineItem) => {}
                 Err(problem) => building.bad_rows.add(number, problem),
             }
             if number % LINES_BETWEEN_PROGRESS == 0 {
@@ -187,7 +205,7 @@ impl OrderLog {
         if layout.is_none() {
             return Err(OrdersError::Empty);
         }
-        if building.orders.is_empty() && building.bad_rows.count == 0 {
+        if building.orders.is_empty() && building.bad_rows.count == 0 && building.refunds.returned == 0 {
             return Err(OrdersError::NoOrders);
         }
         if building.bad_rows.count > 0 && !options.skip_bad_rows {
@@ -196,10 +214,10 @@ impl OrderLog {
         Ok(building.finish(lines.sha256()))
     }
 
-    /// Orders that were read.
+    /// Orders that were read, refunds not among them.
     #[must_use]
     pub fn orders(&self) -> usize {
-        self.orders.len()
+        self.orders.iter().filter(|(_, purchase)| purchase.micros >= 0).count()
     }
 
     /// Customers that were read.
@@ -211,7 +229,7 @@ impl OrderLog {
     /// The first and the last day with an order; `None` without one.
     #[must_use]
     pub fn days(&self) -> Option<(i32, i32)> {
-        let days = self.orders.iter().map(|(_, purchase)| purchase.day);
+        let days = self.orders.iter().filter(|(_, purchase)| purchase.micros >= 0).map(|(_, purchase)| purchase.day);
         days.clone().min().zip(days.max())
     }
 
@@ -219,19 +237,33 @@ impl OrderLog {
     /// then is not among them.
     #[must_use]
     pub fn summaries(&self, until: i32) -> Vec<(Arc<str>, Summary)> {
-        let mut purchases = Vec::new();
-        let of_customer = self.orders.chunk_by(|(one, _), (other, _)| one == other);
-        let mut summaries: Vec<(Arc<str>, Summary)> = of_customer
-            .filter_map(|orders| {
-                purchases.clear();
-                purchases.extend(orders.iter().map(|(_, purchase)| *purchase));
-                let id = self.customers.get(orders[0].0 as usize)?;
-                Some((Arc::clone(id), Summary::of(&purchases, until)?))
-            })
-            .collect();
+        let mut summaries = Vec::new();
+        self.each_customer(until, |id, purchases| {
+            summaries.extend(Summary::of(purchases, until).map(|summary| (Arc::clone(id), summary)));
+        });
         summaries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         summaries
     }
+
+    /// Tells the purchases of each customer up to the day `until`, in the order of days, refunds taken off.
+    pub(in crate::value) fn each_customer(&self, until: i32, mut tell: impl FnMut(&Arc<str>, &[Purchase])) {
+        let mut purchases = Vec::new();
+        for orders in self.orders.chunk_by(|(one, _), (other, _)| one == other) {
+            refunds::net(orders.iter().map(|(_, purchase)| *purchase), until, &mut purchases);
+            if let Some(id) = self.customers.get(orders[0].0 as usize) {
+                tell(id, &purchases);
+            }
+        }
+    }
+}
+
+/// Characters of a bad field that are shown at the most.
+const SHOWN_MAX: usize = 40;
+
+/// A field as it is reported: quoted, without control characters, and not too long.
+fn shown(field: &str) -> String {
+    let cut: String = field.chars().take(SHOWN_MAX).collect();
+    if cut.len() < field.len() { format!("{cut:?}...") } else { format!("{cut:?}") }
 }
 
 #[derive(Default)]
@@ -240,10 +272,12 @@ struct Building {
     known: HashMap<Arc<str>, u32>,
     orders: Vec<(u32, Purchase)>,
     bad_rows: BadRows,
+    refunds: Refunds,
 }
 
 impl Building {
-    fn add(&mut self, customer: &str, purchase: Purchase) -> Result<(), OrdersError> {
+    fn add(&mut self, row: &Row<'_>) -> Result<(), OrdersError> {
+        let (customer, purchase) = (&*row.customer, row.purchase);
         if self.orders.len() == ORDERS_MAX {
             return Err(OrdersError::TooMany);
         }
@@ -257,6 +291,7 @@ impl Building {
                 place
             }
         };
+        self.refunds.rows += u64::from(row.refunds);
         self.orders.push((place, purchase));
         Ok(())
     }
@@ -264,7 +299,14 @@ impl Building {
     fn finish(mut self, sha256: String) -> OrderLog {
         drop(self.known);
         self.orders.sort_unstable();
-        OrderLog { customers: self.customers, orders: self.orders, bad_rows: self.bad_rows, sha256 }
+        let Self { customers, orders, bad_rows, mut refunds, .. } = self;
+        let mut net = Vec::new();
+        for orders in orders.chunk_by(|(one, _), (other, _)| one == other) {
+            let (returned, unmatched) = refunds::net(orders.iter().map(|(_, purchase)| *purchase), i32::MAX, &mut net);
+            refunds.returned += returned;
+            refunds.unmatched += unmatched;
+        }
+        OrderLog { customers, orders, bad_rows, refunds, sha256 }
     }
 }
 

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::ProgressBar;
-use kiki_growth::value::{FitOptions, FitReport, fit_orders};
+use kiki_growth::value::{FitOptions, FitReport, TimeUnit, fit_orders};
 use kiki_kit::config::Config;
 use kiki_sandbox::mailbox::Faults;
 use kiki_types::money::MICROS_PER_UNIT;
@@ -105,7 +105,12 @@ async fn go(services: &Services) -> anyhow::Result<Outcome> {
 
 fn fit() -> anyhow::Result<FitReport> {
     let bar = people::bar("fitting the model", ORDERS.len() as u64);
-    let options = FitOptions { orders: Default::default(), calibrate_until: CALIBRATE_UNTIL, currency: Currency::USD };
+    let options = FitOptions {
+        orders: Default::default(),
+        calibrate_until: CALIBRATE_UNTIL,
+        currency: Currency::USD,
+        time_unit: TimeUnit::Week,
+    };
     let fitted = fit_orders(ORDERS, &options, &mut |progress| bar.set_position(progress.bytes))?;
     bar.finish();
     Ok(fitted)
