@@ -276,15 +276,26 @@ pub(crate) async fn any_due(store: &Store, now: UnixMillis) -> Result<bool, Stor
     Ok(row.bind(now.0).fetch_optional(store.pool()).await?.is_some())
 }
 
-/// Takes the delivery of any tenant that is due the longest, until `lease_until`, and counts the attempt. Those for the
-/// endpoints `busy` are passed over, as are those that another process is taking.
+/// Whose deliveries wait while others are sent.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Busy {
+    pub(crate) endpoints: Vec<WebhookId>,
+    pub(crate) tenants: Vec<TenantId>,
+}
+
+/// Takes the delivery of any tenant that is due the longest, until `lease_until`, and counts the attempt. Those of who is
+/// `busy` are passed over, as are those that another process is taking.
 pub(crate) async fn claim(
     store: &Store,
     now: UnixMillis,
     lease_until: UnixMillis,
-    busy: &[WebhookId],
+    busy: &Busy,
 ) -> Result<Option<(TenantId, Delivery)>, StoreError> {
-    let others: String = (0..busy.len()).map(|at| format!(" AND endpoint <> ${}", at + 2)).collect();
+    let busy: Vec<_> = (busy.endpoints.iter().map(|endpoint| ("endpoint", endpoint.to_string())))
+        .chain(busy.tenants.iter().map(|tenant| ("tenant", tenant.to_string())))
+        .collect();
+    let others: String =
+        busy.iter().enumerate().map(|(at, (column, _))| format!(" AND {column} <> ${}", at + 2)).collect();
     let query = format!(
         "SELECT tenant, {DELIVERY} FROM webhook_delivery WHERE state = 'pending' AND due_at <= $1{others} \
          ORDER BY due_at LIMIT 1{}",
@@ -292,8 +303,8 @@ pub(crate) async fn claim(
     );
     let mut tx = store.begin().await?;
     let mut select = sqlx::query(AssertSqlSafe(query)).bind(now.0);
-    for endpoint in busy {
-        select = select.bind(endpoint.to_string());
+    for (_, name) in busy {
+        select = select.bind(name);
     }
     let Some(row) = select.fetch_optional(tx.sql()).await? else {
         tx.rollback().await?;

@@ -20,7 +20,7 @@ use super::event::EventKind;
 use super::event::testing::reached;
 use super::jobs::Follower;
 use super::model::{Attempt, Delivery, Disabled, State};
-use super::repo;
+use super::repo::{self, Busy};
 use super::service::{Wanted, Webhooks};
 use crate::{Caller, Pseudonyms, Seed, Shield};
 
@@ -127,7 +127,9 @@ impl World {
     async fn try_next(&self) -> bool {
         for _ in 0..2_000 {
             let now = self.clock.now();
-            if let Some((tenant, due)) = repo::claim(self.webhooks.store(), now, now.plus(60_000), &[]).await.unwrap() {
+            if let Some((tenant, due)) =
+                repo::claim(self.webhooks.store(), now, now.plus(60_000), &Busy::default()).await.unwrap()
+            {
                 self.webhooks.try_attempt(&tenant, due).await.unwrap();
                 return true;
             }
@@ -231,14 +233,19 @@ async fn a_delivery_is_taken_by_one_until_its_lease_ends() {
         world.webhooks.test(&caller("default"), id).await.unwrap();
         let other = db.another().await;
         let lease = NOW.plus(60_000);
+        let nobody = Busy::default();
         let (first, second) =
-            tokio::join!(repo::claim(&db.store, NOW, lease, &[]), repo::claim(&other, NOW, lease, &[]));
+            tokio::join!(repo::claim(&db.store, NOW, lease, &nobody), repo::claim(&other, NOW, lease, &nobody));
         let taken: Vec<_> = [first.unwrap(), second.unwrap()].into_iter().flatten().collect();
         assert_eq!(taken.len(), 1);
         let late = &taken[0].1;
-        assert!(repo::claim(&db.store, lease.plus(-1), lease, &[]).await.unwrap().is_none());
-        assert!(repo::claim(&db.store, lease, lease.plus(60_000), &[id]).await.unwrap().is_none(), "busy");
-        let (_, again) = repo::claim(&db.store, lease, lease.plus(60_000), &[]).await.unwrap().unwrap();
+        assert!(repo::claim(&db.store, lease.plus(-1), lease, &Busy::default()).await.unwrap().is_none());
+        let to_endpoint = Busy { endpoints: vec![id], ..Busy::default() };
+        let of_tenant = Busy { tenants: vec![tenant("default")], ..Busy::default() };
+        for busy in [to_endpoint, of_tenant] {
+            assert!(repo::claim(&db.store, lease, lease.plus(60_000), &busy).await.unwrap().is_none(), "{busy:?}");
+        }
+        let (_, again) = repo::claim(&db.store, lease, lease.plus(60_000), &Busy::default()).await.unwrap().unwrap();
         assert_eq!((again.id, again.attempts), (late.id, 2));
         for (attempt, counts) in [(late, false), (&again, true), (&again, false)] {
             let ended = Delivery { state: State::Delivered, ended_at: lease, ..attempt.clone() };
@@ -302,7 +309,7 @@ async fn deliveries_are_paged_and_pruned_and_go_with_their_endpoint() {
         }
         assert_eq!(seen, made, "the newest first, each once");
 
-        let (_, due) = repo::claim(&db.store, NOW.plus(9), NOW.plus(99), &[]).await.unwrap().unwrap();
+        let (_, due) = repo::claim(&db.store, NOW.plus(9), NOW.plus(99), &Busy::default()).await.unwrap().unwrap();
         let mut tx = db.store.begin().await.unwrap();
         let ended = Delivery { state: State::Delivered, ended_at: NOW, ..due };
         assert!(repo::record(&mut tx, &tenant("default"), &ended).await.unwrap());
@@ -318,7 +325,7 @@ async fn deliveries_are_paged_and_pruned_and_go_with_their_endpoint() {
         assert!(world.webhooks.delete(&caller("other"), id).await.is_err(), "another tenant's");
         world.webhooks.delete(&me, id).await.unwrap();
         assert!(world.webhooks.deliveries(&me, id, None, 9).await.is_err());
-        assert!(repo::claim(&db.store, NOW.plus(999_999), NOW, &[]).await.unwrap().is_none());
+        assert!(repo::claim(&db.store, NOW.plus(999_999), NOW, &Busy::default()).await.unwrap().is_none());
     })
     .await;
 }

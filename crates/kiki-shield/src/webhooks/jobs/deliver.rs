@@ -15,13 +15,15 @@ use kiki_types::{TenantId, UnixMillis};
 
 use super::{PAUSE, PAUSE_AFTER_FAILURE};
 use crate::webhooks::model::{Attempt, Delivery, Disabled, Endpoint, Failures, Next, State};
-use crate::webhooks::repo;
+use crate::webhooks::repo::{self, Busy};
 use crate::webhooks::service::Webhooks;
 
 /// Requests at the same time.
 const SENDING_MAX: usize = 8;
 /// Requests to one endpoint at the same time, so that a slow one does not keep the others waiting.
 const SENDING_TO_ONE_MAX: usize = 2;
+/// Requests for one tenant at the same time, so that one with many slow endpoints does not keep the other tenants waiting.
+const SENDING_FOR_ONE_MAX: usize = 4;
 /// How long an attempt may take, the time for its request and for writing down what came of it.
 const LEASE_MS: i64 = 60_000;
 /// How long what has ended is kept: 30 days if it was delivered, 90 if it failed.
@@ -37,19 +39,19 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 pub async fn deliver(webhooks: Webhooks, tasks: Tasks) {
     let shutdown = tasks.shutdown().clone();
     let mut sending = FuturesUnordered::new();
-    let mut to: Vec<WebhookId> = Vec::new();
+    let mut to: Vec<(TenantId, WebhookId)> = Vec::new();
     let mut pruned_at = UnixMillis(0);
     while !shutdown.is_draining() {
         let mut pause = PAUSE;
         match webhooks.claim_next(&to, &mut pruned_at).await {
             Ok(Some((tenant, delivery))) => {
-                let endpoint = delivery.endpoint;
-                to.push(endpoint);
+                let receiver = (tenant.clone(), delivery.endpoint);
+                to.push(receiver.clone());
                 // A task of its own: taking the next one must not keep it from going on, since both write to SQL.
                 let sent = tasks.spawn("webhook delivery", webhooks.clone().attempt(tenant, delivery));
                 sending.push(async move {
                     drop(sent.await);
-                    endpoint
+                    receiver
                 });
                 continue;
             }
@@ -62,22 +64,38 @@ pub async fn deliver(webhooks: Webhooks, tasks: Tasks) {
         tokio::select! {
             () = shutdown.draining() => {}
             () = tokio::time::sleep(pause) => {}
-            Some(endpoint) = sending.next() => forget(&mut to, endpoint),
+            Some(receiver) = sending.next() => forget(&mut to, &receiver),
         }
     }
 }
 
-fn forget(to: &mut Vec<WebhookId>, endpoint: WebhookId) {
-    if let Some(at) = to.iter().position(|one| *one == endpoint) {
+fn forget(to: &mut Vec<(TenantId, WebhookId)>, receiver: &(TenantId, WebhookId)) {
+    if let Some(at) = to.iter().position(|one| one == receiver) {
         to.swap_remove(at);
     }
+}
+
+/// Who of `to` has as many requests under way as may be.
+fn busy(to: &[(TenantId, WebhookId)]) -> Busy {
+    let mut busy = Busy::default();
+    for (tenant, endpoint) in to {
+        let to_endpoint = to.iter().filter(|(_, other)| other == endpoint).count();
+        let for_tenant = to.iter().filter(|(other, _)| other == tenant).count();
+        if to_endpoint >= SENDING_TO_ONE_MAX && !busy.endpoints.contains(endpoint) {
+            busy.endpoints.push(*endpoint);
+        }
+        if for_tenant >= SENDING_FOR_ONE_MAX && !busy.tenants.contains(tenant) {
+            busy.tenants.push(tenant.clone());
+        }
+    }
+    busy
 }
 
 impl Webhooks {
     /// Takes a delivery that is due, unless as many are being sent `to` endpoints as may be.
     async fn claim_next(
         &self,
-        to: &[WebhookId],
+        to: &[(TenantId, WebhookId)],
         pruned_at: &mut UnixMillis,
     ) -> Result<Option<(TenantId, Delivery)>, StoreError> {
         let now = self.now();
@@ -90,10 +108,7 @@ impl Webhooks {
         if to.len() >= SENDING_MAX || !repo::any_due(self.store(), now).await? {
             return Ok(None);
         }
-        let mut busy: Vec<_> = to.to_vec();
-        busy.retain(|endpoint| to.iter().filter(|other| *other == endpoint).count() >= SENDING_TO_ONE_MAX);
-        busy.dedup();
-        repo::claim(self.store(), now, now.plus(LEASE_MS), &busy).await
+        repo::claim(self.store(), now, now.plus(LEASE_MS), &busy(to)).await
     }
 
     /// Sends `delivery` and writes down what came of it.
@@ -220,6 +235,20 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+
+    #[test]
+    fn neither_an_endpoint_nor_a_tenant_takes_all_requests() {
+        let tenant = |name: &str| name.parse::<TenantId>().unwrap();
+        let endpoint = |number: u128| WebhookId::from(uuid::Uuid::from_u128(number));
+        let mut to = vec![(tenant("a"), endpoint(1)), (tenant("b"), endpoint(2))];
+        assert_eq!(busy(&to), Busy::default());
+        to.push((tenant("a"), endpoint(1)));
+        assert_eq!(busy(&to), Busy { endpoints: vec![endpoint(1)], tenants: vec![] });
+        to.extend([(tenant("a"), endpoint(3)), (tenant("a"), endpoint(4))]);
+        assert_eq!(busy(&to), Busy { endpoints: vec![endpoint(1)], tenants: vec![tenant("a")] });
+        forget(&mut to, &(tenant("a"), endpoint(1)));
+        assert_eq!(busy(&to), Busy::default());
+    }
 
     #[test]
     fn a_receiver_asks_for_time_in_seconds_or_by_a_date() {
