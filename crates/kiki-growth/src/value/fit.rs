@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use kiki_models::ltv::{BgNbd, Fit, FitError, GammaGamma, History, HistoryError, Spend, Summary};
+use kiki_models::ltv::{BgNbd, Fit, FitError, GammaGamma, History, HistoryError, PurchaseModel as _, Spend, Summary};
 use kiki_types::Currency;
 use serde::{Serialize, Serializer};
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use kiki_models::ltv::{BgNbd, GammaGamma, History, HistoryError, Summary, Terms, discounted_value};
+use kiki_models::ltv::{
+    BgNbd, GammaGamma, History, HistoryError, PurchaseModel as _, Summary, Terms, discounted_value,
+};
 use kiki_types::id::ModelId;
 use kiki_types::{Currency, UnixMillis};
 use serde::{Deserialize, Serialize};

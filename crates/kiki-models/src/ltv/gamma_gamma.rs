@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::newton::{Search, Surface, first_minimum};
 use super::special::{LnGamma, ln_gamma};
-use super::{Fit, FitError, History, PARAMETER_RANGE, ParameterError, parameter};
+use super::{Fit, FitError, History, PARAMETER_RANGE, ParameterError, Parametric, parameter};
 
 const NAMES: [&str; 3] = ["p", "q", "v"];
 const SHAPE: (f64, f64) = (*PARAMETER_RANGE.start(), *PARAMETER_RANGE.end());
@@ -40,6 +40,21 @@ impl TryFrom<Unchecked> for GammaGamma {
     type Error = ParameterError;
 
     fn try_from(Unchecked { p, q, v }: Unchecked) -> Result<Self, ParameterError> {
+        Self::new(p, q, v)
+    }
+}
+
+impl Parametric for GammaGamma {
+    fn names() -> &'static [&'static str] {
+        &NAMES
+    }
+
+    fn values(&self) -> Vec<f64> {
+        vec![self.p, self.q, self.v]
+    }
+
+    fn with_values(values: &[f64]) -> Result<Self, ParameterError> {
+        let [p, q, v] = super::exactly(values)?;
         Self::new(p, q, v)
     }
 }
@@ -113,13 +128,7 @@ impl GammaGamma {
         let optimum = first_minimum(&starts, search)?;
         let [p, q, v] = optimum.parameters;
         let model = Self::new(p, q, v).map_err(|_| FitError::InfiniteMean { q })?;
-        Ok(Fit {
-            model,
-            log_likelihood: -optimum.value * rows.customers,
-            iterations: optimum.iterations,
-            gradient: optimum.gradient,
-            customers,
-        })
+        Ok(optimum.fit(model, customers))
     }
 
     /// The logarithm of the likelihood of `spends` (equation 1a).

@@ -67,6 +67,11 @@ impl History {
         Self { frequency, recency, age }
     }
 
+    /// The same from numbers that are known to be a history.
+    pub(super) const fn of_parts(frequency: u32, recency: f64, age: f64) -> Self {
+        Self { frequency, recency, age }
+    }
+
     /// Repeat purchases.
     #[must_use]
     pub const fn frequency(&self) -> u32 {

@@ -4,7 +4,7 @@
 //! matter, on the mean log-likelihood of a customer, so that one tolerance fits all sizes. The first and the second
 //! derivatives are exact; [`Fit`] is returned only where the gradient vanishes and the curvature determines each parameter.
 
-use serde::Serialize;
+use super::{Covariance, Fit, FitError, Parametric};
 
 /// The gradient of a fit: no component of the mean log-likelihood's derivative by the logarithm of a parameter is larger.
 const GRADIENT_MAX: f64 = 1e-9;
@@ -14,60 +14,6 @@ const STEP_MAX: f64 = 2.0;
 /// A parameter whose logarithm has a larger standard error is not determined: the data allow it to be e^5 = 150 times as
 /// large or as small. That of CDNOW's b, its largest, is 0.3.
 const LN_ERROR_MAX: f64 = 5.0;
-
-/// A model and how it was found.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Fit<M> {
-    /// The model of the largest likelihood.
-    pub model: M,
-    /// The logarithm of that likelihood.
-    pub log_likelihood: f64,
-    /// Steps that were tried.
-    pub iterations: u32,
-    /// The largest component of the gradient that is left, a customer.
-    pub gradient: f64,
-    /// Customers that it was fitted to.
-    pub customers: u64,
-}
-
-/// Why no model fits the data.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum FitError {
-    /// Fewer customers than parameters.
-    #[error("{customers} customers are too few to fit a model of {least} parameters")]
-    TooFewCustomers {
-        /// Customers that could be used.
-        customers: u64,
-        /// How many it takes.
-        least: u64,
-    },
-    /// Nobody bought again, so nothing tells a slow customer from a lost one.
-    #[error("no customer has a repeat purchase within the calibration period")]
-    NoRepeats,
-    /// The likelihood does not tell one value of a parameter from another.
-    #[error(
-        "the data do not determine the parameter {parameter}: the likelihood is flat, or rises without end; more \
-         customers, or a longer period, may help"
-    )]
-    Undetermined {
-        /// The parameter, as the paper names it.
-        parameter: &'static str,
-    },
-    /// Orders differ so much that their mean over customers is infinite (q of at most 1).
-    #[error("the values of purchases differ too much: with q = {q:.3} their mean is infinite (it takes q > 1)")]
-    InfiniteMean {
-        /// The parameter q where the likelihood is largest.
-        q: f64,
-    },
-    /// The search ended before the gradient vanished.
-    #[error("the fit did not converge in {iterations} steps: the gradient is still {gradient:e}")]
-    NotConverged {
-        /// Steps that were tried.
-        iterations: u32,
-        /// The largest component of the gradient.
-        gradient: f64,
-    },
-}
 
 /// Minus the mean log-likelihood and its derivatives by the logarithms of the parameters.
 #[derive(Clone, Debug)]
@@ -95,6 +41,25 @@ impl<const N: usize> Surface<N> {
             gradient: by_ln,
             hessian: std::array::from_fn(|i| std::array::from_fn(|j| second(i, j) + diagonal(i, j))),
         }
+    }
+
+    /// The same from parts of the sums, added in their order.
+    pub(super) fn from_totals<'a>(
+        parameters: &[f64; N],
+        customers: f64,
+        totals: impl Iterator<Item = (f64, &'a [f64; N], &'a [[f64; N]; N])>,
+    ) -> Self {
+        let (mut value, mut gradient, mut hessian) = (0.0, [0.0; N], [[0.0; N]; N]);
+        for (part, by_one, by_two) in totals {
+            value += part;
+            for i in 0..N {
+                gradient[i] += by_one[i];
+                for j in i..N {
+                    hessian[i][j] += by_two[i][j];
+                }
+            }
+        }
+        Self::from_natural(parameters, customers, value, &gradient, &hessian)
     }
 
     fn steepest(&self) -> f64 {
@@ -129,6 +94,22 @@ pub(super) struct Optimum<const N: usize> {
     pub(super) value: f64,
     pub(super) gradient: f64,
     pub(super) iterations: u32,
+    /// Of the logarithms of the parameters: the inverse of the observed information.
+    pub(super) covariance: [[f64; N]; N],
+}
+
+impl<const N: usize> Optimum<N> {
+    /// The fit of `model` that this optimum is, to `customers`.
+    pub(super) fn fit<M: Parametric>(&self, model: M, customers: u64) -> Fit<M> {
+        Fit {
+            model,
+            log_likelihood: -self.value * customers as f64,
+            iterations: self.iterations,
+            gradient: self.gradient,
+            customers,
+            covariance: Covariance::new(&self.covariance),
+        }
+    }
 }
 
 /// A search: where from, and which parameters it moves.
@@ -181,14 +162,16 @@ impl<const N: usize> Search<'_, N> {
         let undetermined = |i: usize| FitError::Undetermined { parameter: self.names[i] };
         let flattest = (0..N).min_by(|&i, &j| here.hessian[i][i].total_cmp(&here.hessian[j][j])).unwrap_or(0);
         let factor = cholesky(&here.hessian).ok_or_else(|| undetermined(flattest))?;
-        for i in 0..N {
+        let mut covariance = [[0.0; N]; N];
+        for (i, row) in covariance.iter_mut().enumerate() {
             let unit = std::array::from_fn(|j| if i == j { 1.0 } else { 0.0 });
-            let variance = solve(&factor, &unit)[i] / self.customers;
-            if variance.is_nan() || variance > LN_ERROR_MAX * LN_ERROR_MAX {
+            *row = solve(&factor, &unit).map(|entry| entry / self.customers);
+            if row[i].is_nan() || row[i] > LN_ERROR_MAX * LN_ERROR_MAX {
                 return Err(undetermined(i));
             }
         }
-        Ok(Optimum { parameters: at.map(f64::exp), value: here.value, gradient: here.steepest(), iterations })
+        let (parameters, gradient) = (at.map(f64::exp), here.steepest());
+        Ok(Optimum { parameters, value: here.value, gradient, iterations, covariance })
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a customer is worth: expected purchases, month by month, times their expected value, discounted.
 
-use super::{BgNbd, GammaGamma, History};
+use super::model::CUSTOMERS_A_PART;
+use super::parallel::map_chunks;
+use super::{GammaGamma, History, PurchaseModel};
 
 /// Weeks in a month, as the PyPI package lifetimes counts them, so that figures can be compared.
 pub const WEEKS_PER_MONTH: f64 = 4.345;
@@ -62,29 +64,58 @@ impl Terms {
 /// value = expected_order_value · Σ (E(tᵢ) - E(tᵢ₋₁)) / (1 + d)^(tᵢ / 4.345)    tᵢ = min(4.345 i, horizon), i = 1, 2, ...
 /// ```
 ///
-/// where E is [`BgNbd::expected_purchases`]. Over whole months this is `customer_lifetime_value` of the PyPI package
+/// where E is [`PurchaseModel::expected_purchases`]. Over whole months this is `customer_lifetime_value` of the PyPI package
 /// lifetimes with `freq="W"`; the rest of a month is discounted to its own end.
 #[must_use]
-pub fn discounted_value(purchases: &BgNbd, spend: &GammaGamma, history: &History, monetary: f64, terms: &Terms) -> f64 {
+pub fn discounted_value(
+    purchases: &(impl PurchaseModel + ?Sized),
+    spend: &GammaGamma,
+    history: &History,
+    monetary: f64,
+    terms: &Terms,
+) -> f64 {
+    let discounted = discounted_if_alive(|weeks| purchases.expected_purchases_if_alive(history, weeks), terms);
+    purchases.probability_alive(history) * discounted * spend.expected_order_value(history.frequency(), monetary)
+}
+
+/// The same for many customers, each with the mean value of their repeat purchases, computed on all processors.
+#[must_use]
+pub fn discounted_values(
+    purchases: &(impl PurchaseModel + ?Sized),
+    spend: &GammaGamma,
+    customers: &[(History, f64)],
+    terms: &Terms,
+) -> Vec<f64> {
+    let histories: Vec<History> = customers.iter().map(|(history, _)| *history).collect();
+    let if_alive = purchases.prepare(&histories);
+    let value = |(history, monetary): &(History, f64)| {
+        let discounted = discounted_if_alive(|weeks| if_alive(history, weeks), terms);
+        purchases.probability_alive(history) * discounted * spend.expected_order_value(history.frequency(), *monetary)
+    };
+    map_chunks(customers, CUSTOMERS_A_PART, |part| part.iter().map(value).collect())
+}
+
+/// Purchases, of which `expected` tells the number by a week, discounted month by month.
+fn discounted_if_alive(expected: impl Fn(f64) -> f64, terms: &Terms) -> f64 {
     // At most 1,197 months.
-    let alive = purchases.probability_alive(history);
     let (mut before, mut discounted) = (0.0, 0.0);
     let mut month = 0.0;
     while WEEKS_PER_MONTH * month < terms.horizon_weeks {
         month += 1.0;
         let end = (WEEKS_PER_MONTH * month).min(terms.horizon_weeks);
-        let expected = purchases.expected_purchases_if_alive(history, end);
+        let by_then = expected(end);
         let worth = (1.0 + terms.monthly_discount).powf(-end / WEEKS_PER_MONTH);
         // Rounding must not make a month's purchases negative.
-        discounted += (expected - before).max(0.0) * worth;
-        before = expected;
+        discounted += (by_then - before).max(0.0) * worth;
+        before = by_then;
     }
-    alive * discounted * spend.expected_order_value(history.frequency(), monetary)
+    discounted
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ltv::BgNbd;
 
     /// lifetimes 0.11.3, `GammaGammaFitter.customer_lifetime_value(BetaGeoFitter, ..., freq="W")` with the published
     /// parameters of CDNOW: 12 months at a discount of 0.01, and 24 without one.
@@ -108,6 +139,10 @@ mod tests {
                 let terms = Terms::new(months * WEEKS_PER_MONTH, discount).unwrap();
                 let is = discounted_value(&purchases, &spend, &history, monetary, &terms);
                 assert!((is / should - 1.0).abs() < 1e-9, "{x} {months}: {is} is not {should}");
+                let [batch] = discounted_values(&purchases, &spend, &[(history, monetary)], &terms)[..] else {
+                    panic!()
+                };
+                assert!((batch / is - 1.0).abs() < 1e-13, "{batch} is not {is}");
             }
         }
     }

@@ -1,27 +1,26 @@
-//! Expected purchases of a customer who is still there, for all arguments.
+//! Expected purchases of a customer who is still there, and the probability to stay, for all arguments.
 //!
 //! Equation 10 is a difference of two numbers that are nearly equal for short times, divided by a - 1, with a
 //! hypergeometric function that has a pole at a + b + x = 1. The same number is an expectation without any of these.
-//! With R = r + x, B = b + x and s = t / (α + T), given that the customer is still there, λ is gamma(R, α + T), p is
-//! beta(a, B), and
+//! With R = r + x, B = b + k after k chances to leave, and s = t / (α + T), given that the customer is still there, λ is
+//! gamma(R, α + T), p is beta(a, B), and
 //!
 //! ```text
-//! E = ∫ (1 - (1 + p s)^-R) / p  beta(p; a, B) dp
+//! purchases = ∫ (1 - (1 + p s)^-R) / p  beta(p; a, B) dp
+//! stays     = ∫ (1 + p s)^-R            beta(p; a, B) dp
 //! ```
 //!
 //! Were nobody to leave, the number of purchases N in t would be negative binomial, P(N = n) = π(n) with size R and
-//! success probability 1 / (1 + s). The k-th of them happens if the customer stayed after each of the k before it, whose
-//! probability is m(k) = (B)k / (a + B)k. So
+//! success probability 1 / (1 + s). A customer stays after each of n purchases with probability m(n) = (B)n / (a + B)n,
+//! and the n-th of them happens if they stayed after each of the n - 1 before it. So
 //!
 //! ```text
-//! E = Σ π(n) c(n)  over n = 1, 2, ...,  where c(n) = m(0) + ... + m(n - 1)
+//! purchases = Σ π(n) c(n)  over n = 1, 2, ...,  where c(n) = m(0) + ... + m(n - 1)
+//! stays     = Σ π(n) m(n)  over n = 0, 1, ...
 //! ```
 //!
 //! All terms are positive: nothing cancels. Where that series is long (`s` or `R` very large), the integral is taken
 //! instead, by the trapezoidal rule in the log odds of p.
-
-use super::super::{History, WEEKS_MAX};
-use super::BgNbd;
 
 /// The series is used where its estimated length is below this.
 const TERMS_EXPECTED_MAX: f64 = 600.0;
@@ -29,44 +28,58 @@ const TERMS_MAX: u32 = 10_000;
 /// (1 + s)^-R underflows beyond e^-745.
 const LN_FIRST_MAX: f64 = 650.0;
 
-impl BgNbd {
-    /// How many purchases a customer with `history` who is still there is expected to make in the next `weeks`.
-    pub(in crate::ltv) fn expected_purchases_if_alive(&self, history: &History, weeks: f64) -> f64 {
-        let weeks = if weeks > 0.0 { weeks.min(WEEKS_MAX) } else { return 0.0 };
-        let x = f64::from(history.frequency());
-        let given = Given { rate: self.r + x, a: self.a, b: self.b + x, span: weeks / (self.alpha + history.age()) };
-        // Ten standard deviations above the mean, and a tail in which a term is s / (1 + s) of the one before.
-        let mean = given.rate * given.span;
-        let terms = mean + 10.0 * (mean * (1.0 + given.span)).sqrt() + 40.0 * (1.0 + given.span);
-        if terms <= TERMS_EXPECTED_MAX && given.rate * given.span.ln_1p() <= LN_FIRST_MAX {
-            given.by_series()
-        } else {
-            given.by_quadrature()
-        }
-    }
-}
-
 /// R, a, B and s of the module's documentation.
 #[derive(Clone, Copy, Debug)]
-struct Given {
-    rate: f64,
-    a: f64,
-    b: f64,
-    span: f64,
+pub(super) struct Given {
+    pub(super) rate: f64,
+    pub(super) a: f64,
+    pub(super) b: f64,
+    pub(super) span: f64,
 }
 
 impl Given {
-    fn by_series(self) -> f64 {
+    /// How many purchases are expected.
+    pub(super) fn purchases(self) -> f64 {
+        if self.span <= 0.0 {
+            0.0
+        } else if self.is_short() {
+            self.series(0.0, |bought, _| bought)
+        } else {
+            self.quadrature(Self::purchases_at)
+        }
+    }
+
+    /// The probability to be still there at the end.
+    pub(super) fn stays(self) -> f64 {
+        if self.span <= 0.0 {
+            1.0
+        } else if self.is_short() {
+            self.series(1.0, |_, stayed| stayed).min(1.0)
+        } else {
+            self.quadrature(Self::stays_at)
+        }
+    }
+
+    /// Whether the series ends soon.
+    fn is_short(self) -> bool {
+        // Ten standard deviations above the mean, and a tail in which a term is s / (1 + s) of the one before.
+        let mean = self.rate * self.span;
+        let terms = mean + 10.0 * (mean * (1.0 + self.span)).sqrt() + 40.0 * (1.0 + self.span);
+        terms <= TERMS_EXPECTED_MAX && self.rate * self.span.ln_1p() <= LN_FIRST_MAX
+    }
+
+    /// The sum of π(n) times what `of` makes of c(n) and m(n), which is `at_none` for n = 0.
+    fn series(self, at_none: f64, of: impl Fn(f64, f64) -> f64) -> f64 {
         let z = self.span / (1.0 + self.span);
         let mut probability = (-self.rate * self.span.ln_1p()).exp();
-        let (mut stayed, mut bought, mut total) = (1.0, 0.0, 0.0);
+        let (mut stayed, mut bought, mut total) = (1.0, 0.0, probability * at_none);
         for step in 0..TERMS_MAX {
             let n = f64::from(step);
             let ratio = (self.rate + n) / (n + 1.0) * z;
             probability *= ratio;
             bought += stayed;
             stayed *= (self.b + n) / (self.a + self.b + n);
-            let term = probability * bought;
+            let term = probability * of(bought, stayed);
             total += term;
             // The rest is below a geometric series of this ratio, which falls with n or is below z.
             if ratio < 1.0 && term <= 1e-17 * total * (1.0 - ratio.max(z)) {
@@ -76,9 +89,10 @@ impl Given {
         total
     }
 
-    fn by_quadrature(self) -> f64 {
+    /// The integral of `of` at the log odds of p.
+    fn quadrature(self, of: impl Fn(Self, f64) -> f64) -> f64 {
         let mut step = 0.25;
-        let mut sums = self.trapezoid(step, 0.0);
+        let mut sums = self.trapezoid(step, 0.0, &of);
         let mut before = f64::INFINITY;
         for _ in 0..LEVELS_MAX {
             let mean = sums.0 / sums.1;
@@ -86,7 +100,7 @@ impl Given {
                 break;
             }
             before = mean;
-            let between = self.trapezoid(step, 0.5 * step);
+            let between = self.trapezoid(step, 0.5 * step, &of);
             sums = (sums.0 + between.0, sums.1 + between.1);
             step *= 0.5;
         }
@@ -95,7 +109,7 @@ impl Given {
 
     /// Sums of the integrand and of its weight at every `step` of u from `offset`, where the log odds of p are
     /// `mode + width sinh u`. Their quotient is the integral: what both lack cancels.
-    fn trapezoid(self, step: f64, offset: f64) -> (f64, f64) {
+    fn trapezoid(self, step: f64, offset: f64, of: impl Fn(Self, f64) -> f64) -> (f64, f64) {
         let mode = (self.a / self.b).ln();
         let width = (1.0 / self.a + 1.0 / self.b).sqrt().min(1.0);
         let reach = |slope: f64| ((DECADES / slope + DECADES * width) / width).asinh();
@@ -107,7 +121,7 @@ impl Given {
         while u <= above {
             let log_odds = mode + width * u.sinh();
             let weight = (self.ln_weight(log_odds) - peak).exp() * u.cosh();
-            total += weight * self.purchases(log_odds);
+            total += weight * of(self, log_odds);
             weights += weight;
             u += step;
         }
@@ -122,10 +136,15 @@ impl Given {
     }
 
     /// (1 - (1 + p s)^-R) / p, which is R s at p = 0.
-    fn purchases(self, log_odds: f64) -> f64 {
+    fn purchases_at(self, log_odds: f64) -> f64 {
         let p = 1.0 / (1.0 + (-log_odds).exp());
         let left = p * self.span;
         if left * (self.rate + 1.0) < 1e-16 { self.rate * self.span } else { -(-self.rate * left.ln_1p()).exp_m1() / p }
+    }
+
+    /// (1 + p s)^-R.
+    fn stays_at(self, log_odds: f64) -> f64 {
+        (-self.rate * (self.span / (1.0 + (-log_odds).exp())).ln_1p()).exp()
     }
 }
 
@@ -136,6 +155,7 @@ const LEVELS_MAX: u32 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ltv::{BgNbd, History, PurchaseModel as _};
 
     /// r, α, a, b, x, T, t, and the integral by mpmath 1.3 with 30 digits.
     const REFERENCE: [([f64; 7], f64); 12] = [
@@ -173,11 +193,14 @@ mod tests {
             for span in [1e-9, 1e-3, 1.0, 4.0] {
                 for (a, b) in [(1e-3, 0.2), (0.793, 2.426), (1.0, 1.0), (30.0, 4.0), (4.0, 700.0)] {
                     let given = Given { rate, a, b, span };
-                    let (series, integral) = (given.by_series(), given.by_quadrature());
+                    let (series, integral) =
+                        (given.series(0.0, |bought, _| bought), given.quadrature(Given::purchases_at));
+                    assert!((series / integral - 1.0).abs() < 1e-10, "{given:?}: {series} is not {integral}");
+                    let (series, integral) = (given.series(1.0, |_, stayed| stayed), given.quadrature(Given::stays_at));
                     assert!((series / integral - 1.0).abs() < 1e-10, "{given:?}: {series} is not {integral}");
                 }
             }
         }
-        assert!(given(REFERENCE[0].0).by_series() > 1.6);
+        assert!(given(REFERENCE[0].0).purchases() > 1.6);
     }
 }

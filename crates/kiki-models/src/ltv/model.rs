@@ -1,0 +1,83 @@
+//! The verbs of every model of when customers buy and leave.
+
+use super::parallel::map_chunks;
+use super::{Fit, FitError, History};
+
+/// A model of how often a customer buys while there, and of when they leave without saying so.
+///
+/// With any history and any number of weeks each prediction is a finite number: weeks that are not a positive number count
+/// as none, more than [`WEEKS_MAX`](super::WEEKS_MAX) as that many.
+pub trait PurchaseModel: Send + Sync {
+    /// The probability that a customer with `history` is still there at the end of it.
+    fn probability_alive(&self, history: &History) -> f64;
+
+    /// The probability that they are still there `weeks` later; what is missing from 1 is the churn by then.
+    fn probability_alive_after(&self, history: &History, weeks: f64) -> f64;
+
+    /// How many purchases they are expected to make in the `weeks` after the history, were they known to be still there.
+    fn expected_purchases_if_alive(&self, history: &History, weeks: f64) -> f64;
+
+    /// How many purchases they are expected to make in the `weeks` after the history.
+    fn expected_purchases(&self, history: &History, weeks: f64) -> f64 {
+        self.probability_alive(history) * self.expected_purchases_if_alive(history, weeks)
+    }
+
+    /// How many repeat purchases a new customer is expected to make in the `weeks` after the first purchase.
+    fn expected_by(&self, weeks: f64) -> f64;
+
+    /// The probability that a new customer makes exactly `purchases` repeat purchases in the `weeks` after the first one; 0
+    /// for more than a million of them.
+    fn probability_of_purchases(&self, purchases: u32, weeks: f64) -> f64;
+
+    /// The logarithm of the likelihood of `histories`.
+    fn log_likelihood(&self, histories: &[History]) -> f64;
+
+    /// [`expected_purchases_if_alive`](Self::expected_purchases_if_alive), made ready for many customers such as `histories`.
+    fn prepare<'a>(&'a self, _histories: &[History]) -> IfAlive<'a> {
+        Box::new(move |history: &History, weeks: f64| self.expected_purchases_if_alive(history, weeks))
+    }
+
+    /// What to expect of each of `histories` in the `weeks` after it, computed on all processors.
+    fn predict_all(&self, histories: &[History], weeks: f64) -> Vec<Expected> {
+        let if_alive = self.prepare(histories);
+        let expected = |history: &History| {
+            let probability_alive = self.probability_alive(history);
+            Expected { probability_alive, purchases: probability_alive * if_alive(history, weeks) }
+        };
+        map_chunks(histories, CUSTOMERS_A_PART, |part| part.iter().map(expected).collect())
+    }
+
+    /// The parameters of the largest likelihood.
+    ///
+    /// # Errors
+    /// [`FitError`]; never [`FitError::InfiniteMean`].
+    fn fit(histories: &[History]) -> Result<Fit<Self>, FitError>
+    where
+        Self: Sized;
+}
+
+/// Purchases expected of a customer with a history who is still there, by weeks after it.
+pub type IfAlive<'a> = Box<dyn Fn(&History, f64) -> f64 + Send + Sync + 'a>;
+
+/// What is expected of a customer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
+    /// The probability that they are still there at the end of the history.
+    pub probability_alive: f64,
+    /// Purchases within the weeks that were asked for.
+    pub purchases: f64,
+}
+
+/// Customers that one thread takes at once.
+pub(super) const CUSTOMERS_A_PART: usize = 4_096;
+
+/// What counts as a number of weeks ahead.
+pub(super) fn weeks_ahead(weeks: f64) -> f64 {
+    if weeks > 0.0 { weeks.min(super::WEEKS_MAX) } else { 0.0 }
+}
+
+/// Customers of more parameters than this make a likelihood with a maximum.
+pub(super) const CUSTOMERS_MIN: u64 = 5;
+
+/// The probability of more purchases than this is not computed.
+pub(super) const PURCHASES_MAX: u32 = 1_000_000;

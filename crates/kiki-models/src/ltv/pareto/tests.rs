@@ -1,0 +1,62 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn parameters_are_read_back_and_checked() {
+    let model = ParetoNbd::new(0.553, 10.578, 0.606, 11.669).unwrap();
+    let json = serde_json::to_string(&model).unwrap();
+    assert_eq!(json, r#"{"r":0.553,"alpha":10.578,"s":0.606,"beta":11.669}"#);
+    assert_eq!(serde_json::from_str::<ParetoNbd>(&json).unwrap(), model);
+    assert!(serde_json::from_str::<ParetoNbd>(r#"{"r":0.553,"alpha":10.578,"s":0,"beta":11.669}"#).is_err());
+    assert_eq!(ParetoNbd::new(0.5, 10.0, 0.6, f64::NAN).unwrap_err().name, "beta");
+}
+
+/// s = 1 is where the papers' expectation divides by zero.
+#[test]
+fn expectations_pass_smoothly_through_a_shape_of_one() {
+    let history = History::new(2.0, 30.0, 39.0).unwrap();
+    let at = |s: f64| ParetoNbd::new(0.5, 10.0, s, 12.0).unwrap().expected_purchases_if_alive(&history, 52.0);
+    let mean = 0.5 * (at(1.0 - 1e-6) + at(1.0 + 1e-6));
+    assert!((at(1.0) / mean - 1.0).abs() < 1e-11, "{} {mean}", at(1.0));
+    for s in [1.0 - 1e-13, 1.0 + 1e-13] {
+        assert!((at(s) / at(1.0) - 1.0).abs() < 1e-12);
+    }
+}
+
+/// More purchases than the papers' form can raise a number to.
+#[test]
+fn frequent_customers_overflow_nothing() {
+    let model = ParetoNbd::new(0.553, 10.578, 0.606, 11.669).unwrap();
+    let faithful = History::new(5_000.0, 99.99, 100.0).unwrap();
+    let silent = History::new(5_000.0, 50.0, 100.0).unwrap();
+    assert!(model.probability_alive(&faithful) > 0.99 && model.probability_alive(&silent) < 1e-300);
+    assert!(model.log_likelihood(&[faithful, silent]).is_finite());
+}
+
+proptest! {
+    #[test]
+    fn the_gradient_and_the_curvature_are_those_of_the_likelihood(
+        histories in prop::collection::vec((0..40_u32, 0.0..1.0, 1.0..200.0), 1..20),
+        at in [-2.0..2.0_f64, -2.0..4.0, -2.0..2.0, -2.0..4.0],
+    ) {
+        let histories: Vec<History> = histories
+            .into_iter()
+            .map(|(x, part, age)| History::new(x.into(), if x == 0 { 0.0 } else { age * part }, age).unwrap())
+            .collect();
+        let groups = Groups::new(&histories);
+        let surface = |at: [f64; 4]| likelihood::surface(&groups, &at.map(f64::exp));
+        let exact = surface(at);
+        for i in 0..4 {
+            let moved = |by: f64| surface(std::array::from_fn(|j| if i == j { at[j] + by } else { at[j] }));
+            let (below, above) = (moved(-1e-5), moved(1e-5));
+            let slope = (above.value - below.value) / 2e-5;
+            let scale = exact.value.abs().max(1.0);
+            prop_assert!((exact.gradient[i] - slope).abs() < 1e-8 * scale, "{i}: {} {slope}", exact.gradient[i]);
+            for j in 0..4 {
+                let curve = (above.gradient[j] - below.gradient[j]) / 2e-5;
+                prop_assert!((exact.hessian[i][j] - curve).abs() < 1e-7 * scale, "{i} {j}: {:?} {curve}", exact.hessian[i]);
+            }
+        }
+    }
+}
