@@ -138,7 +138,7 @@ impl Subjects {
     /// Remembers erasures in SQL, and lets the log hear of them.
     pub(super) async fn record(&self, tx: &mut Tx, erasures: &[Erasure], request: &str) -> Result<(), StoreError> {
         for erasure in erasures {
-            if !repo::record(tx, erasure, request).await? {
+            if !repo::erasures::record(tx, erasure, request).await? {
                 // Another process ended it meanwhile.
                 continue;
             }
@@ -233,9 +233,9 @@ impl Subjects {
         let mut connection = inner.store.pool().acquire().await?;
         let last = lines.last().map_or(0, |line| line.seq);
         let lowest = self.epochs().living()[0].n;
-        let beyond = repo::recorded_beyond(&mut connection, last, lowest).await?;
+        let beyond = repo::erasures::beyond(&mut connection, last, lowest).await?;
         let first = lines.first().map_or(i64::MAX, |line| line.seq);
-        let known: HashSet<_> = repo::recorded(&mut connection, first).await?.into_iter().collect();
+        let known: HashSet<_> = repo::erasures::since(&mut connection, first).await?.into_iter().collect();
         drop(connection);
         if !beyond.is_empty() {
             tracing::warn!(

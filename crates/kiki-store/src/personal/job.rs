@@ -111,7 +111,7 @@ impl Subjects {
     /// # Errors
     /// The database does not answer.
     pub async fn by_epoch(&self) -> Result<Vec<(u32, u64)>, crate::StoreError> {
-        repo::rows_by_epoch(&mut *self.inner().store.pool().acquire().await?).await
+        repo::epochs::rows_by_epoch(&mut *self.inner().store.pool().acquire().await?).await
     }
 
     /// How the keys stand, as this process knows them.

@@ -175,7 +175,7 @@ impl Subjects {
             epochs.searched().map(|epoch| names.iter().map(|name| epoch.locator(tenant, name)).collect()).collect();
         let (today, mark) = (self.today(), inner.cache.mark());
         let mut tx = inner.store.begin().await?;
-        if !repo::count_minted(&mut tx, epochs.current().n, names.len()).await? {
+        if !repo::epochs::count_minted(&mut tx, epochs.current().n, names.len()).await? {
             tx.rollback().await?;
             return Ok(None);
         }

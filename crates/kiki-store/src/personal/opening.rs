@@ -61,7 +61,7 @@ impl Subjects {
     /// looked for.
     async fn leave_dead_epochs(&self) -> Result<(), KeysError> {
         let inner = self.inner();
-        let rows = repo::rows_by_epoch(&mut *inner.store.pool().acquire().await?).await?;
+        let rows = repo::epochs::rows_by_epoch(&mut *inner.store.pool().acquire().await?).await?;
         let epochs = self.epochs();
         for (n, rows) in rows {
             match epochs.get(n) {
@@ -74,7 +74,7 @@ impl Subjects {
                     tracing::warn!(epoch = n, people = rows, "the keys of people of a destroyed epoch are removed");
                     loop {
                         let mut tx = inner.store.begin().await?;
-                        let gone = repo::remove_dead(&mut tx, n).await?;
+                        let gone = repo::epochs::remove_dead(&mut tx, n).await?;
                         tx.commit().await?;
                         if gone == 0 {
                             break;
@@ -161,7 +161,7 @@ pub(super) fn by_tenant(erasures: &[Erasure]) -> BTreeMap<TenantId, Vec<SubjectI
 async fn first_ring(needs: &Needs) -> Result<KeyRing, KeysError> {
     let keys = needs.keys.clone();
     let mut connection = needs.store.pool().acquire().await?;
-    let has_people = !repo::epochs(&mut connection).await?.is_empty();
+    let has_people = !repo::epochs::all(&mut connection).await?.is_empty();
     drop(connection);
     if has_people {
         return Err(KeysError::RingMissing { path: keyring::path(&keys) });
@@ -232,7 +232,7 @@ async fn reconcile(store: &Store, keys: &Path, ring: &KeyRing, entries: &Entries
         true => "previous",
         false => "destroyed",
     };
-    let check = |known: &[repo::Known]| {
+    let check = |known: &[repo::epochs::Known]| {
         if known.iter().any(|epoch| epoch.ring != ring.id.to_string()) {
             return Err(KeysError::AnotherRing { path: path() });
         }
@@ -241,7 +241,7 @@ async fn reconcile(store: &Store, keys: &Path, ring: &KeyRing, entries: &Entries
             None => Ok(()),
         }
     };
-    let known = repo::epochs(&mut *store.pool().acquire().await?).await?;
+    let known = repo::epochs::all(&mut *store.pool().acquire().await?).await?;
     check(&known)?;
     let is_up_to_date = ring.epochs.iter().all(|epoch| known.iter().any(|known| known.n == epoch.n))
         && known.iter().all(|epoch| epoch.state == wanted(epoch.n));
@@ -249,18 +249,18 @@ async fn reconcile(store: &Store, keys: &Path, ring: &KeyRing, entries: &Entries
         return Ok(());
     }
     let mut tx = store.begin().await?;
-    let known = repo::epochs(tx.sql()).await?;
+    let known = repo::epochs::all(tx.sql()).await?;
     check(&known)?;
     let tenant = TenantId::default_tenant();
     let told = |n: u32| format!("keys/epoch/{n}");
     for epoch in &known {
         let state = wanted(epoch.n);
-        if repo::set_state(&mut tx, epoch.n, state).await? && state == "destroyed" {
+        if repo::epochs::set_state(&mut tx, epoch.n, state).await? && state == "destroyed" {
             entries.publish(&mut tx, &tenant, DESTROYED, told(epoch.n), "")?;
         }
     }
     for epoch in &ring.epochs {
-        let is_new = repo::put_epoch(&mut tx, ring.id, epoch.n, epoch.began, wanted(epoch.n)).await?;
+        let is_new = repo::epochs::put(&mut tx, ring.id, epoch.n, epoch.began, wanted(epoch.n)).await?;
         // The first one of an installation is no change of anything.
         if is_new && epoch.n > 1 {
             entries.publish(&mut tx, &tenant, ROTATED, told(epoch.n), "")?;

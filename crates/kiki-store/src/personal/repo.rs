@@ -1,12 +1,13 @@
-//! The SQL of the keys of people.
+//! The SQL of the keys of people: here their rows; [`epochs`] has what their keys are under, [`erasures`] who is gone.
+
+pub(crate) mod epochs;
+pub(crate) mod erasures;
 
 use kiki_types::{TenantId, UnixMillis};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe};
-use uuid::Uuid;
 
 use super::epoch::Epochs;
-use super::register::Erasure;
 use super::subject::SubjectId;
 use crate::{Columns as _, StoreError, Tx};
 
@@ -99,23 +100,6 @@ pub(crate) async fn by_id(
     rows.iter().filter_map(|row| Row::read(row).transpose()).collect()
 }
 
-/// The number of the epoch that people are put into; `None` before the first.
-pub(crate) async fn current_epoch(connection: &mut AnyConnection) -> Result<Option<u32>, StoreError> {
-    let row = sqlx::query("SELECT n FROM key_epoch WHERE state = 'current'").fetch_optional(connection).await?;
-    row.map(|row| number(&row, "n")).transpose()
-}
-
-/// Counts `count` people of the current epoch `n`, and keeps the others who do so waiting until the transaction ends.
-/// `false`: it is not the current one.
-pub(crate) async fn count_minted(tx: &mut Tx, n: u32, count: usize) -> Result<bool, StoreError> {
-    let counted = sqlx::query("UPDATE key_epoch SET minted = minted + $1 WHERE n = $2 AND state = 'current'")
-        .bind(i64::try_from(count).unwrap_or(i64::MAX))
-        .bind(i64::from(n))
-        .execute(tx.sql())
-        .await?;
-    Ok(counted.rows_affected() == 1)
-}
-
 /// Somebody who is known from now on.
 pub(crate) struct NewRow {
     pub(crate) row: Row,
@@ -204,161 +188,6 @@ pub(crate) async fn present(
     let sql = format!("SELECT id FROM subject WHERE tenant = $1 AND id IN ({}) ORDER BY id", places(2, ids.len()));
     let rows = with_ids(&sql, tenant, ids).fetch_all(connection).await?;
     rows.iter().map(|row| row.parsed("id")).collect()
-}
-
-/// Remembers an erasure. Of one that is known the later number counts. `true`: it was not known.
-pub(crate) async fn record(tx: &mut Tx, erasure: &Erasure, request: &str) -> Result<bool, StoreError> {
-    let put = sqlx::query(
-        "INSERT INTO erasure (tenant, subject, seq, epoch, at, cause, request) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (tenant, subject) DO NOTHING",
-    )
-    .bind(erasure.tenant.as_str())
-    .bind(erasure.subject.to_string())
-    .bind(erasure.seq)
-    .bind(i64::from(erasure.epoch))
-    .bind(erasure.at.0)
-    .bind(erasure.cause.as_str())
-    .bind(request)
-    .execute(tx.sql())
-    .await?;
-    if put.rows_affected() == 1 {
-        return Ok(true);
-    }
-    sqlx::query("UPDATE erasure SET seq = $1 WHERE tenant = $2 AND subject = $3 AND seq < $1")
-        .bind(erasure.seq)
-        .bind(erasure.tenant.as_str())
-        .bind(erasure.subject.to_string())
-        .execute(tx.sql())
-        .await?;
-    Ok(false)
-}
-
-/// Who was erased by an erasure with the number `first` or a later one.
-pub(crate) async fn recorded(
-    connection: &mut AnyConnection,
-    first: i64,
-) -> Result<Vec<(TenantId, SubjectId)>, StoreError> {
-    let rows = sqlx::query("SELECT tenant, subject FROM erasure WHERE seq >= $1").bind(first).fetch_all(connection);
-    rows.await?.iter().map(|row| Ok((row.tenant("tenant")?, row.parsed("subject")?))).collect()
-}
-
-/// The erasures beyond the number `last` that are of the epoch `lowest` or later, and the last of all, if it is beyond.
-pub(crate) async fn recorded_beyond(
-    connection: &mut AnyConnection,
-    last: i64,
-    lowest: u32,
-) -> Result<Vec<Erasure>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT tenant, subject, seq, epoch, at, cause FROM erasure \
-         WHERE seq > $1 AND (epoch >= $2 OR seq = (SELECT MAX(seq) FROM erasure)) ORDER BY seq",
-    )
-    .bind(last)
-    .bind(i64::from(lowest))
-    .fetch_all(connection)
-    .await?;
-    let read = |row: &AnyRow| {
-        Ok(Erasure {
-            seq: row.int("seq")?,
-            tenant: row.tenant("tenant")?,
-            subject: row.parsed("subject")?,
-            epoch: number(row, "epoch")?,
-            at: row.time("at")?,
-            cause: row.parsed("cause")?,
-        })
-    };
-    rows.iter().map(read).collect()
-}
-
-/// An epoch as SQL knows it.
-pub(crate) struct Known {
-    pub(crate) n: u32,
-    pub(crate) ring: String,
-    pub(crate) state: String,
-}
-
-/// All epochs.
-pub(crate) async fn epochs(connection: &mut AnyConnection) -> Result<Vec<Known>, StoreError> {
-    let rows = sqlx::query("SELECT n, ring, state FROM key_epoch ORDER BY n").fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| Ok(Known { n: number(row, "n")?, ring: row.text("ring")?, state: row.text("state")? }))
-        .collect()
-}
-
-/// Remembers the epoch `n`. `true`: it was not known.
-pub(crate) async fn put_epoch(
-    tx: &mut Tx,
-    ring: Uuid,
-    n: u32,
-    began: UnixMillis,
-    state: &str,
-) -> Result<bool, StoreError> {
-    let put =
-        sqlx::query("INSERT INTO key_epoch (n, ring, began, state) VALUES ($1, $2, $3, $4) ON CONFLICT (n) DO NOTHING");
-    let put = put.bind(i64::from(n)).bind(ring.to_string()).bind(began.0).bind(state).execute(tx.sql()).await?;
-    Ok(put.rows_affected() == 1)
-}
-
-/// Changes the state of the epoch `n`, which is never another again once it is `destroyed`. `true`: it was another.
-pub(crate) async fn set_state(tx: &mut Tx, n: u32, state: &str) -> Result<bool, StoreError> {
-    let change = sqlx::query("UPDATE key_epoch SET state = $1 WHERE n = $2 AND state NOT IN ($1, 'destroyed')");
-    let changed = change.bind(state).bind(i64::from(n)).execute(tx.sql()).await?;
-    Ok(changed.rows_affected() == 1)
-}
-
-/// The epochs that keys of people are under, and how many.
-pub(crate) async fn rows_by_epoch(connection: &mut AnyConnection) -> Result<Vec<(u32, u64)>, StoreError> {
-    let rows = sqlx::query("SELECT epoch, COUNT(*) AS rows_of FROM subject GROUP BY epoch ORDER BY epoch");
-    rows.fetch_all(connection)
-        .await?
-        .iter()
-        .map(|row| Ok((number(row, "epoch")?, u64::try_from(row.int("rows_of")?).unwrap_or(0))))
-        .collect()
-}
-
-/// Removes at most [`CHUNK`] people whose key is under the destroyed epoch `n`. Returns how many went.
-pub(crate) async fn remove_dead(tx: &mut Tx, n: u32) -> Result<u64, StoreError> {
-    let sql = format!(
-        "DELETE FROM subject WHERE epoch = $1 AND (tenant, id) IN \
-         (SELECT tenant, id FROM subject WHERE epoch = $1 LIMIT {CHUNK})"
-    );
-    let gone = sqlx::query(AssertSqlSafe(sql)).bind(i64::from(n)).execute(tx.sql()).await?;
-    Ok(gone.rows_affected())
-}
-
-/// At most `limit` people whose key is under the epoch `n`, in the order of tenant and id, after `after`.
-pub(crate) async fn page_of_epoch(
-    connection: &mut AnyConnection,
-    n: u32,
-    after: &(String, String),
-    limit: usize,
-) -> Result<Vec<Row>, StoreError> {
-    let sql = format!(
-        "SELECT {SUBJECT_COLUMNS} FROM subject s WHERE s.epoch = $1 AND (s.tenant, s.id) > ($2, $3) \
-         ORDER BY s.tenant, s.id LIMIT {limit}"
-    );
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(i64::from(n))
-        .bind(after.0.as_str())
-        .bind(after.1.as_str())
-        .fetch_all(connection)
-        .await?;
-    rows.iter().filter_map(|row| Row::read(row).transpose()).collect()
-}
-
-/// Puts a person under another epoch, unless somebody did already.
-pub(crate) async fn rewrap(tx: &mut Tx, from: u32, row: &Row, locator: [u8; 32]) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE subject SET epoch = $1, wrapped = $2, locator = $3 WHERE tenant = $4 AND id = $5 AND epoch = $6",
-    )
-    .bind(i64::from(row.epoch))
-    .bind(row.wrapped.clone())
-    .bind(locator.to_vec())
-    .bind(row.tenant.as_str())
-    .bind(row.id.to_string())
-    .bind(i64::from(from))
-    .execute(tx.sql())
-    .await?;
-    Ok(())
 }
 
 /// Sets whether `ids`, at most [`CHUNK`], restricted what may be done with their data.

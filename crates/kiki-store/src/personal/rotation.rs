@@ -122,7 +122,7 @@ impl Subjects {
         let mut done = Rewrapped::default();
         let mut after = (String::new(), String::new());
         loop {
-            let page = repo::page_of_epoch(&mut *self.inner().store.pool().acquire().await?, n, &after, CHUNK).await?;
+            let page = repo::epochs::page(&mut *self.inner().store.pool().acquire().await?, n, &after, CHUNK).await?;
             let Some(last) = page.last() else { return Ok(done) };
             after = (last.tenant.as_str().to_owned(), last.id.to_string());
             let epochs = self.epochs();
@@ -130,7 +130,7 @@ impl Subjects {
             for row in &page {
                 match self.under_current(&epochs, row) {
                     Ok((row, locator)) => {
-                        repo::rewrap(&mut tx, n, &row, locator).await?;
+                        repo::epochs::rewrap(&mut tx, n, &row, locator).await?;
                         done.moved += 1;
                     }
                     Err(StoreError::Personal(why)) => {
@@ -201,7 +201,7 @@ impl Subjects {
             return Err(KeysError::NotNow("only an epoch that lives and is not the current one can be destroyed"));
         }
         self.inner().faults.pass()?;
-        let rows = repo::rows_by_epoch(&mut *self.inner().store.pool().acquire().await?).await?;
+        let rows = repo::epochs::rows_by_epoch(&mut *self.inner().store.pool().acquire().await?).await?;
         if let Some(&(epoch, rows)) = rows.iter().find(|(epoch, _)| *epoch == n) {
             return Err(KeysError::RowsLeft { epoch, rows });
         }

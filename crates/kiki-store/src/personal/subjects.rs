@@ -194,7 +194,7 @@ impl Subjects {
     }
 
     async fn is_behind(&self, n: u32) -> Result<bool, StoreError> {
-        let current = repo::current_epoch(&mut *self.0.store.pool().acquire().await?).await?;
+        let current = repo::epochs::current(&mut *self.0.store.pool().acquire().await?).await?;
         Ok(current.is_some_and(|current| current > n) && self.epochs().current().n == n)
     }
 

@@ -46,7 +46,7 @@ async fn many_are_found_in_the_order_in_which_they_were_asked_for() {
             let (minted, found) = (minted.as_ref().unwrap(), found.as_ref().unwrap());
             assert_eq!((*name, minted.id), (found.name(), found.id));
         }
-        let rows = repo::rows_by_epoch(&mut db.store.pool().acquire().await.unwrap()).await.unwrap();
+        let rows = repo::epochs::rows_by_epoch(&mut db.store.pool().acquire().await.unwrap()).await.unwrap();
         assert_eq!(rows, [(1, 1_200)]);
     })
     .await;
