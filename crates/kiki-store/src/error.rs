@@ -72,6 +72,14 @@ pub enum StoreError {
         /// Its name.
         service: &'static str,
     },
+    /// A store that holds rows about people does not say what becomes of them.
+    #[error("the store {store} holds rows about people and has no {verb}")]
+    Unsaid {
+        /// Its name among all stores.
+        store: &'static str,
+        /// What it was asked to do.
+        verb: &'static str,
+    },
     /// The database was not migrated.
     #[error("the database has no tables of KIKI: run its migrations first")]
     NotMigrated,

@@ -1,7 +1,7 @@
 //! What engage holds about people, for whoever answers their requests: messages, and nothing in campaigns.
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use kiki_store::personal::{
     Class, Cutoffs, Declared, Document, Expired, Form, PersonalStore, Rectified, Subject, SubjectId, Table,
 };
@@ -45,7 +45,8 @@ pub const CAMPAIGNS: Declared = Declared {
     files: &[],
 };
 
-/// The messages of campaigns and triggers. One that is forgotten stays, as nobody's, for its campaign's sums.
+/// The messages of campaigns and triggers. One that is forgotten stays, as nobody's, for its campaign's sums. Runs pass over
+/// who restricted or objected, and shield refuses messages to them: there is nothing to mark here.
 #[derive(Clone, Debug)]
 pub struct Messages(pub Store);
 
@@ -77,11 +78,6 @@ impl PersonalStore for Messages {
             Ok(if personal::count(&self.0, who).await? > 0 { Rectified::Derived } else { Rectified::NotHeld })
         }
         .boxed()
-    }
-
-    /// Shield refuses messages to who restricted, and runs pass them over: there is nothing to mark here.
-    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
     }
 
     fn expire<'a>(

@@ -1,7 +1,7 @@
 //! What value holds about people, for whoever answers their requests: what they bought, and what follows from it.
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use kiki_store::personal::{
     Class, Cutoffs, Declared, Document, Expired, Form, PersonalStore, Rectified, Subject, SubjectId, Table,
 };
@@ -34,7 +34,8 @@ const PURCHASES: Declared = Declared {
     files: &[],
 };
 
-/// What customers bought, as each saved model knows it.
+/// What customers bought, as each saved model knows it. Predictions and selections ask each time whether the person
+/// restricted or objected: there is nothing to mark here.
 #[derive(Clone, Debug)]
 pub struct Purchases(pub Store);
 
@@ -71,11 +72,6 @@ impl PersonalStore for Purchases {
             Ok(if known.is_empty() { Rectified::NotHeld } else { Rectified::Derived })
         }
         .boxed()
-    }
-
-    /// Predictions and selections ask each time whether the person restricted or objected: there is nothing to mark here.
-    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
     }
 
     fn expire<'a>(

@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt as _};
-use kiki_store::personal::{
-    Class, Cutoffs, Declared, Document, Expired, Form, PersonalStore, Rectified, Subject, SubjectId, Table,
-};
+use kiki_store::personal::{Class, Cutoffs, Declared, Expired, Form, PersonalStore, Table};
 use kiki_store::{Store, StoreError};
 use kiki_types::TenantId;
-use serde_json::{Map, Value};
 
 use super::repo;
 
@@ -48,26 +45,6 @@ impl BreachStore {
 impl PersonalStore for BreachStore {
     fn declared(&self) -> &'static Declared {
         &DECLARED
-    }
-
-    fn export<'a>(&'a self, _: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
-        std::future::ready(Ok(Vec::new())).boxed()
-    }
-
-    fn erase<'a>(&'a self, _: &'a TenantId, _: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
-        std::future::ready(Ok(0)).boxed()
-    }
-
-    fn rectify<'a>(
-        &'a self,
-        _: &'a Subject,
-        _: &'a Map<String, Value>,
-    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
-        std::future::ready(Ok(Rectified::NotHeld)).boxed()
-    }
-
-    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        std::future::ready(Ok(())).boxed()
     }
 
     fn expire<'a>(

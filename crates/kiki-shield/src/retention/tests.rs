@@ -8,14 +8,12 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _};
 use kiki_spend::{Command, Digest};
 use kiki_store::personal::{
-    Class, Cutoffs, Declared, Document, Expired, Form, Mint, PersonalStore, Rectified, Stores, Subject, SubjectId,
-    Subjects, Table,
+    Class, Cutoffs, Declared, Document, Expired, Form, Mint, PersonalStore, Stores, Subject, SubjectId, Subjects, Table,
 };
 use kiki_store::testing::{TestDb, on_both};
 use kiki_store::{Store, StoreError, outbox};
 use kiki_types::event::AuditEvent;
 use kiki_types::{Channel, Purpose, TenantId, UnixMillis};
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::service::{Due, Retention};
@@ -83,18 +81,6 @@ impl PersonalStore for Notes {
             Ok(0)
         }
         .boxed()
-    }
-
-    fn rectify<'a>(
-        &'a self,
-        _: &'a Subject,
-        _: &'a Map<String, Value>,
-    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
-        std::future::ready(Ok(Rectified::NotHeld)).boxed()
-    }
-
-    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        std::future::ready(Ok(())).boxed()
     }
 
     fn expire<'a>(

@@ -17,9 +17,7 @@ use kiki_proto::privacy::v1::{
 };
 use kiki_store::Store;
 use kiki_store::StoreError;
-use kiki_store::personal::{
-    Cutoffs, Declared, Document, Expired, PersonalStore, Rectified, Subject, SubjectId, Subjects,
-};
+use kiki_store::personal::{Declared, Document, PersonalStore, Rectified, Subject, SubjectId, Subjects};
 use kiki_types::TenantId;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -35,7 +33,7 @@ const EXPORT_BYTES_MAX: usize = 64 << 20;
 /// The way to a service, for a tenant; `None` where there is none.
 pub type Connect = Arc<dyn Fn(&TenantId) -> Option<Transport> + Send + Sync>;
 
-/// All stores of another service, as one: what it has, it is asked each time.
+/// All stores of another service, as one: what it has, it is asked each time. It keeps to its own times.
 pub struct RemoteStores {
     declared: &'static Declared,
     connect: Connect,
@@ -209,16 +207,5 @@ impl PersonalStore for RemoteStores {
 
     fn object<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
         self.keep_out(who, on, true).boxed()
-    }
-
-    /// The service keeps to its own times.
-    fn expire<'a>(
-        &'a self,
-        _: &'a TenantId,
-        _: &'a Cutoffs,
-        _: u32,
-        _: bool,
-    ) -> BoxFuture<'a, Result<Expired, StoreError>> {
-        std::future::ready(Ok(Expired::default())).boxed()
     }
 }

@@ -1,11 +1,11 @@
 //! What holds personal data says so, and can export, erase, correct, restrict and expire it.
 //!
-//! Invariants: names are unique; everything but [`PersonalStore::export`] works by handle alone, in any order, and may be
+//! Invariants: names are unique; everything but an export works by handle alone, in any order, and may be
 //! repeated.
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use kiki_types::{TenantId, UnixMillis};
 use serde_json::{Map, Value};
 
@@ -23,6 +23,16 @@ pub struct Declared {
     pub tables: &'static [Table],
     /// Its files, as prefixes of paths below the data folder.
     pub files: &'static [&'static str],
+}
+
+impl Declared {
+    /// What a store answers that says nothing for itself about `verb`: nothing, unless it holds rows about people.
+    fn unsaid<T: Default>(&self, verb: &'static str) -> Result<T, StoreError> {
+        match self.tables.iter().any(|table| table.owner.is_some()) {
+            true => Err(StoreError::Unsaid { store: self.name, verb }),
+            false => Ok(T::default()),
+        }
+    }
 }
 
 /// A table.
@@ -143,6 +153,9 @@ pub struct Expired {
 }
 
 /// Something that holds personal data.
+///
+/// What a store does not say for itself is as if it holds nothing of the kind: nothing to tell, forget, put right, mark or
+/// let go. One that declares rows about people must say what it tells, forgets and lets go: left unsaid, that fails.
 pub trait PersonalStore: Send + Sync {
     /// What it holds.
     fn declared(&self) -> &'static Declared;
@@ -154,25 +167,49 @@ pub trait PersonalStore: Send + Sync {
     }
 
     /// Everything about `who`, readable.
-    fn export<'a>(&'a self, who: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>>;
+    fn export<'a>(&'a self, who: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
+        let _ = who;
+        Box::pin(ready(self.declared().unsaid("export")))
+    }
+
+    /// As [`PersonalStore::export`], of several people; an answer for each, in their order. One that reads the same for all
+    /// of them reads it once.
+    fn export_all<'a>(&'a self, who: &'a [&'a Subject]) -> BoxFuture<'a, Vec<Result<Vec<Document>, StoreError>>> {
+        Box::pin(async move {
+            let mut told = Vec::with_capacity(who.len());
+            for one in who {
+                told.push(self.export(one).await);
+            }
+            told
+        })
+    }
 
     /// Forgets everything about `who`; answers how many rows or files that were.
-    fn erase<'a>(&'a self, tenant: &'a TenantId, who: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>>;
+    fn erase<'a>(&'a self, tenant: &'a TenantId, who: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let _ = (tenant, who);
+        Box::pin(ready(self.declared().unsaid("erase")))
+    }
 
     /// Applies a correction, by the names that [`PersonalStore::export`] uses.
     fn rectify<'a>(
         &'a self,
         who: &'a Subject,
         correction: &'a Map<String, Value>,
-    ) -> BoxFuture<'a, Result<Rectified, StoreError>>;
+    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
+        let _ = (who, correction);
+        Box::pin(ready(Ok(Rectified::NotHeld)))
+    }
 
-    /// Keeps `who` out of processing, or takes them back.
-    fn restrict<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Keeps `who` out of processing, or takes them back. Most stores ask the person's row each time, and mark nothing.
+    fn restrict<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        let _ = (who, on);
+        Box::pin(ready(Ok(())))
+    }
 
     /// Keeps `who` from being profiled, or takes that back. Most stores ask the person's row each time, and mark nothing.
     fn object<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
         let _ = (who, on);
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(ready(Ok(())))
     }
 
     /// Removes at most `limit` of what is past its cutoff, or, `dry`, counts all of it.
@@ -182,7 +219,10 @@ pub trait PersonalStore: Send + Sync {
         cutoffs: &'a Cutoffs,
         limit: u32,
         dry: bool,
-    ) -> BoxFuture<'a, Result<Expired, StoreError>>;
+    ) -> BoxFuture<'a, Result<Expired, StoreError>> {
+        let _ = (tenant, cutoffs, limit, dry);
+        Box::pin(ready(self.declared().unsaid("expire")))
+    }
 }
 
 /// The stores of a process.
@@ -217,5 +257,49 @@ impl Stores {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<dyn PersonalStore>> {
         self.0.iter().find(|store| store.declared().name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::personal::Mint;
+    use crate::testing::{People, TestDb};
+
+    struct Silent(&'static Declared);
+
+    impl PersonalStore for Silent {
+        fn declared(&self) -> &'static Declared {
+            self.0
+        }
+    }
+
+    const fn declared(owner: &'static [Table]) -> Declared {
+        Declared { name: "silent", service: "store", tables: owner, files: &[] }
+    }
+
+    const fn table(owner: Option<&'static str>) -> Table {
+        Table { name: "t", owner, holds: &[], categories: &[], class: Class::Sessions }
+    }
+
+    static ABOUT_NOBODY: Declared = declared(&[table(None)]);
+    static ABOUT_PEOPLE: Declared = declared(&[table(None), table(Some("subject"))]);
+
+    #[tokio::test]
+    async fn who_holds_rows_about_people_cannot_pass_over_what_becomes_of_them() {
+        let db = TestDb::sqlite().await;
+        let (people, tenant) = (People::of(&db.store).await, TenantId::default_tenant());
+        let ann = people.resolve(&tenant, "ann", Mint::Yes).await.unwrap().unwrap();
+        let never = UnixMillis(0);
+        let cutoffs = Cutoffs { now: never, sessions: never, marketing: never, customers: never, audit: never };
+        for (declared, is_answered) in [(&ABOUT_NOBODY, true), (&ABOUT_PEOPLE, false)] {
+            let store = Silent(declared);
+            assert_eq!(store.export(&ann).await.is_ok(), is_answered);
+            assert_eq!(store.erase(&tenant, &[ann.id]).await.is_ok(), is_answered);
+            assert_eq!(store.expire(&tenant, &cutoffs, 1, true).await.is_ok(), is_answered);
+            assert_eq!(store.rectify(&ann, &Map::new()).await.unwrap(), Rectified::NotHeld);
+            store.restrict(&ann, true).await.unwrap();
+            store.object(&ann, true).await.unwrap();
+        }
     }
 }

@@ -12,11 +12,9 @@ use kiki_growth::engage::{MailSender, OutgoingMail, SendError};
 use kiki_sandbox::mailbox::{self, Delivery, DeliveryError, Faults, MESSAGES_MAX, Mail, Mailbox, Open, Owner, Sealed};
 use kiki_shield::mail::{Mail as Post, MailError, Message};
 use kiki_store::StoreError;
-use kiki_store::personal::{
-    Cutoffs, Declared, Document, Expired, Mint, PersonalStore, Rectified, Subject, SubjectId, Subjects,
-};
+use kiki_store::personal::{Cutoffs, Declared, Document, Expired, Mint, PersonalStore, Subject, SubjectId, Subjects};
 use kiki_types::TenantId;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Where a message stands, for its seal.
@@ -166,7 +164,7 @@ fn handle(owner: Owner) -> SubjectId {
 
 const DECLARED: Declared = Declared { name: "mailbox", service: "engage", tables: &[], files: &["sandbox/mailbox/"] };
 
-/// The messages in the mailbox, by the people they went to.
+/// The messages in the mailbox, by the people they went to. A message says what was sent, and is not corrected.
 #[derive(Clone)]
 pub(crate) struct MailboxStore(pub(crate) SandboxMail);
 
@@ -200,19 +198,6 @@ impl PersonalStore for MailboxStore {
             self.0.mailbox.forget(tenant, &owners).await.map_err(|error| unreadable(&error))
         }
         .boxed()
-    }
-
-    /// A message says what was sent.
-    fn rectify<'a>(
-        &'a self,
-        _: &'a Subject,
-        _: &'a Map<String, Value>,
-    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
-        std::future::ready(Ok(Rectified::NotHeld)).boxed()
-    }
-
-    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        std::future::ready(Ok(())).boxed()
     }
 
     /// Messages that are old, and those to people who have no key any more.

@@ -11,9 +11,7 @@ use futures::future::BoxFuture;
 use jiff::tz::TimeZone;
 use kiki_kit::clock::ManualClock;
 use kiki_spend::{Owner, Settings};
-use kiki_store::personal::{
-    Cutoffs, Declared, Document, Expired, Mint, PersonalStore, Rectified, Stores, Subject, SubjectId, Subjects,
-};
+use kiki_store::personal::{Declared, Document, Mint, PersonalStore, Rectified, Stores, Subject, SubjectId, Subjects};
 use kiki_store::testing::{People, RandomIds, TestDb};
 use kiki_store::{StoreError, outbox};
 use kiki_types::event::AuditEvent;
@@ -147,16 +145,6 @@ impl PersonalStore for Memory {
             self.objected.lock().unwrap().insert(who.id, on);
         });
         std::future::ready(objected).boxed()
-    }
-
-    fn expire<'a>(
-        &'a self,
-        _: &'a TenantId,
-        _: &'a Cutoffs,
-        _: u32,
-        _: bool,
-    ) -> BoxFuture<'a, Result<Expired, StoreError>> {
-        std::future::ready(Ok(Expired::default())).boxed()
     }
 }
 
