@@ -5,13 +5,16 @@ use futures::future::{BoxFuture, ready};
 use kiki_types::{TenantId, UnixMillis};
 use serde_json::{Map, Value, json};
 use sqlx::AssertSqlSafe;
+use sqlx::any::AnyRow;
 
-use super::{
-    Class, Cutoffs, Declared, Document, Expired, Form, PersonalStore, Rectified, Subject, SubjectId, Subjects, Table,
-};
+use super::{Class, Cutoffs, Declared, Document, Expired, Form, PersonalStore, Subject, SubjectId, Subjects, Table};
 use crate::{Columns as _, Store, StoreError};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Holds of one person that an export tells of at the most: the oldest.
+const HOLDS_TOLD_MAX: i64 = 1_000;
+/// Why somebody is held, as they are told.
+const GROUND_OF_HOLDS: &str = "a legal matter is open, and the data may not be erased until it is closed";
 
 /// The keys of idempotent requests: keyed hashes, and answers that name no person. They end after a day by themselves.
 pub const IDEMPOTENCY: Declared = Declared {
@@ -70,7 +73,8 @@ const SUBJECTS: Declared = Declared {
     files: &["keys/erasures"],
 };
 
-/// Who the people are. Their keys are destroyed when everything else about them is gone: [`Subjects::destroy`].
+/// Who the people are. A customer id is a name that the business gave, and is not corrected: another one is somebody else.
+/// Their keys are destroyed when everything else about them is gone: [`Subjects::destroy`].
 #[derive(Clone, Debug)]
 pub struct People {
     /// The database.
@@ -104,7 +108,11 @@ impl PersonalStore for People {
                 ("objected", json!(who.objected)),
             ];
             let row = row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-            Ok(vec![Document { name: "identity".to_owned(), provided: true, rows: vec![row] }])
+            let identity = Document { name: "identity".to_owned(), provided: true, rows: vec![row] };
+            let holds = self.holds_on(who).await?;
+            let holds =
+                (!holds.is_empty()).then(|| Document { name: "holds".to_owned(), provided: false, rows: holds });
+            Ok([identity].into_iter().chain(holds).collect())
         }
         .boxed()
     }
@@ -112,15 +120,6 @@ impl PersonalStore for People {
     /// Nothing yet: without the key nothing else could be told or proven to be gone.
     fn erase<'a>(&'a self, _: &'a TenantId, _: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
         ready(Ok(0)).boxed()
-    }
-
-    /// A customer id is a name that the business gave; another one is somebody else.
-    fn rectify<'a>(
-        &'a self,
-        _: &'a Subject,
-        _: &'a Map<String, Value>,
-    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
-        ready(Ok(Rectified::NotHeld)).boxed()
     }
 
     fn restrict<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -145,6 +144,28 @@ impl PersonalStore for People {
             Ok(Expired { rows: holds.rows + erasures.rows, oldest })
         }
         .boxed()
+    }
+}
+
+impl People {
+    /// The legal holds on `who`, with what they mean. What a hold is about may tell of others, or of what is not for the
+    /// person to know yet, and stays with whoever placed it.
+    async fn holds_on(&self, who: &Subject) -> Result<Vec<Map<String, Value>>, StoreError> {
+        let found = sqlx::query(
+            "SELECT placed_at, released_at FROM legal_hold WHERE tenant = $1 AND subject = $2 \
+             ORDER BY placed_at, id LIMIT $3",
+        );
+        let found = found.bind(who.tenant.as_str()).bind(who.id.to_string()).bind(HOLDS_TOLD_MAX);
+        let row = |row: &AnyRow| {
+            let released = row.time("released_at")?;
+            let told = [
+                ("held_since", json!(row.time("placed_at")?.rfc3339())),
+                ("held_until", json!((released.0 > 0).then(|| released.rfc3339()))),
+                ("ground", json!(GROUND_OF_HOLDS)),
+            ];
+            Ok(told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        };
+        found.fetch_all(self.store.pool()).await?.iter().map(row).collect()
     }
 }
 
@@ -194,44 +215,13 @@ async fn expire(
     Ok(Expired { rows: u64::try_from(times.len()).unwrap_or(0), oldest: times.into_iter().min() })
 }
 
-/// A store that says what it keeps, and that none of it is about a person.
+/// A store that says what it keeps, and that none of it is about a person. What ends, ends by itself ([`crate::upkeep`]).
 #[derive(Clone, Copy, Debug)]
 pub struct AboutNobody(pub &'static Declared);
 
 impl PersonalStore for AboutNobody {
     fn declared(&self) -> &'static Declared {
         self.0
-    }
-
-    fn export<'a>(&'a self, _: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
-        ready(Ok(Vec::new())).boxed()
-    }
-
-    fn erase<'a>(&'a self, _: &'a TenantId, _: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
-        ready(Ok(0)).boxed()
-    }
-
-    fn rectify<'a>(
-        &'a self,
-        _: &'a Subject,
-        _: &'a Map<String, Value>,
-    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
-        ready(Ok(Rectified::NotHeld)).boxed()
-    }
-
-    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
-    }
-
-    /// What ends by itself, ends by itself ([`crate::upkeep`]).
-    fn expire<'a>(
-        &'a self,
-        _: &'a TenantId,
-        _: &'a Cutoffs,
-        _: u32,
-        _: bool,
-    ) -> BoxFuture<'a, Result<Expired, StoreError>> {
-        ready(Ok(Expired::default())).boxed()
     }
 }
 

@@ -1,8 +1,9 @@
 use kiki_kit::clock::Clock as _;
+use kiki_types::IdSource as _;
 
 use super::*;
 use crate::personal::{Cause, Mint};
-use crate::testing::{People as TestPeople, on_both};
+use crate::testing::{People as TestPeople, RandomIds, on_both};
 
 fn acme() -> TenantId {
     "acme".parse().unwrap()
@@ -30,6 +31,34 @@ async fn a_person_is_told_who_they_are_here_and_since_when() {
         assert_eq!(store.export(&ann).await.unwrap()[0].rows[0]["restricted"], json!(true));
         people.destroy(&acme(), &[ann.id], Cause::Request, "").await.unwrap();
         assert_eq!(store.export(&ann).await.unwrap(), []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_is_told_that_they_are_held_since_when_and_why_but_not_by_which_matter() {
+    on_both(async |db| {
+        let people = TestPeople::of(&db.store).await;
+        let store = People { store: db.store.clone(), subjects: (*people).clone() };
+        let ann = people.resolve(&acme(), "ann", Mint::Yes).await.unwrap().unwrap();
+        let bob = people.resolve(&acme(), "bob", Mint::Yes).await.unwrap().unwrap();
+        let (id, by) = (RandomIds.uuid(), "officer");
+        let mut tx = db.store.begin().await.unwrap();
+        people.hold(&mut tx, &ann, id, "Ann v. Acme", by).await.unwrap();
+        tx.commit().await.unwrap();
+        let told = store.export(&ann).await.unwrap().remove(1);
+        let row = &told.rows[0];
+        assert_eq!((told.name.as_str(), told.provided, told.rows.len()), ("holds", false, 1));
+        let now = people.clock.now().rfc3339();
+        assert_eq!((&row["held_since"], &row["held_until"]), (&json!(now), &json!(null)));
+        assert!(row["ground"].as_str().unwrap().contains("may not be erased"), "{row:?}");
+        assert!(!format!("{row:?}").contains("Acme"), "{row:?}");
+        assert_eq!(store.export(&bob).await.unwrap().len(), 1, "somebody else is not held");
+
+        let mut tx = db.store.begin().await.unwrap();
+        people.release(&mut tx, &acme(), id, by).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.export(&ann).await.unwrap()[1].rows[0]["held_until"], json!(now));
     })
     .await;
 }

@@ -79,15 +79,18 @@ async fn messages_that_are_old_or_whose_person_was_erased_become_nobodys_and_a_d
 }
 
 #[tokio::test]
-async fn a_campaign_passes_over_who_restricted_what_is_done_with_their_data() {
+async fn a_campaign_passes_over_who_restricted_what_is_done_with_their_data_or_objects() {
     on_both(async |db| {
         let (world, tenant) = (World::new(&db.store, 3).await, TenantId::default_tenant());
         let ann = world.people.resolve(&tenant, "00002", Mint::Yes).await.unwrap().unwrap();
         world.people.restrict(&tenant, &[ann.id], true).await.unwrap();
         let id = world.campaign("100").await;
         assert_eq!(world.run(&id).await["messages"], json!({"captured": 2}));
-        assert_eq!(Messages(db.store.clone()).export(&ann).await.unwrap(), []);
         world.people.restrict(&tenant, &[ann.id], false).await.unwrap();
+        world.people.object(&tenant, &[ann.id], true).await.unwrap();
+        assert_eq!(world.run(&id).await["messages"], json!({"captured": 2}));
+        assert_eq!(Messages(db.store.clone()).export(&ann).await.unwrap(), []);
+        world.people.object(&tenant, &[ann.id], false).await.unwrap();
         assert_eq!(world.run(&id).await["messages"], json!({"captured": 3}));
     })
     .await;
