@@ -46,6 +46,9 @@ pub struct SubjectRequest {
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ground: Option<String>,
+    /// What it waits for that is not for the service to do: `source` or `copy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<String>,
     /// When it came.
     pub received_at: String,
     /// The last moment to answer it in.

@@ -13,6 +13,7 @@ mod facts;
 mod page;
 mod period;
 mod processing;
+pub(crate) mod recipients;
 mod repo;
 mod request;
 mod service;
@@ -32,6 +33,7 @@ pub use api::routes;
 use document::ReportLog;
 pub(crate) use period::DAY_MS;
 use period::parse_period;
+pub use recipients::Configured;
 pub use service::{Days, Reports, Statements};
 
 /// What was decided in a period.

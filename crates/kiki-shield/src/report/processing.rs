@@ -1,14 +1,15 @@
 //! The record of processing activities (Art. 30(1) GDPR).
 
-use http::Uri;
+use kiki_store::StoreError;
 use kiki_store::personal::{Class, Declared, Form, Table as Held};
-use kiki_store::{Store, StoreError};
 use kiki_types::{TenantId, UnixMillis};
 use serde_json::{Value, json};
 
 use super::document::{Document, Table, texts};
 use super::facts::Facts;
+use super::recipients::{Configured, Recipient};
 use super::repo::{self, Group};
+use crate::service::Shield;
 
 const NOT_STATED: &str = "not stated";
 
@@ -16,15 +17,20 @@ const NOT_STATED: &str = "not stated";
 pub(super) struct Found {
     /// By purpose, basis and text.
     purposes: Vec<Group<3>>,
-    webhooks: Vec<String>,
+    recipients: Vec<Recipient>,
 }
 
 impl Found {
-    pub(super) async fn read(store: &Store, tenant: &TenantId, now: UnixMillis) -> Result<Self, StoreError> {
+    pub(super) async fn read(
+        shield: &Shield,
+        configured: &Configured,
+        tenant: &TenantId,
+        now: UnixMillis,
+    ) -> Result<Self, StoreError> {
         let ever = (UnixMillis(0), now.plus(1));
         Ok(Self {
-            purposes: repo::purposes(store, tenant, ever).await?,
-            webhooks: repo::webhooks(store, tenant).await?,
+            purposes: repo::purposes(&shield.0.store, tenant, ever).await?,
+            recipients: shield.recipients(tenant, configured).await?,
         })
     }
 }
@@ -43,7 +49,7 @@ pub(super) fn document(facts: &Facts<'_>, found: &Found, tenant: &TenantId) -> D
             controller(facts),
             purposes(found),
             categories(facts),
-            recipients(facts, found),
+            recipients(found),
             transfers(),
             limits(facts),
             safeguards(facts),
@@ -135,20 +141,9 @@ fn categories(facts: &Facts<'_>) -> Table {
 }
 
 /// (d) Who is told what.
-fn recipients(facts: &Facts<'_>, found: &Found) -> Table {
-    let mut hosts: Vec<_> =
-        found.webhooks.iter().filter_map(|url| Some(url.parse::<Uri>().ok()?.host()?.to_owned())).collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    let mut rows: Vec<_> =
-        hosts.iter().map(|host| texts([host, "webhook", "events about money and deadlines, without names"])).collect();
-    if let Some(shelf) = &facts.stated.shelf {
-        rows.push(texts([shelf, "copy of the log", "entries, which name people by keyed hashes"]));
-    }
-    if !facts.keys.master.starts_with("file:") && !facts.keys.master.starts_with("env:") {
-        rows.push(texts([&facts.keys.master, "master key", "secrets of epochs; no data of persons"]));
-    }
-    rows.push(texts(["sandbox mailbox", "messages", "kept on this installation; no provider of mail or SMS is used"]));
+fn recipients(found: &Found) -> Table {
+    let row = |one: &Recipient| texts([one.who.as_str(), one.role, one.receives]);
+    let rows = found.recipients.iter().map(row).collect();
     Table { name: "recipients", title: "(d) Recipients", columns: &["recipient", "as", "receives"], rows }
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::document::Document;
 use super::period::{parse_period, parse_year};
+use super::recipients::Configured;
 use super::repo::Period;
 use super::{breaches, ccpa, controls, processing, summary};
 use crate::breach::Breaches;
@@ -40,8 +41,8 @@ pub struct Statements {
     pub zone: TimeZone,
     /// `SQLite` or `PostgreSQL`.
     pub database: &'static str,
-    /// Where the log is copied to.
-    pub shelf: Option<String>,
+    /// Who is told something.
+    pub recipients: Configured,
     /// Whether witnesses are asked to cosign the log's checkpoints.
     pub has_witnesses: bool,
 }
@@ -152,7 +153,7 @@ impl Reports {
             "summary" => Ok(summary::document(&self.facts(caller, &period("monthly")).await?, tenant)),
             "processing" => {
                 let facts = self.facts(caller, &period("365d")).await?;
-                let found = processing::Found::read(self.store(), tenant, facts.now).await;
+                let found = processing::Found::read(self.shield(), &self.stated().recipients, tenant, facts.now).await;
                 Ok(processing::document(&facts, &found.map_err(ShieldError::from)?, tenant))
             }
             "breaches" => self.register(caller, wanted.period.as_deref()).await,

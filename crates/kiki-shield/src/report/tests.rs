@@ -10,6 +10,7 @@ use kiki_types::Principal;
 use serde_json::{Value, json};
 
 use super::document::Document;
+use super::recipients::Configured;
 use super::repo;
 use super::service::{Days, Reports, Statements, Wanted};
 use crate::Caller;
@@ -28,7 +29,7 @@ fn stated() -> Statements {
         identity: "codes",
         zone: TimeZone::UTC,
         database: "SQLite",
-        shelf: None,
+        recipients: Configured::default(),
         has_witnesses: false,
     }
 }

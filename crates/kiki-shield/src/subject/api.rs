@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::body::{
-    BulkAnswer, BulkBody, DestroyKeyQuery, ExtendBody, PageOfRequests, RefuseBody, RequestAnswer, RequestsAnswer,
-    SubjectRequestAnswer, SubjectRequestBody, VerifyBody, VouchAnswer, VouchBody,
+    BulkAnswer, BulkBody, CorrectedBody, DestroyKeyQuery, ExtendBody, PageOfRequests, RefuseBody, RequestAnswer,
+    RequestsAnswer, SubjectRequestAnswer, SubjectRequestBody, VerifyBody, VouchAnswer, VouchBody,
 };
 use super::repo::Wanted;
 use super::service::{BULK_MAX, Requests};
@@ -39,6 +39,7 @@ pub fn routes(requests: Requests) -> OpenApiRouter {
         .routes(routes!(refuse))
         .routes(routes!(retry))
         .routes(routes!(lift))
+        .routes(routes!(corrected))
         .routes(routes!(destroy_key))
         .routes(routes!(export))
         .merge(super::holds::routes())
@@ -273,6 +274,21 @@ async fn lift(
     Path(id): Path<SubjectRequestId>,
 ) -> Answered {
     Ok(Json(RequestAnswer::of(requests.lift(&caller(&allowed, network), id).await?)))
+}
+
+/// Say that the source of what is computed of a person was corrected, and so complete a rectification.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/corrected", tag = "privacy", params(("id" = String, Path)),
+    request_body = CorrectedBody, responses((status = 200, body = RequestAnswer),
+        (status = 404, description = "No such request"), (status = 409, description = "It waits for no source"),
+        (status = 410, description = "The person was erased")))]
+async fn corrected(
+    State(requests): State<Requests>,
+    allowed: Allowed<can::SubjectRequestsDecide>,
+    network: RemoteNetwork,
+    Path(id): Path<SubjectRequestId>,
+    Json(body): Json<CorrectedBody>,
+) -> Answered {
+    Ok(Json(RequestAnswer::of(requests.corrected(&caller(&allowed, network), id, body.note).await?)))
 }
 
 /// Destroy a person's key although a store has not answered.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::model::{Ground, Kind, Outcome, Regime, State};
+use super::model::{Awaits, Ground, Kind, Outcome, Regime, State};
 use super::repo::Request;
 use super::repo::work::Task;
 use super::service::{NewRequest, Seen};
@@ -155,6 +155,12 @@ pub(crate) struct RequestAnswer {
     verified_by: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<String>,
+    /// What it waits for that is not for the program to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    awaits: Option<Awaits>,
+    /// What an officer says was corrected, and where; only of one that was asked for by its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrected: Option<String>,
     /// When it is tried again, where something failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_at: Option<String>,
@@ -214,7 +220,9 @@ impl RequestAnswer {
             verified_at: time(request.verified_at),
             verified_by: request.verified_by.clone(),
             ended_at: time(request.ended_at),
-            next_at: time(request.next_at).filter(|_| is_waiting),
+            awaits: seen.awaits,
+            corrected: seen.corrected.clone(),
+            next_at: time(request.next_at).filter(|_| is_waiting && seen.awaits != Some(Awaits::Source)),
             mail_failed: of_mail.iter().any(|task| !task.is_done),
             tasks: tasks.into_iter().map(TaskAnswer::new).chain(pending.iter().map(waits)).collect(),
         }
@@ -222,7 +230,8 @@ impl RequestAnswer {
 
     /// As it stands right after a verb.
     pub(crate) fn of(request: Request) -> Self {
-        Self::new(&Seen { request, customer_id: None, tasks: Vec::new() }, &[])
+        let awaits = request.awaits_source().then_some(Awaits::Source);
+        Self::new(&Seen { request, customer_id: None, tasks: Vec::new(), awaits, corrected: None }, &[])
     }
 }
 
@@ -258,6 +267,13 @@ pub(crate) struct RefuseBody {
     /// identity_not_proven, unfounded, excessive, legal_obligation, legal_claims, public_interest, free_expression,
     /// rights_of_others, legal_hold, not_controller, not_a_consumer or exempt.
     pub(crate) ground: String,
+}
+
+/// `POST /v1/subject-requests/{id}/corrected`.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct CorrectedBody {
+    /// What was corrected, and where; at most 4,096 bytes, kept sealed under the person's key.
+    pub(crate) note: String,
 }
 
 /// How a key is destroyed.

@@ -11,7 +11,6 @@ use super::model::{Delay, Event, Ground, Impossible, Kind, State};
 use super::repo::work::Task;
 use super::repo::{self, Request, restriction};
 use super::service::Requests;
-use crate::error::ShieldError;
 use crate::mail::Letter;
 use crate::service::Caller;
 
@@ -41,7 +40,7 @@ impl Requests {
         Ok(Request { state, extended_at: now, ..request })
     }
 
-    /// Refuses a request of which nothing was carried out. The person is told why.
+    /// Refuses a request of which nothing was carried out, or that waits for its source. The person is told why.
     pub(crate) async fn refuse(
         &self,
         caller: &Caller,
@@ -61,6 +60,9 @@ impl Requests {
     ) -> Result<Request, SubjectError> {
         let now = self.now();
         let state = request.state.after(Event::Refused, request.is_extended())?;
+        if request.awaits_source() && self.has_changed(&request).await? {
+            return Err(SubjectError::Running);
+        }
         let person = self.person(&request).await?;
         let mut tx = self.store().begin().await?;
         if !repo::refuse(&mut tx, &request, ground, now).await? {
@@ -78,6 +80,9 @@ impl Requests {
         let (tenant, now) = (&caller.principal.tenant, self.now());
         let request = self.request(tenant, id).await?;
         running(&request)?;
+        if request.awaits_source() {
+            return Err(SubjectError::AwaitsSource);
+        }
         let mut tx = self.store().begin().await?;
         if !repo::hasten(&mut tx, &request, now).await? {
             return Err(SubjectError::Running);
@@ -92,7 +97,7 @@ impl Requests {
     pub(crate) async fn lift(&self, caller: &Caller, id: SubjectRequestId) -> Result<Request, SubjectError> {
         let request = self.request(&caller.principal.tenant, id).await?;
         if request.kind != Kind::Restriction {
-            return Err(ShieldError::invalid("id", "names no request of the type RESTRICTION").into());
+            return Err(SubjectError::WrongType(request.kind));
         }
         if request.state != State::Completed {
             return Err(Impossible(request.state).into());
@@ -133,9 +138,12 @@ impl Requests {
         by_hand: bool,
     ) -> Result<Request, SubjectError> {
         let request = self.request(&caller.principal.tenant, id).await?;
+        if request.kind != Kind::Deletion {
+            return Err(SubjectError::WrongType(request.kind));
+        }
         running(&request)?;
-        if request.kind != Kind::Deletion || request.step == 0 {
-            return Err(ShieldError::invalid("id", "names no deletion that has begun").into());
+        if request.step == 0 {
+            return Err(SubjectError::TooEarly);
         }
         let unasked = self.need_name(&request).await?;
         if !by_hand && !unasked.is_empty() {

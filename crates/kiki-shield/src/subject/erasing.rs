@@ -2,10 +2,13 @@
 //!
 //! | step | what |
 //! |---|---|
-//! | 0 | a copy that was asked for comes first; people under a legal hold are passed over; from here on nobody can be held |
+//! | 0 | copies that were asked for come first; people under a legal hold are passed over; from here on nobody can be held |
 //! | 1 | the governor decides nothing new about the people; every store forgets them; they are written to a last time |
 //! | 2 | the governor forgets them; their keys are destroyed, which the register and the log are told |
 //! | 3 | the requests are completed |
+//!
+//! A copy is sealed under the person's key and goes with it. So a deletion waits until the copy was fetched or is kept no
+//! more, and no longer than its own last day begins.
 //!
 //! Whatever somebody writes about a person between steps 1 and 2 is unreadable after it. A request whose person is gone
 //! already, as after a restored backup, goes on by handle.
@@ -15,18 +18,19 @@ use std::collections::{HashMap, HashSet};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use kiki_store::personal::Cause;
-use kiki_types::Bar;
 use kiki_types::id::SubjectRequestId;
+use kiki_types::{Bar, UnixMillis};
 
 use super::decide::BY_HAND;
 use super::error::SubjectError;
 use super::letters::MAIL_TASK;
-use super::model::{Ground, Outcome};
+use super::model::{Ground, Kind, Outcome, State};
 use super::repo::Request;
+use super::repo::copies::{self, Copies};
 use super::repo::work::{self, Change};
-use super::runner::{Act, Wave};
 use super::service::Requests;
 use super::stores::{REQUESTS, tells_more};
+use super::wave::{Act, LEASE_MS, Wave};
 use crate::mail::{Letter, MailError};
 
 /// The store whose messages are asked for once more: the last one is written after it forgot.
@@ -38,8 +42,20 @@ const LETTERS_MAX: usize = 8;
 /// After so many tries the person is not written to: a provider that is away must not keep data.
 const LETTER_TRIES_MAX: i64 = 12;
 
-/// When to look again whether a person has the copy that they asked for as well.
-const COPY_WAIT_MS: i64 = 2_000;
+/// When to look again whether the copy is made that a person asked for as well.
+const MAKING_WAIT_MS: i64 = 2_000;
+/// When to look again whether its time is over. Who fetches it lets the deletion go on at once.
+const FETCHING_WAIT_MS: i64 = 600_000;
+/// How long before the end of its last day a deletion waits for no copy any more.
+const LAST_DAY_MS: i64 = 86_400_000;
+
+impl Request {
+    /// Whether a deletion can wait at `now` for copies that the person asked for as well.
+    pub(super) fn waits_for_copies(&self, now: UnixMillis) -> bool {
+        let is_running = matches!(self.state, State::InProgress | State::Extended);
+        self.kind == Kind::Deletion && is_running && self.step == 0 && now < self.due().plus(-LAST_DAY_MS)
+    }
+}
 
 impl Requests {
     pub(super) async fn erase(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {
@@ -61,32 +77,36 @@ impl Requests {
         self.end(wave, &requests).await
     }
 
-    /// Refuses for people under a legal hold. Holds and this take turns: the row of a person is locked by both.
+    /// Refuses for people under a legal hold, and puts off for those who have yet to fetch a copy. Holds and this take turns:
+    /// the row of a person is locked by both.
     async fn begin_erasing<'w>(&self, wave: &'w Wave<'_>) -> Result<Vec<&'w Request>, SubjectError> {
         // Also of people whose row does not open.
         let known: Vec<_> = wave.requests.iter().map(|request| request.subject).collect();
         let mut tx = self.store().begin().await?;
         let claim = self.store().dialect().claim();
         let held = work::locked(&mut tx, claim, &wave.tenant, &known).await?;
-        let awaiting = work::awaiting_copy(&mut tx, &wave.tenant, &known).await?;
         let now = self.now();
-        let copy_first = |request: &Request| now < request.due() && awaiting.contains(&request.subject);
+        let copies = copies::awaited(tx.sql(), &wave.tenant, &known, now).await?;
+        let copies_of = |request: &Request| copies.get(&request.subject).filter(|_| request.waits_for_copies(now));
         let is_held = |request: &Request| held.get(&request.subject).copied();
-        let (mut go, mut refused, mut wait, mut copy) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut go, mut refused, mut wait) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut making, mut fetching) = (Vec::new(), Vec::new());
         for request in &wave.requests {
-            match (wave.people.contains_key(&request.subject), is_held(request)) {
-                (true, Some(false)) if copy_first(request) => copy.push(request),
-                (_, Some(true)) => refused.push(request),
-                (_, Some(false)) | (false, None) => go.push(request),
+            match (wave.people.contains_key(&request.subject), is_held(request), copies_of(request)) {
+                (true, Some(false), Some(Copies::InMaking)) => making.push(request),
+                (true, Some(false), Some(Copies::Ready)) => fetching.push(request),
+                (_, Some(true), _) => refused.push(request),
+                (_, Some(false), _) | (false, None, _) => go.push(request),
                 // Another transaction has the row.
-                (true, None) => wait.push(request),
+                (true, None, _) => wait.push(request),
             }
         }
-        let lease = Change::Step(1, now.plus(super::runner::LEASE_MS));
+        let lease = Change::Step(1, now.plus(LEASE_MS));
         let is_ours = work::change(&mut tx, wave.worker, &go, &lease).await?
             && work::change(&mut tx, wave.worker, &refused, &Change::Refused(Ground::LegalHold, now)).await?
             && work::change(&mut tx, wave.worker, &wait, &Change::Later(now)).await?
-            && work::change(&mut tx, wave.worker, &copy, &Change::Later(now.plus(COPY_WAIT_MS))).await?;
+            && work::change(&mut tx, wave.worker, &making, &Change::Later(now.plus(MAKING_WAIT_MS))).await?
+            && work::change(&mut tx, wave.worker, &fetching, &Change::Later(now.plus(FETCHING_WAIT_MS))).await?;
         if !is_ours {
             return Err(SubjectError::Running);
         }
@@ -126,7 +146,7 @@ impl Requests {
             let Some(person) = wave.people.get(&request.subject) else { continue };
             if Self::details(request, Some(person)).is_ok_and(|details| details.notify) {
                 let told = Request { outcome: outcomes.get(&request.id).copied(), ..(*request).clone() };
-                let (id, letter) = (request.id, self.completed_letter(&told, person));
+                let (id, letter) = (request.id, self.completed_letter(&told, person, None));
                 letters.push(async move { (id, self.0.needs.mail.send(letter).await) }.boxed());
             }
         }

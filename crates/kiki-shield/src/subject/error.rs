@@ -9,7 +9,7 @@ use kiki_store::StoreError;
 use kiki_store::personal::{KeysError, Unreadable};
 use kiki_types::UnixMillis;
 
-use super::model::{Impossible, State};
+use super::model::{Impossible, Kind, State};
 use crate::error::ShieldError;
 
 /// Why nothing was done.
@@ -24,6 +24,15 @@ pub(crate) enum SubjectError {
     /// It is being carried out at the moment, or was in part.
     #[error("the request is being carried out")]
     Running,
+    /// It makes use of another right.
+    #[error("the request is of the type {0}")]
+    WrongType(Kind),
+    /// What must be done before was not done yet.
+    #[error("the request has not come so far")]
+    TooEarly,
+    /// Every store was asked; it waits for the source of what they compute.
+    #[error("the request waits for its source to be corrected")]
+    AwaitsSource,
     /// The law knows no extension of it, or its time is over.
     #[error("no more time can be taken")]
     NoExtension,
@@ -76,6 +85,18 @@ impl From<SubjectError> for Problem {
             SubjectError::Running => Self::conflict(
                 "request_running",
                 "The request is being carried out, or was in part: it cannot be stopped.",
+            ),
+            SubjectError::WrongType(kind) => {
+                Self::conflict("wrong_type", format!("The request is of the type {kind}: that is for another."))
+                    .with("request_type", kind.as_str())
+            }
+            SubjectError::TooEarly => Self::conflict(
+                "too_early",
+                "The request has not come so far: the stores have yet to do what comes before.",
+            ),
+            SubjectError::AwaitsSource => Self::conflict(
+                "awaits_source",
+                "Every store was asked: the request waits until an officer says that the source was corrected.",
             ),
             SubjectError::NoExtension => Self::conflict(
                 "no_extension",

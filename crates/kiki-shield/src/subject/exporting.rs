@@ -1,7 +1,6 @@
 //! Access and portability: every store tells what it holds, and the person is told where to get it.
 
 use kiki_audit::Checkpoint;
-use kiki_store::StoreError;
 use kiki_store::personal::Subject;
 use kiki_types::event::AuditEvent;
 use kiki_types::id::SubjectRequestId;
@@ -9,11 +8,11 @@ use kiki_types::id::SubjectRequestId;
 use super::error::SubjectError;
 use super::export::{self, About, Export, Given};
 use super::model::Outcome;
-use super::repo::Request;
 use super::repo::work::{self, Part};
-use super::runner::{Wave, code_of};
+use super::repo::{Request, copies};
 use super::service::Requests;
 use super::stores::tells_more;
+use super::wave::{Wave, code_of};
 use crate::error::ShieldError;
 use crate::service::Caller;
 
@@ -26,8 +25,10 @@ const BODY: &str = "subject_export.body";
 
 impl Requests {
     pub(super) async fn hand_out(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {
-        for (request, person) in wave.with_people() {
-            let Some(given) = self.collect(wave, request, person).await? else {
+        let asked: Vec<_> = wave.with_people().collect();
+        let collected = self.collect(wave, &asked).await?;
+        for ((request, person), given) in asked.into_iter().zip(collected) {
+            let Some(given) = given else {
                 self.later(wave, &[request], wave.attempts + 1).await?;
                 continue;
             };
@@ -48,31 +49,35 @@ impl Requests {
         self.end_erased(wave).await
     }
 
-    /// What every store holds about a person; `None` where one did not say.
+    /// What every store holds about each of the people; `None` where one did not say.
     async fn collect(
         &self,
         wave: &Wave<'_>,
-        request: &Request,
-        person: &Subject,
-    ) -> Result<Option<Vec<Given>>, SubjectError> {
-        let (mut given, mut is_whole) = (Vec::new(), true);
+        asked: &[(&Request, &Subject)],
+    ) -> Result<Vec<Option<Vec<Given>>>, SubjectError> {
+        let people: Vec<&Subject> = asked.iter().map(|(_, person)| *person).collect();
+        let mut collected: Vec<_> = asked.iter().map(|_| Some(Vec::new())).collect();
         for store in wave.stores.iter() {
             let declared = store.declared();
-            let told: Result<_, StoreError> = store.export(person).await;
-            let (rows, error) = match told {
-                Ok(documents) => {
-                    let rows = documents.iter().map(|document| document.rows.len()).sum::<usize>();
-                    given.push(Given { store: declared, documents });
-                    (i64::try_from(rows).unwrap_or(i64::MAX), None)
-                }
-                Err(error) => {
-                    is_whole = false;
-                    (0, Some(code_of(&error)))
-                }
-            };
-            self.keep(wave, declared.name, [(request.id, rows)].into_iter(), error).await?;
+            let told = store.export_all(&people).await;
+            for (((request, _), given), told) in asked.iter().zip(&mut collected).zip(told) {
+                let (rows, error) = match told {
+                    Ok(documents) => {
+                        let rows = documents.iter().map(|document| document.rows.len()).sum::<usize>();
+                        if let Some(given) = given {
+                            given.push(Given { store: declared, documents });
+                        }
+                        (i64::try_from(rows).unwrap_or(i64::MAX), None)
+                    }
+                    Err(error) => {
+                        *given = None;
+                        (0, Some(code_of(&error)))
+                    }
+                };
+                self.keep(wave, declared.name, [(request.id, rows)].into_iter(), error).await?;
+            }
         }
-        Ok(is_whole.then_some(given))
+        Ok(collected)
     }
 
     async fn make_export(
@@ -81,8 +86,9 @@ impl Requests {
         given: Vec<Given>,
         log: Option<Checkpoint>,
     ) -> Result<Export, SubjectError> {
-        let (at, request) = (self.now(), request.clone());
-        let sheet = self.0.needs.sheet.text(&request, &given, self.stores());
+        let (at, request, sheet) = (self.now(), request.clone(), &self.0.needs.sheet);
+        let recipients = self.shield().recipients(&request.tenant, &sheet.recipients).await?;
+        let sheet = sheet.text(&request, &given, self.stores(), &recipients);
         let make = move || {
             let (id, regime, kind) = (request.id.to_string(), request.regime, request.kind);
             export::make(&About { request: id, regime, kind, at, log: log.as_ref(), sheet: &sheet }, &given)
@@ -115,7 +121,7 @@ impl Requests {
         Ok(tx.commit().await?)
     }
 
-    /// The ZIP of a request, if it is kept. That it is handed out stands in the log.
+    /// The ZIP of a request, if it is kept. That it is handed out stands in the log; a deletion that waits for it goes on.
     pub(crate) async fn download(&self, caller: &Caller, id: SubjectRequestId) -> Result<Vec<u8>, SubjectError> {
         let request = self.request(&caller.principal.tenant, id).await?;
         let parts = work::export(self.store(), &request, self.now()).await?;
@@ -128,8 +134,10 @@ impl Requests {
             zip.extend(person.open(BODY, &place(&request, number), &part.body)?);
         }
         let mut tx = self.store().begin().await?;
+        copies::fetched(&mut tx, &request, self.now()).await?;
         self.tell(&mut tx, caller, "download", &request, Some(&person), "")?;
         tx.commit().await?;
+        self.0.work.notify_one();
         Ok(zip)
     }
 }

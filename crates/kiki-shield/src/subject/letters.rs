@@ -18,11 +18,11 @@ use zeroize::Zeroizing;
 use super::code::LIFE_MS;
 use super::error::SubjectError;
 use super::identity::{CODE, place};
-use super::model::{Event, Kind, Outcome};
+use super::model::Event;
 use super::repo::work::{self, Task};
-use super::repo::{self, Request};
+use super::repo::{self, Request, copies};
 use super::service::Requests;
-use super::words::{because, came_to_nothing, takes_long, words};
+use super::words::{because, came_to, takes_long, words};
 use crate::consent::Confirmation;
 use crate::mail::{Letter, MailError, Message, TOPIC};
 
@@ -255,43 +255,29 @@ impl Requests {
                     request.received_on
                 ),
             ),
-            Letter::Completed { .. } if request.kind == Kind::Rectification && !self.has_changed(request).await? => {
-                return Ok(Some(self.last_letter(request, &person, came_to_nothing(request))));
+            Letter::Completed { .. } => {
+                let erased_on = self.erased_on(request).await?;
+                return Ok(Some(self.completed_letter(request, &person, erased_on.as_deref())));
             }
-            Letter::Completed { .. } => return Ok(Some(self.completed_letter(request, &person))),
             Letter::ConsentConfirm { .. } => return Ok(None),
         };
         Ok(Some(message(letter, request, person, at, subject, &body)))
     }
 
-    /// The last letter about a request.
-    pub(super) fn completed_letter(&self, request: &Request, person: &Subject) -> Message {
-        let came_to = match (request.kind, request.outcome) {
-            (_, Some(Outcome::NothingHeld)) => "We hold nothing about you that it concerns.",
-            (Kind::Access | Kind::Portability, Some(Outcome::Part)) => {
-                "Your data are ready, and can be fetched for 30 days; they are too many to be whole."
-            }
-            (Kind::Access | Kind::Portability, _) => "Your data are ready, and can be fetched for 30 days.",
-            (Kind::Deletion, _) => "Your data are erased. This is the last message that you get from us.",
-            (Kind::Rectification, Some(Outcome::Part)) => {
-                "Your data are put right; what is computed from them changes with the next computation."
-            }
-            _ => "It is done.",
-        };
-        self.last_letter(request, person, came_to)
-    }
-
-    /// Whether a store put anything right.
-    async fn has_changed(&self, request: &Request) -> Result<bool, SubjectError> {
-        let tasks = work::tasks(self.store(), &request.tenant, &[request.id]).await?;
-        Ok(tasks.iter().any(|task| task.is_done && task.rows > 0))
-    }
-
-    fn last_letter(&self, request: &Request, person: &Subject, came_to: &str) -> Message {
-        let what = words(request.kind);
+    /// The last letter about a request. `erased_on`: the day on which a copy that was asked for is erased at the latest.
+    pub(super) fn completed_letter(&self, request: &Request, person: &Subject, erased_on: Option<&str>) -> Message {
+        let (what, came_to) = (words(request.kind), came_to(request, erased_on));
         let body = format!("Your request of {} {what} is completed.\n{came_to}\n", request.received_on);
         let letter = Letter::Completed { request: request.id };
         message(letter, request, person.clone(), self.now(), "Your request is completed".to_owned(), &body)
+    }
+
+    /// The day on which the copy of `request` is erased, fetched or not, because the person asked for that as well.
+    async fn erased_on(&self, request: &Request) -> Result<Option<String>, SubjectError> {
+        if !request.kind.is_for_a_copy() {
+            return Ok(None);
+        }
+        Ok(copies::erased_by(self.store(), request).await?.map(|last| self.day_of(last)))
     }
 
     /// The message that asks for the confirmation of a consent; `None` where it waits for none any more.

@@ -23,12 +23,15 @@ mod holds;
 mod identity;
 mod letters;
 pub(crate) mod model;
+mod rectifying;
 mod remote;
 pub(crate) mod repo;
+mod rights;
 mod runner;
 mod service;
 mod sheet;
 mod stores;
+mod wave;
 mod words;
 mod zip;
 

@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 use super::code::Sent;
 use super::deadline::Calendar;
 use super::error::SubjectError;
-use super::model::{Kind, Regime, State};
+use super::model::{Awaits, Kind, Regime, State};
+use super::repo::copies::Copies;
 use super::repo::work::Task;
 use super::repo::{self, Request, Wanted};
 use super::sheet::Sheet;
@@ -85,6 +86,15 @@ pub(crate) struct Details {
     /// Whether anything was known of the person before.
     #[serde(default)]
     pub(crate) is_known: bool,
+    /// What an officer says was corrected, and where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) corrected: Option<String>,
+}
+
+impl Details {
+    pub(super) fn sealed(&self, person: &Subject, id: SubjectRequestId) -> Vec<u8> {
+        person.seal(DETAILS, &id.to_string(), &serde_json::to_vec(self).unwrap_or_default())
+    }
 }
 
 /// A request as an officer sees it.
@@ -94,6 +104,9 @@ pub(crate) struct Seen {
     /// `None` where the person was erased.
     pub(crate) customer_id: Option<String>,
     pub(crate) tasks: Vec<Task>,
+    pub(crate) awaits: Option<Awaits>,
+    /// What an officer says was corrected, and where.
+    pub(crate) corrected: Option<String>,
 }
 
 impl Requests {
@@ -152,7 +165,8 @@ impl Requests {
         let mut requests = Vec::with_capacity(wanted.len());
         for ((one, known), person) in wanted.iter().zip(&known).zip(&people) {
             let person = person.as_ref().ok_or(SubjectError::Erased)?;
-            let details = Details { correction: one.correction.clone(), notify: one.notify, is_known: known.is_some() };
+            let (correction, is_known) = (one.correction.clone(), known.is_some());
+            let details = Details { correction, notify: one.notify, is_known, corrected: None };
             requests.push(self.new_request(person, one, &details, now));
         }
         let mut tx = self.store().begin().await?;
@@ -180,7 +194,6 @@ impl Requests {
         let end = |day: Option<jiff::civil::Date>| day.map_or(UnixMillis(0), |day| calendar.end_of(day));
         let is_exempt = wanted.kind.is_open_to_anybody() || !self.0.needs.checks_identity;
         let is_told = !wanted.notify;
-        let text = serde_json::to_vec(details).unwrap_or_default();
         Request {
             tenant: person.tenant.clone(),
             id,
@@ -201,7 +214,7 @@ impl Requests {
             verified_by: String::new(),
             extended_at: UnixMillis(0),
             ended_at: UnixMillis(0),
-            details: person.seal(DETAILS, &id.to_string(), &text),
+            details: details.sealed(person, id),
             sent: Sent::default(),
             reminded: 0,
             step: 0,
@@ -226,9 +239,12 @@ impl Requests {
     pub(crate) async fn see(&self, caller: &Caller, id: SubjectRequestId) -> Result<Seen, SubjectError> {
         let tenant = &caller.principal.tenant;
         let request = self.request(tenant, id).await?;
-        let customer_id = self.person(&request).await?.map(|person| person.name().to_owned());
+        let person = self.person(&request).await?;
+        let corrected = Self::details(&request, person.as_ref()).unwrap_or_default().corrected;
+        let customer_id = person.map(|person| person.name().to_owned());
         let tasks = repo::work::tasks(self.store(), tenant, &[id]).await?;
-        Ok(Seen { request, customer_id, tasks })
+        let awaits = self.awaits(tenant, std::slice::from_ref(&request)).await?.remove(&id);
+        Ok(Seen { request, customer_id, tasks, awaits, corrected })
     }
 
     /// Names of stores that have not been asked yet for a request that is being carried out. An opt-out is the governor's
@@ -246,11 +262,29 @@ impl Requests {
         let tenant = &caller.principal.tenant;
         let requests = repo::list(self.store(), tenant, wanted).await?;
         let people = self.people(tenant, &requests).await?;
+        let mut awaits = self.awaits(tenant, &requests).await?;
         let seen = |request: Request| {
             let customer_id = people.get(&request.subject).map(|person| person.name().to_owned());
-            Seen { request, customer_id, tasks: Vec::new() }
+            let awaits = awaits.remove(&request.id);
+            Seen { request, customer_id, tasks: Vec::new(), awaits, corrected: None }
         };
         Ok(requests.into_iter().map(seen).collect())
+    }
+
+    /// What each of `requests` waits for that the program does not do, if it does.
+    async fn awaits(
+        &self,
+        tenant: &TenantId,
+        requests: &[Request],
+    ) -> Result<HashMap<SubjectRequestId, Awaits>, SubjectError> {
+        let now = self.now();
+        let of_copies = || requests.iter().filter(|request| request.waits_for_copies(now));
+        let people: Vec<_> = of_copies().map(|request| request.subject).collect();
+        let copies = repo::copies::awaited_now(self.store(), tenant, &people, now).await?;
+        let is_ready = |request: &&Request| copies.get(&request.subject) == Some(&Copies::Ready);
+        let copies = of_copies().filter(is_ready).map(|request| (request.id, Awaits::Copy));
+        let sources = requests.iter().filter(|request| request.awaits_source());
+        Ok(copies.chain(sources.map(|request| (request.id, Awaits::Source))).collect())
     }
 
     /// Who a request is about; `None` once they were erased.

@@ -8,6 +8,7 @@ use kiki_store::personal::{Class, Stores};
 use super::export::Given;
 use super::model::{Kind, Regime};
 use super::repo::Request;
+use crate::report::recipients::{Configured, Recipient};
 
 /// Who answers, and how long what is kept. What is not known is said to be so.
 #[derive(Clone, Debug, Default)]
@@ -20,10 +21,18 @@ pub struct Sheet {
     pub officer: Option<String>,
     /// Whole days that each class is kept.
     pub kept_days: Vec<(Class, u32)>,
+    /// Who is told something, as far as the configuration says it.
+    pub recipients: Configured,
 }
 
 impl Sheet {
-    pub(super) fn text(&self, request: &Request, given: &[Given], stores: Option<&Stores>) -> String {
+    pub(super) fn text(
+        &self,
+        request: &Request,
+        given: &[Given],
+        stores: Option<&Stores>,
+        recipients: &[Recipient],
+    ) -> String {
         let mut text = String::new();
         let or = |line: &Option<String>| line.clone().unwrap_or_else(|| "not stated".to_owned());
         let _ = write!(
@@ -53,14 +62,25 @@ impl Sheet {
             "\nPurposes\n  Those of your consents (see the file of consents, if there is one), and to answer for what was \
              decided.\n\nRecipients\n",
         );
-        let services: BTreeSet<_> =
-            stores.into_iter().flat_map(Stores::iter).map(|store| store.declared().service).collect();
-        let _ =
-            writeln!(text, "  Parts of this installation: {}.", services.into_iter().collect::<Vec<_>>().join(", "));
+        text.push_str(&self.told(stores, recipients));
         text.push_str(match request.regime {
             Regime::Gdpr => GDPR_RIGHTS,
             Regime::Ccpa => CCPA_RIGHTS,
         });
+        text
+    }
+}
+
+impl Sheet {
+    /// A line for the parts of this installation, and one for each recipient beside it.
+    fn told(&self, stores: Option<&Stores>, recipients: &[Recipient]) -> String {
+        let services = stores.into_iter().flat_map(Stores::iter).map(|store| store.declared().service);
+        let is_apart = |service: &str| self.recipients.peers.iter().any(|peer| peer == service);
+        let own: BTreeSet<_> = services.filter(|service| !is_apart(service)).collect();
+        let mut text = format!("  Parts of this installation: {}.\n", own.into_iter().collect::<Vec<_>>().join(", "));
+        for Recipient { who, role, receives } in recipients {
+            let _ = writeln!(text, "  {who} ({role}): {receives}.");
+        }
         text
     }
 }
@@ -105,5 +125,26 @@ mod tests {
         };
         let given = [Given { store: &STORE, documents: Vec::new() }];
         assert_eq!(kept(&given), [("codes", Class::Audit), ("requests", Class::Audit)]);
+    }
+
+    #[test]
+    fn every_recipient_is_told_and_a_service_apart_is_no_part_of_this_installation() {
+        use std::sync::Arc;
+
+        use kiki_store::personal::held::AboutNobody;
+        use kiki_store::personal::{Declared, PersonalStore};
+        const fn of(name: &'static str, service: &'static str) -> Declared {
+            Declared { name, service, tables: &[], files: &[] }
+        }
+        static STORES: [Declared; 3] = [of("a", "shield"), of("b", "engage"), of("apart:8083", "apart:8083")];
+        let stores = STORES.iter().map(|declared| Arc::new(AboutNobody(declared)) as Arc<dyn PersonalStore>);
+        let stores = Stores::new(stores.collect()).unwrap();
+        let recipients = Configured { shelf: None, peers: vec!["apart:8083".to_owned()] };
+        let sheet = Sheet { recipients, ..Sheet::default() };
+        let who = Recipient { who: "apart:8083".to_owned(), role: "service apart", receives: "customer ids" };
+        assert_eq!(
+            sheet.told(Some(&stores), &[who]),
+            "  Parts of this installation: engage, shield.\n  apart:8083 (service apart): customer ids.\n"
+        );
     }
 }

@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiki_store::StoreError;
 use kiki_store::personal::{
-    Class, Cutoffs, Declared, Document, Expired, Form, PersonalStore, Rectified, Subject, SubjectId, Table,
+    Class, Cutoffs, Declared, Document, Expired, Form, PersonalStore, Subject, SubjectId, Table,
 };
 use kiki_types::TenantId;
 use serde_json::{Map, Value, json};
@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::repo::{Request, held};
 use super::service::{Requests, pseudonym};
 use super::{decisions, service};
+use crate::error::ShieldError;
 use crate::service::Shield;
 
 /// The name of the store of requests.
@@ -35,7 +36,7 @@ const COVERED_WITHIN: Duration = Duration::from_secs(10);
 pub struct RequestStore(pub Requests);
 
 /// The log, as a store of decisions: it is read, and never changed. What it tells of a person names nobody once their key
-/// is gone.
+/// is gone; it ends by segments, as its own rule says.
 pub struct DecisionStore(pub Shield);
 
 /// Webhooks: business data.
@@ -115,8 +116,10 @@ impl PersonalStore for RequestStore {
             let requests = held::of(self.0.store(), &who.tenant, who.id).await?;
             let (mut rows, mut corrections) = (Vec::new(), Vec::new());
             for request in &requests {
-                rows.push(row(request));
                 let details = Requests::details(request, Some(who)).unwrap_or_default();
+                let mut row = row(request);
+                row.extend(details.corrected.map(|note| ("corrected".to_owned(), json!(note))));
+                rows.push(row);
                 corrections.extend(details.correction);
             }
             let document = |name: &str, provided, rows| Document { name: name.to_owned(), provided, rows };
@@ -137,18 +140,6 @@ impl PersonalStore for RequestStore {
             Ok(emptied)
         }
         .boxed()
-    }
-
-    fn rectify<'a>(
-        &'a self,
-        _: &'a Subject,
-        _: &'a Map<String, Value>,
-    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
-        std::future::ready(Ok(Rectified::NotHeld)).boxed()
-    }
-
-    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        std::future::ready(Ok(())).boxed()
     }
 
     fn expire<'a>(
@@ -189,73 +180,46 @@ impl PersonalStore for DecisionStore {
 
     fn export<'a>(&'a self, who: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
         async move {
-            let unreadable = |error: &dyn std::fmt::Display| service::unreadable("log", error);
-            // What was decided a moment ago is told as well: a checkpoint follows within a second.
-            let written = self.0.read_log(kiki_audit::reader::entries).await.map_err(|error| unreadable(&error))?;
-            if written > 0 && !self.0.0.governor.covered(written - 1, COVERED_WITHIN).await {
-                return Err(unreadable(&"no checkpoint covers its end"));
-            }
-            let name = pseudonym(who);
-            let people = [name.clone()];
-            let found = self.0.read_log(move |audit| decisions::about(audit, &people)).await;
-            let found = found.map_err(|error| unreadable(&error))?;
-            let rows = found.get(&name).map(decisions::rows).unwrap_or_default();
-            Ok(vec![Document { name: "decisions".to_owned(), provided: false, rows }])
+            let told = self.told(&[who]).await.map_err(|why| service::unreadable("log", &why))?;
+            Ok(told.into_iter().flatten().collect())
         }
         .boxed()
     }
 
-    fn erase<'a>(&'a self, _: &'a TenantId, _: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
-        std::future::ready(Ok(0)).boxed()
+    fn export_all<'a>(&'a self, who: &'a [&'a Subject]) -> BoxFuture<'a, Vec<Result<Vec<Document>, StoreError>>> {
+        async move {
+            match self.told(who).await {
+                Ok(told) => told.into_iter().map(Ok).collect(),
+                Err(why) => who.iter().map(|_| Err(service::unreadable("log", &why))).collect(),
+            }
+        }
+        .boxed()
     }
+}
 
-    fn rectify<'a>(
-        &'a self,
-        _: &'a Subject,
-        _: &'a Map<String, Value>,
-    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
-        std::future::ready(Ok(Rectified::NotHeld)).boxed()
-    }
-
-    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        std::future::ready(Ok(())).boxed()
-    }
-
-    /// The log ends by segments, as its own rule says.
-    fn expire<'a>(
-        &'a self,
-        _: &'a TenantId,
-        _: &'a Cutoffs,
-        _: u32,
-        _: bool,
-    ) -> BoxFuture<'a, Result<Expired, StoreError>> {
-        std::future::ready(Ok(Expired::default())).boxed()
+impl DecisionStore {
+    /// What the log tells of each of `who`, or why it cannot be read: one pass over it.
+    async fn told(&self, who: &[&Subject]) -> Result<Vec<Vec<Document>>, String> {
+        let unreadable = |error: ShieldError| error.to_string();
+        // What was decided a moment ago is told as well: a checkpoint follows within a second.
+        let written = self.0.read_log(kiki_audit::reader::entries).await.map_err(unreadable)?;
+        if written > 0 && !self.0.0.governor.covered(written - 1, COVERED_WITHIN).await {
+            return Err("no checkpoint covers its end".to_owned());
+        }
+        let names: Vec<_> = who.iter().map(|who| pseudonym(who)).collect();
+        let people = names.clone();
+        let found = self.0.read_log(move |audit| decisions::about(audit, &people)).await.map_err(unreadable)?;
+        let document = |name: &String| {
+            let rows = found.get(name).map(decisions::rows).unwrap_or_default();
+            vec![Document { name: "decisions".to_owned(), provided: false, rows }]
+        };
+        Ok(names.iter().map(document).collect())
     }
 }
 
 impl PersonalStore for WebhookStore {
     fn declared(&self) -> &'static Declared {
         &WEBHOOKS
-    }
-
-    fn export<'a>(&'a self, _: &'a Subject) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
-        std::future::ready(Ok(Vec::new())).boxed()
-    }
-
-    fn erase<'a>(&'a self, _: &'a TenantId, _: &'a [SubjectId]) -> BoxFuture<'a, Result<u64, StoreError>> {
-        std::future::ready(Ok(0)).boxed()
-    }
-
-    fn rectify<'a>(
-        &'a self,
-        _: &'a Subject,
-        _: &'a Map<String, Value>,
-    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
-        std::future::ready(Ok(Rectified::NotHeld)).boxed()
-    }
-
-    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        std::future::ready(Ok(())).boxed()
     }
 
     fn expire<'a>(

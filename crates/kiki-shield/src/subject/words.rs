@@ -3,15 +3,27 @@
 use super::model::{Delay, Ground, Kind, Outcome};
 use super::repo::Request;
 
-/// What a correction came to where no store put anything right.
-pub(super) fn came_to_nothing(request: &Request) -> &'static str {
-    match request.outcome {
-        Some(Outcome::NothingHeld) => "We hold nothing that it names.",
-        _ => {
-            "We changed nothing: what we have is computed from data that are kept elsewhere, and changes once they are put \
-             right there."
+/// What a completed request came to. `erased_on`: the day on which a copy that was asked for is erased at the latest.
+pub(super) fn came_to(request: &Request, erased_on: Option<&str>) -> String {
+    let said = match (request.kind, request.outcome) {
+        (_, Some(Outcome::NothingHeld)) => "We hold nothing about you that it concerns.",
+        (Kind::Access | Kind::Portability, outcome) => return ready(outcome == Some(Outcome::Part), erased_on),
+        (Kind::Deletion, _) => "Your data are erased. This is the last message that you get from us.",
+        (Kind::Rectification, _) => {
+            "Your data are put right; what is computed from them changes with the next computation."
         }
-    }
+        _ => "It is done.",
+    };
+    said.to_owned()
+}
+
+fn ready(is_part: bool, erased_on: Option<&str>) -> String {
+    let until = match erased_on {
+        None => "for 30 days".to_owned(),
+        Some(day) => format!("until they are erased, as you asked for too: once they were fetched, or on {day}"),
+    };
+    let whole = if is_part { "; they are too many to be whole" } else { "" };
+    format!("Your data are ready, and can be fetched {until}{whole}.")
 }
 
 /// What was asked for.

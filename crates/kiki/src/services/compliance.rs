@@ -1,8 +1,9 @@
 //! What the configuration says that reports tell.
 
 use anyhow::Context as _;
+use http::Uri;
 use kiki_kit::config::{Config, IdentityCheck};
-use kiki_shield::report::{Days, Statements};
+use kiki_shield::report::{Configured, Days, Statements};
 use kiki_store::Dialect;
 
 /// How long classes of data are kept.
@@ -13,6 +14,16 @@ const fn days(config: &Config) -> Days {
         customers: config.retention_customers_days,
         audit: config.retention_days,
     }
+}
+
+/// How a service is called that is reached at `origin`.
+pub(super) fn peer_name(origin: &Uri) -> String {
+    origin.authority().map_or_else(|| origin.to_string(), ToString::to_string)
+}
+
+/// Who is told something, as far as the configuration says it.
+pub(super) fn recipients(config: &Config) -> Configured {
+    Configured { shelf: config.ship_to.clone(), peers: config.peers.iter().map(peer_name).collect() }
 }
 
 /// What reports tell of the configuration.
@@ -36,7 +47,7 @@ pub(super) fn statements(config: &Config, database: Dialect) -> anyhow::Result<S
             Dialect::Sqlite => "SQLite",
             Dialect::Postgres => "PostgreSQL",
         },
-        shelf: config.ship_to.clone(),
+        recipients: recipients(config),
         has_witnesses: config.log_policy.is_some(),
     })
 }

@@ -8,7 +8,7 @@ use kiki_shield::Shield;
 use kiki_shield::subject::{Calendar, Needs, Requests, Sheet};
 use kiki_store::personal::{Class, Stores};
 
-use super::secret_bytes;
+use super::{compliance, secret_bytes};
 use crate::process::Process;
 
 /// Requests that are carried out at the same time.
@@ -44,6 +44,7 @@ fn sheet(config: &Config) -> Sheet {
             (Class::Marketing, config.retention_marketing_days),
             (Class::Sessions, config.retention_sessions_days),
         ],
+        recipients: compliance::recipients(config),
     }
 }
 

@@ -170,7 +170,7 @@ fn local_stores(process: &Process, shield: &Shield, requests: &Requests) -> anyh
 fn with_peers(process: &Process, local: &Stores) -> anyhow::Result<Stores> {
     let mut all: Vec<_> = local.iter().cloned().collect();
     for peer in &process.config.peers {
-        let name = peer.authority().map_or_else(|| peer.to_string(), ToString::to_string);
+        let name = compliance::peer_name(peer);
         let (way, subjects) = (outside(process, peer.clone())?, process.subjects.clone());
         all.push(Arc::new(RemoteStores::new(&name, way, subjects, process.store.clone())));
     }

@@ -71,6 +71,13 @@ const CASES: &[(&str, &str, &str, Permission, Audit)] = &[
     (
         "shield",
         "POST",
+        "/v1/subject-requests/{id}/corrected",
+        Permission::SubjectRequestsDecide,
+        Writes("dsr.corrected"),
+    ),
+    (
+        "shield",
+        "POST",
         "/v1/subject-requests/{id}/destroy-key",
         Permission::SubjectRequestsDecide,
         Writes("dsr.destroy_key"),
@@ -202,9 +209,14 @@ fn keys() -> Vec<ApiKey> {
 
 /// All services in this process, below `folder`; nobody is let in without a key.
 pub(crate) async fn services(folder: &Path, keys: Vec<ApiKey>) -> (Process, Services) {
+    services_with(folder, keys, Vec::new()).await
+}
+
+/// As [`services`], with settings.
+async fn services_with(folder: &Path, keys: Vec<ApiKey>, settings: Vec<Flag>) -> (Process, Services) {
     let data = folder.join("data").to_str().unwrap().to_owned();
-    let sources =
-        Sources { flags: vec![Flag { flag: "--data", variable: "KIKI_DATA", value: data }], ..Sources::default() };
+    let data = Flag { flag: "--data", variable: "KIKI_DATA", value: data };
+    let sources = Sources { flags: [data].into_iter().chain(settings).collect(), ..Sources::default() };
     let mut process = Process::open(Config::load(&sources).unwrap().config).await.unwrap();
     process.platform.authenticator = Authenticator::new(keys, false);
     let services = Services::start(&process, Faults::default()).await.unwrap();

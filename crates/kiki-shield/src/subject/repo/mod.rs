@@ -1,11 +1,13 @@
 //! All SQL of subject requests: here the requests themselves; [`codes`] has what people prove who they are by, [`work`]
-//! what the runner needs, [`held`] what is kept of people here.
+//! what the runner needs, [`copies`] what is handed out, [`held`] what is kept of people here.
 //!
 //! A change names the states from which it may start, so that of two at the same time one finds nothing to change. What the
 //! receipt of a letter moves meanwhile keeps nothing else from being done.
 
 pub(crate) mod codes;
+pub(crate) mod copies;
 pub(crate) mod held;
+pub(crate) mod rectification;
 pub(crate) mod restriction;
 mod statement;
 pub(crate) mod work;
@@ -234,7 +236,8 @@ pub(crate) async fn extend(tx: &mut Tx, request: &Request, now: UnixMillis) -> R
     Ok(changed.bind(reminded).execute(tx.sql()).await?.rows_affected() == 1)
 }
 
-/// Ends a request of which nothing was carried out; one that was not proven as it was read, only if it still is not.
+/// Ends a request of which nothing was carried out, or that waits for its source; one that was not proven as it was read,
+/// only if it still is not.
 pub(crate) async fn refuse(
     tx: &mut Tx,
     request: &Request,
@@ -247,11 +250,13 @@ pub(crate) async fn refuse(
     };
     let changed = sqlx::query(
         "UPDATE subject_request SET state = 'refused', ground = $5, ended_at = $6, code = NULL, worker = '', \
-         lease_until = 0 WHERE tenant = $1 AND id = $2 AND state IN ($3, $4) AND step = 0 AND lease_until <= $6",
+         lease_until = 0 WHERE tenant = $1 AND id = $2 AND state IN ($3, $4) \
+         AND (step = 0 OR (kind = 'RECTIFICATION' AND step = $7)) AND lease_until <= $6",
     );
     let changed = changed.bind(request.tenant.as_str()).bind(request.id.to_string());
     let changed = changed.bind(from.as_str()).bind(or_from.as_str());
-    Ok(changed.bind(ground.as_str()).bind(now.0).execute(tx.sql()).await?.rows_affected() == 1)
+    let changed = changed.bind(ground.as_str()).bind(now.0).bind(rectification::AWAITS_SOURCE);
+    Ok(changed.execute(tx.sql()).await?.rows_affected() == 1)
 }
 
 /// Carries a request on at once. Returns whether it is being carried out, and by nobody at the moment.

@@ -3,7 +3,7 @@
 //! Whoever carries requests on holds them by a lease under a token of its own; what it writes after the lease was taken
 //! over by another finds no row.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use kiki_store::personal::SubjectId;
 use kiki_store::{Columns as _, Store, StoreError, Tx};
@@ -12,7 +12,7 @@ use kiki_types::{TenantId, UnixMillis};
 use sqlx::AssertSqlSafe;
 
 use super::statement::Statement;
-use super::{REQUEST, ROWS_MAX, Request, read};
+use super::{REQUEST, ROWS_MAX, Request, read, rectification};
 use crate::subject::model::{Ground, Kind, Outcome};
 
 /// What became of a request in one store.
@@ -51,7 +51,10 @@ pub(crate) async fn claim(
     limit: fn(Kind) -> i64,
 ) -> Result<Vec<Request>, StoreError> {
     let ahead = now.plus(AHEAD_MS).0;
-    let due = format!("state IN ('in_progress', 'extended') AND (next_at <= $1 OR next_at > {ahead})");
+    let due = format!(
+        "state IN ('in_progress', 'extended') AND (next_at <= $1 OR next_at > {ahead}) AND {}",
+        rectification::is_the_programs()
+    );
     let first = format!("SELECT tenant, kind, step FROM subject_request WHERE {due} ORDER BY next_at LIMIT 1");
     if sqlx::query(AssertSqlSafe(first.clone())).bind(now.0).fetch_optional(store.pool()).await?.is_none() {
         return Ok(Vec::new());
@@ -87,6 +90,8 @@ pub(crate) enum Change {
     Step(i64, UnixMillis),
     /// They are tried again from this time on.
     Later(UnixMillis),
+    /// Every store was asked to put data right; their source is yet to be.
+    AwaitsSource(UnixMillis),
     /// They have ended.
     Completed(Outcome, UnixMillis),
     /// They have ended, and with them what was written.
@@ -111,6 +116,10 @@ pub(crate) async fn change(
         }
         Change::Later(at) => {
             query.push("worker = '', lease_until = 0, next_at = ").bind(at.0);
+        }
+        Change::AwaitsSource(at) => {
+            query.push("worker = '', lease_until = 0, step = ").bind(rectification::AWAITS_SOURCE);
+            query.push(", next_at = ").bind(at.0);
         }
         Change::Completed(outcome, at) | Change::Erased(outcome, at) => {
             query.push("worker = '', lease_until = 0, state = 'completed', outcome = ").bind(outcome.as_str());
@@ -159,21 +168,6 @@ pub(crate) async fn locked(
     query.push(claim);
     let rows = query.query()?.fetch_all(tx.sql()).await?;
     rows.iter().map(|row| Ok((row.parsed("id")?, row.int("holds")? > 0))).collect()
-}
-
-/// Who of `people` waits for a copy of what is held: they have proven who they are, and it is not made yet.
-pub(crate) async fn awaiting_copy(
-    tx: &mut Tx,
-    tenant: &TenantId,
-    people: &[SubjectId],
-) -> Result<HashSet<SubjectId>, StoreError> {
-    let mut query = Statement::new(
-        "SELECT DISTINCT subject FROM subject_request WHERE kind IN ('ACCESS', 'PORTABILITY') \
-         AND state IN ('in_progress', 'extended') AND tenant = ",
-    );
-    query.bind(tenant.as_str());
-    query.among("subject", people.iter());
-    query.query()?.fetch_all(tx.sql()).await?.iter().map(|row| row.parsed("subject")).collect()
 }
 
 /// Keeps what became of requests in stores. Rows add up; so do attempts.

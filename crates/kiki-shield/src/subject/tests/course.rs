@@ -1,12 +1,13 @@
 //! What each right comes to.
 
-use kiki_store::personal::Mint;
+use kiki_store::personal::{Mint, PersonalStore as _};
 use kiki_store::testing::on_both;
 use kiki_types::{Channel, Purpose, UnixMillis};
 use serde_json::json;
 
 use super::world::{DAY, NOW, World, officer, tenant, wanted};
 use crate::consent::gpc::Gpc;
+use crate::subject::DecisionStore;
 use crate::subject::error::SubjectError;
 use crate::subject::letters::Failed;
 use crate::subject::model::{Delay, Ground, Impossible, Kind, Outcome, Regime, State, reminder};
@@ -32,40 +33,6 @@ async fn who_is_erased_is_in_no_store_and_cannot_be_read_again() {
         let kinds: Vec<_> = world.entries().await.into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(kinds, ["dsr.create", "dsr.vouch", "subject.erase", "dsr.complete"]);
         assert!(!world.requests.next_wave("one").await.unwrap(), "nothing is left to do");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn who_asked_for_a_copy_as_well_gets_it_before_they_are_erased_but_not_for_ever() {
-    on_both(async |db| {
-        let world = World::new(db).await;
-        for (name, fails) in [("ann", false), ("bob", true)] {
-            let person = world.person(name).await;
-            let (deletion, access) = (world.ask(name, Kind::Deletion).await, world.ask(name, Kind::Access).await);
-            let unproven = world.ask(name, Kind::Portability).await;
-            world.orders.fails.store(fails, std::sync::atomic::Ordering::SeqCst);
-            for id in [deletion, access] {
-                world.requests.vouch(&officer(), id).await.unwrap();
-            }
-            world.work().await;
-            assert_eq!(world.see(access).await.request.outcome, (!fails).then_some(Outcome::Whole));
-            assert_eq!(world.orders.held(person.id), 1, "not yet");
-            world.orders.fails.store(false, std::sync::atomic::Ordering::SeqCst);
-            if fails {
-                // The store answers only when the time of the deletion is over, and the copy is tried later still.
-                let until = world.see(deletion).await.request.due();
-                world.clock.advance(31 * DAY);
-                assert!(world.requests.now() > until);
-            } else {
-                world.clock.advance(DAY);
-            }
-            world.work().await;
-            assert_eq!(world.see(deletion).await.request.outcome, Some(Outcome::Whole));
-            let copied = if fails { Outcome::NothingHeld } else { Outcome::Whole };
-            assert_eq!(world.see(access).await.request.outcome, Some(copied));
-            assert_eq!(world.state(unproven).await, State::Received, "who proves nothing holds nothing up");
-        }
     })
     .await;
 }
@@ -121,37 +88,20 @@ async fn an_export_is_kept_sealed_and_handed_out_whole() {
 }
 
 #[tokio::test]
-async fn a_correction_reaches_every_store_that_holds_what_it_names() {
+async fn what_the_log_tells_of_several_people_is_told_of_each_alone() {
     on_both(async |db| {
         let world = World::new(db).await;
-        let person = world.person("ann").await;
-        let correction = json!({"city": "Cologne"}).as_object().cloned();
-        let id = world.ask_with(NewRequest { correction, ..wanted("ann", Kind::Rectification) }).await;
-        let seen = world.carry_out(id).await;
-        assert_eq!(seen.request.outcome, Some(Outcome::Whole));
-        assert_eq!(world.orders.rows.lock().unwrap()[&person.id][0]["city"], "Cologne");
-        let without = world.requests.create(&officer(), vec![wanted("ann", Kind::Rectification)]).await;
-        assert!(matches!(without, Err(SubjectError::Shield(_))), "a correction says what is right");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn nobody_is_told_that_data_are_put_right_where_none_were() {
-    on_both(async |db| {
-        let world = World::new(db).await;
-        world.person("ann").await;
-        for store in [&world.orders, &world.notes] {
-            store.derives.store(true, std::sync::atomic::Ordering::SeqCst);
+        let (ann, bob) = (world.person("ann").await, world.person("bob").await);
+        for (name, purpose) in [("ann", Purpose::Marketing), ("bob", Purpose::Analytics)] {
+            let agreed = crate::consent::Wanted::of(name.to_owned(), purpose, Channel::Any);
+            world.requests.shield().give_consent(&officer(), agreed, Gpc(false)).await.unwrap();
         }
-        for (name, said) in [("ann", "We changed nothing"), ("nobody", "We hold nothing that it names")] {
-            let correction = json!({"city": "Cologne"}).as_object().cloned();
-            let wanted = NewRequest { correction, notify: true, ..wanted(name, Kind::Rectification) };
-            let id = world.ask_with(wanted).await;
-            world.carry_out(id).await;
-            let body = world.post.taken.lock().unwrap().last().unwrap().body.clone();
-            assert!(body.contains(said) && !body.contains("are put right;"), "{name}: {body}");
-        }
+        let store = DecisionStore(world.requests.shield().clone());
+        let told = store.export_all(&[&ann, &bob, &ann]).await;
+        let told: Vec<_> = told.into_iter().map(|told| told.unwrap().remove(0).rows).collect();
+        let purposes: Vec<Vec<_>> = told.iter().map(|rows| rows.iter().map(|row| &row["purpose"]).collect()).collect();
+        assert_eq!(purposes, [["marketing"], ["analytics"], ["marketing"]]);
+        assert_eq!(store.export(&bob).await.unwrap()[0].rows, told[1]);
     })
     .await;
 }

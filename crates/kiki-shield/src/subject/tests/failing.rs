@@ -11,8 +11,8 @@ use super::world::{World, officer, tenant, wanted};
 use crate::subject::error::SubjectError;
 use crate::subject::model::{Ground, Kind, Outcome, State};
 use crate::subject::repo::{self, work};
-use crate::subject::runner::Wave;
 use crate::subject::service::NewRequest;
+use crate::subject::wave::Wave;
 
 const LATER: Duration = Duration::from_secs(3_600);
 

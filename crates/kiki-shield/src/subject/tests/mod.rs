@@ -1,7 +1,10 @@
 //! Stories of subject requests on both databases, with stores in memory and a clock that is turned.
 
+mod copies;
 mod course;
 mod failing;
 mod holds;
 mod identity;
+mod rectification;
+mod verbs;
 mod world;

@@ -104,9 +104,10 @@ fn lines(file: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 fn requests_table(requests: &[SubjectRequest]) -> Table {
-    let mut rows = table(&["request", "customer", "type", "status", "came to", "due"]);
+    let mut rows = table(&["request", "customer", "type", "status", "came to, or awaits", "due"]);
     for request in requests {
-        let came_to = request.outcome.as_deref().or(request.ground.as_deref()).unwrap_or("");
+        let came_to =
+            request.outcome.as_deref().or(request.ground.as_deref()).or(request.awaits.as_deref()).unwrap_or("");
         let customer = request.customer_id.as_deref().unwrap_or("");
         let due = request.due_at.split('T').next().unwrap_or("");
         rows.add_row([&request.request_id, customer, &request.request_type, &request.status, came_to, due]);
@@ -117,7 +118,8 @@ fn requests_table(requests: &[SubjectRequest]) -> Table {
 fn tasks_table(requests: &[SubjectRequest]) -> Table {
     let mut rows = table(&["store", "state", "rows", "error"]);
     for request in requests {
-        rows.add_row(["", &request.status, "", request.ground.as_deref().unwrap_or("")]);
+        let awaits = request.awaits.as_ref().map(|awaits| format!("awaits its {awaits}"));
+        rows.add_row(["", &request.status, "", request.ground.as_deref().or(awaits.as_deref()).unwrap_or("")]);
         for task in &request.tasks {
             let count = task.rows.map(|rows| rows.to_string()).unwrap_or_default();
             rows.add_row([&task.store, &task.state, &count, &task.error]);

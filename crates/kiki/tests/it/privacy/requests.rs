@@ -71,13 +71,14 @@ impl World {
         }
     }
 
-    /// Proves by the code that is mailed.
-    async fn prove(&self, path: &str) {
+    /// Proves by the code that is mailed. Returns it.
+    async fn prove(&self, path: &str) -> String {
         self.post(&format!("{path}/code"), json!({})).await;
         let letter = self.letter(path, "Your code").await;
         let mut words = letter.split_whitespace().map(|word| word.trim_end_matches('.'));
         let code = words.find(|word| word.len() == 6 && word.bytes().all(|byte| byte.is_ascii_digit())).unwrap();
         self.post(&format!("{path}/verify"), json!({"code": code})).await;
+        code.to_owned()
     }
 }
 
@@ -91,7 +92,8 @@ async fn a_person_sees_all_that_is_held_and_has_it_erased() {
 
     let access = world.ask(customer, "ACCESS").await;
     world.letter(&access, "We received your request").await;
-    world.prove(&access).await;
+    world.post("/v1/webhooks", json!({"url": "http://127.0.0.1:1/"})).await;
+    let code = world.prove(&access).await;
     let seen = world.until(&access, |seen| seen["status"] == "completed").await;
     assert_eq!((&seen["outcome"], &seen["verified_by"]), (&json!("whole"), &json!("code")));
     let stores: Vec<_> = seen["tasks"].as_array().unwrap().iter().map(|task| task["store"].as_str().unwrap()).collect();
@@ -105,6 +107,8 @@ async fn a_person_sees_all_that_is_held_and_has_it_erased() {
     );
     let held = unzipped(folder.path(), &zip.body);
     assert!(held["consents"].contains("ticked box 7") && held["decisions"].contains("consent.grant"), "{held:?}");
+    assert!(held["mailbox"].contains("withheld: it carries a code") && !held["mailbox"].contains(&code), "{held:?}");
+    assert!(held["READ-ME"].contains("127.0.0.1 (webhook): events"), "{}", held["READ-ME"]);
     world.letter(&access, "Your request is completed").await;
 
     the_officer_sees_it_on_the_command_line(folder.path(), &world, access.rsplit('/').next().unwrap());
@@ -137,7 +141,7 @@ fn the_officer_sees_it_on_the_command_line(folder: &Path, world: &World, id: &st
     assert!(say(&["erase", "--file", "customers.txt", "--vouch"]).contains("2 requests"));
 }
 
-/// The JSON of each store in an export, after every hash was compared with the manifest.
+/// The JSON of each store in an export, and its sheet, after every hash was compared with the manifest.
 fn unzipped(folder: &Path, zip: &[u8]) -> std::collections::BTreeMap<String, String> {
     let path = folder.join("export.zip");
     std::fs::write(&path, zip).unwrap();
@@ -145,7 +149,7 @@ fn unzipped(folder: &Path, zip: &[u8]) -> std::collections::BTreeMap<String, Str
         for f in json.loads(z.read('manifest.json'))['files']:\n \
         assert hashlib.sha256(z.read(f['path'])).hexdigest() == f['sha256']\n \
         if f['path'].endswith('.json'): held[f['store']] = held.get(f['store'], '') + z.read(f['path']).decode()\n\
-        print(json.dumps(held))";
+        held['READ-ME'] = z.read('READ-ME.txt').decode()\nprint(json.dumps(held))";
     let read = std::process::Command::new("python3").args(["-X", "utf8", "-c", script]).arg(&path).output();
     let read = read.expect("python3 is installed");
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));

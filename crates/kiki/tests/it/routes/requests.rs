@@ -26,6 +26,13 @@ impl World {
             (_, "/v1/subject-requests/{id}/refuse") => {
                 (with(&self.request("ACCESS").await), json!({"ground": "unfounded"}))
             }
+            (_, "/v1/subject-requests/{id}/corrected") => {
+                (with(&self.awaiting_its_source().await), json!({"note": "the order log"}))
+            }
+            (_, "/v1/subject-requests/{id}/retry") => (with(&self.failed("ACCESS").await), nothing),
+            (_, "/v1/subject-requests/{id}/destroy-key") => {
+                (format!("{}?by_hand=true", with(&self.failed("DELETION").await)), nothing)
+            }
             (_, "/v1/subject-requests/{id}/lift") => (with(&self.carried_out("RESTRICTION").await), nothing),
             (_, "/v1/subject-requests/{id}/export") => (with(&self.carried_out("ACCESS").await), nothing),
             (_, path) if path.starts_with("/v1/subject-requests/{id}") => {
@@ -54,15 +61,41 @@ impl World {
     /// One that was carried out.
     async fn carried_out(&self, kind: &str) -> String {
         let id = self.request(kind).await;
+        self.vouched_until(id, |seen| seen["status"] == "completed").await
+    }
+
+    /// One of which a store failed, and that nobody carries out at the moment.
+    async fn failed(&self, kind: &str) -> String {
+        // Each of somebody else: a deletion waits for the copy of the same person.
+        let id = self.request_of(kind, kind).await;
+        let has_failed = |seen: &Value| seen["tasks"].as_array().is_some_and(|tasks| tasks.iter().any(is_failed));
+        self.vouched_until(id, |seen| has_failed(seen) && seen["next_at"].is_string()).await
+    }
+
+    /// A rectification of somebody whose message tells what was computed.
+    async fn awaiting_its_source(&self) -> String {
+        let consent = json!({"customer_id": "written", "consent_type": "marketing"});
+        self.shield("POST", "/consent/grant", consent).await;
+        let (template, cost) = (json!({"subject": "s", "body": "b"}), json!({"amount": "1", "currency": "USD"}));
+        let message = json!({"customer_id": "written", "template": template, "cost_per_message": cost});
+        self.call("engage", "POST", "/trigger", message).await;
+        let asked = json!({"customer_id": "written", "request_type": "RECTIFICATION", "correction": {"city": "Bonn"}});
+        let made = self.shield("POST", "/v1/subject-requests", asked).await;
+        let id = made["request_id"].as_str().unwrap().to_owned();
+        self.vouched_until(id, |seen| seen["awaits"] == "source").await
+    }
+
+    /// Vouches for a request, and waits until it is as `is_so` wants it.
+    async fn vouched_until(&self, id: String, is_so: impl Fn(&Value) -> bool) -> String {
         let path = format!("/v1/subject-requests/{id}");
         self.shield("POST", &format!("{path}/vouch"), json!({})).await;
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let seen = self.shield("GET", &path, Value::Null).await;
-            if seen["status"] == "completed" {
+            if is_so(&seen) {
                 return id;
             }
-            assert!(tokio::time::Instant::now() < deadline, "{kind} is not completed: {seen}");
+            assert!(tokio::time::Instant::now() < deadline, "{seen}");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
@@ -86,6 +119,10 @@ impl World {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
+}
+
+fn is_failed(task: &Value) -> bool {
+    task["state"] == "failed"
 }
 
 /// What a GET with a key answers, as text.
@@ -119,6 +156,7 @@ async fn another_tenant_neither_sees_nor_decides_requests_nor_releases_holds() {
         ("POST", format!("{request}/refuse"), json!({"ground": "exempt"})),
         ("POST", format!("{request}/retry"), json!({})),
         ("POST", format!("{request}/lift"), json!({})),
+        ("POST", format!("{request}/corrected"), json!({"note": "n"})),
         ("POST", format!("{request}/destroy-key"), json!({})),
         ("POST", "/v1/subject-requests/vouch".to_owned(), json!({"request_ids": [id]})),
         ("DELETE", hold, json!({})),

@@ -1,0 +1,83 @@
+//! Who is told what (GDPR Art. 15(1)(c), Art. 30(1)(d)): computed from the configuration and from what tenants registered.
+
+use http::Uri;
+use kiki_store::StoreError;
+use kiki_types::TenantId;
+
+use super::repo;
+use crate::service::Shield;
+
+/// Recipients that the configuration names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// Where the log is copied to.
+    pub shelf: Option<String>,
+    /// Services with a database of their own that are asked about people.
+    pub peers: Vec<String>,
+}
+
+/// Somebody who is told something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Recipient {
+    pub(crate) who: String,
+    pub(crate) role: &'static str,
+    pub(crate) receives: &'static str,
+}
+
+impl Shield {
+    /// Who is told something about the tenant's people, or of what happens to them.
+    pub(crate) async fn recipients(
+        &self,
+        tenant: &TenantId,
+        configured: &Configured,
+    ) -> Result<Vec<Recipient>, StoreError> {
+        let webhooks = repo::webhooks(&self.0.store, tenant).await?;
+        Ok(recipients(configured, &self.0.subjects.status().master, &webhooks))
+    }
+}
+
+fn recipients(configured: &Configured, master: &str, webhooks: &[String]) -> Vec<Recipient> {
+    let one = |who: &str, role, receives| Recipient { who: who.to_owned(), role, receives };
+    let mut hosts: Vec<_> =
+        webhooks.iter().filter_map(|url| Some(url.parse::<Uri>().ok()?.host()?.to_owned())).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    let mut all: Vec<_> =
+        hosts.iter().map(|host| one(host, "webhook", "events about money and deadlines, without names")).collect();
+    let peers = configured.peers.iter();
+    all.extend(peers.map(|peer| one(peer, "service apart", "customer ids, to answer requests of those people")));
+    let shelf = configured.shelf.iter();
+    all.extend(shelf.map(|shelf| one(shelf, "copy of the log", "entries, which name people by keyed hashes")));
+    if !master.starts_with("file:") && !master.starts_with("env:") {
+        all.push(one(master, "master key", "secrets of epochs; no data of persons"));
+    }
+    all.push(one("sandbox mailbox", "messages", "kept on this installation; no provider of mail or SMS is used"));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_configured_or_registered_is_named_once() {
+        let peers = vec!["value.example:8082".to_owned()];
+        let configured = Configured { shelf: Some("s3://logs/kiki".to_owned()), peers };
+        let webhooks = ["https://b.example/x", "https://a.example/", "https://b.example/y"].map(str::to_owned);
+        let names = |configured: &Configured, master, webhooks: &[String]| -> Vec<String> {
+            recipients(configured, master, webhooks).into_iter().map(|one| one.who).collect()
+        };
+        assert_eq!(
+            names(&configured, "vault:https://vault.example/kiki", &webhooks),
+            [
+                "a.example",
+                "b.example",
+                "value.example:8082",
+                "s3://logs/kiki",
+                "vault:https://vault.example/kiki",
+                "sandbox mailbox"
+            ]
+        );
+        assert_eq!(names(&Configured::default(), "file:/keys/master.key", &[]), ["sandbox mailbox"]);
+    }
+}
