@@ -8,7 +8,7 @@ CREATE TABLE value_models (
     -- JSON, by the type of the same name.
     parameters TEXT NOT NULL,
     -- Decimal numbers.
-    bgnbd_log_likelihood TEXT NOT NULL,
+    purchases_log_likelihood TEXT NOT NULL,
     gamma_gamma_log_likelihood TEXT NOT NULL,
     -- Of the order log, in hexadecimal.
     data_sha256 TEXT NOT NULL,

@@ -4,10 +4,12 @@ use std::io::BufRead;
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use kiki_models::ltv::{BgNbd, Fit, FitError, GammaGamma, History, HistoryError, PurchaseModel as _, Spend, Summary};
+use kiki_models::ltv::{Fit, FitError, GammaGamma, History, HistoryError, ParameterEstimate, Spend, Summary};
 use kiki_types::Currency;
 use serde::{Serialize, Serializer};
 
+use super::holdout::{HoldOut, HoldOutError};
+use super::kind::{ModelKind, PurchasesFit};
 use super::model::Parameters;
 use super::orders::{BadRows, OrderLog, OrderOptions, OrdersError, Progress, Refunds, date_of, day_number};
 use super::unit::TimeUnit;
@@ -23,6 +25,10 @@ pub struct FitOptions {
     pub currency: Currency,
     /// The unit that times are told in.
     pub time_unit: TimeUnit,
+    /// The model of purchases.
+    pub model: ModelKind,
+    /// Whether the model is compared with what the log has after the last day that counts.
+    pub hold_out: bool,
 }
 
 /// Why no model came of an order log.
@@ -47,9 +53,9 @@ pub enum FitOrdersError {
         /// What is wrong.
         source: HistoryError,
     },
-    /// The log's purchases do not determine BG/NBD.
-    #[error("BG/NBD cannot be fitted")]
-    Purchases(#[source] FitError),
+    /// The log's purchases do not determine the model.
+    #[error("{} cannot be fitted", .0.title())]
+    Purchases(ModelKind, #[source] FitError),
     /// The log's amounts do not determine Gamma-Gamma.
     #[error("Gamma-Gamma cannot be fitted")]
     Spend(#[source] FitError),
@@ -81,10 +87,19 @@ pub struct FitReport {
     pub refunds: Refunds,
     /// The unit that the table tells times in. Parameters are in weeks, whatever it is.
     pub time_unit: TimeUnit,
-    /// Purchases: r, alpha (weeks), a, b.
-    pub bgnbd: Fit<BgNbd>,
+    /// Purchases, under the name of the model.
+    #[serde(flatten)]
+    pub purchases: PurchasesFit,
     /// Spend: p, q, v (units of the currency).
     pub gamma_gamma: Fit<GammaGamma>,
+    /// Each parameter of both, with its standard error and 95 % interval; times in weeks.
+    pub estimates: Vec<ParameterEstimate>,
+    /// What the model said of the days after the last one that counted, beside what happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_out: Option<HoldOut>,
+    /// Why there is no hold-out although it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_reason")]
+    pub no_hold_out: Option<HoldOutError>,
     /// The customers, in the order of their ids' bytes. Not in the JSON.
     #[serde(skip)]
     pub summaries: Vec<(Arc<str>, Summary)>,
@@ -94,7 +109,11 @@ fn as_text<S: Serializer>(date: &Date, serializer: S) -> Result<S::Ok, S::Error>
     serializer.collect_str(date)
 }
 
-/// Reads an order log and fits BG/NBD and Gamma-Gamma to what was known at the end of `calibrate_until`. `progress` is told
+fn as_reason<S: Serializer>(reason: &Option<HoldOutError>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&reason.map(|reason| reason.to_string()).unwrap_or_default())
+}
+
+/// Reads an order log and fits a model of purchases and Gamma-Gamma to what was known at the end of `calibrate_until`. `progress` is told
 /// now and then how far reading has come. Computes for a while: on an async runtime, call it from a blocking task.
 ///
 /// # Errors
@@ -121,6 +140,16 @@ pub fn fit_orders(
         histories.push(history);
     }
     let repeats = || histories.iter().map(History::frequency);
+    let wrong = |error| FitOrdersError::Purchases(options.model, error);
+    let purchases = PurchasesFit::fit(options.model, &histories).map_err(wrong)?;
+    let gamma_gamma = GammaGamma::fit(&spends).map_err(FitOrdersError::Spend)?;
+    let fitted = (&purchases.purchases(), &gamma_gamma.model);
+    let compare = || HoldOut::of(&log, day_number(options.calibrate_until), fitted, options.time_unit);
+    let (hold_out, no_hold_out) = match options.hold_out.then(compare) {
+        None => (None, None),
+        Some(Ok(hold_out)) => (Some(hold_out), None),
+        Some(Err(why)) => (None, Some(why)),
+    };
     Ok(FitReport {
         calibrate_until: options.calibrate_until,
         currency: options.currency,
@@ -129,8 +158,11 @@ pub fn fit_orders(
         customers: summaries.len() as u64,
         customers_with_repeats: repeats().filter(|&frequency| frequency > 0).count() as u64,
         repeat_purchases: repeats().map(u64::from).sum(),
-        bgnbd: BgNbd::fit(&histories).map_err(FitOrdersError::Purchases)?,
-        gamma_gamma: GammaGamma::fit(&spends).map_err(FitOrdersError::Spend)?,
+        estimates: [purchases.parameters(), gamma_gamma.parameters()].concat(),
+        purchases,
+        gamma_gamma,
+        hold_out,
+        no_hold_out,
         data_sha256: log.sha256,
         bad_rows: log.bad_rows,
         refunds: log.refunds,
@@ -143,40 +175,71 @@ impl FitReport {
     /// What predictions are made with.
     #[must_use]
     pub fn parameters(&self) -> Parameters {
-        Parameters { bgnbd: self.bgnbd.model, gamma_gamma: self.gamma_gamma.model }
+        Parameters { purchases: self.purchases.purchases(), gamma_gamma: self.gamma_gamma.model }
     }
 
     /// The report as a table for a person.
     #[must_use]
     pub fn table(&self) -> String {
-        let (purchases, spend) = (&self.bgnbd.model, &self.gamma_gamma.model);
         let days = self.order_days.as_ref().map_or_else(String::new, |(first, last)| format!(", {first} to {last}"));
-        let mut lines = vec![
-            line("orders", &format!("{}{days}", self.orders)),
+        let mut lines = vec![line("orders", &format!("{}{days}", self.orders))];
+        let Refunds { rows, returned, unmatched } = self.refunds;
+        if self.refunds != Refunds::default() {
+            let told = format!("{rows}; {returned} orders returned, {unmatched} refunds of no purchase");
+            lines.push(line("refunds", &told));
+        }
+        lines.extend([
             line("calibrated until", &self.calibrate_until.to_string()),
             line("customers", &format!("{}, of whom {} bought again", self.customers, self.customers_with_repeats)),
             line("repeat purchases", &self.repeat_purchases.to_string()),
             String::new(),
-            line("BG/NBD", &format!("log-likelihood {:.1}", self.bgnbd.log_likelihood)),
-            line("  r", &number(purchases.r())),
-            line(&format!("  alpha ({}s)", self.time_unit), &number(self.time_unit.of_weeks(purchases.alpha()))),
-            line("  a", &number(purchases.a())),
-            line("  b", &number(purchases.b())),
-            line("Gamma-Gamma", &format!("log-likelihood {:.1}", self.gamma_gamma.log_likelihood)),
-            line("  p", &number(spend.p())),
-            line("  q", &number(spend.q())),
-            line(&format!("  v ({})", self.currency), &number(spend.v())),
-        ];
-        let Refunds { rows, returned, unmatched } = self.refunds;
-        if self.refunds != Refunds::default() {
-            let told = format!("{rows}; {returned} orders returned, {unmatched} refunds of no purchase");
-            lines.insert(1, line("refunds", &told));
+        ]);
+        self.parameter_lines(&mut lines);
+        if let Some(hold_out) = &self.hold_out {
+            lines.push(String::new());
+            hold_out_lines(hold_out, self.currency, &mut lines);
+        }
+        if let Some(why) = self.no_hold_out {
+            lines.extend([String::new(), line("hold-out", &format!("none: {why}"))]);
         }
         if self.bad_rows.count > 0 {
             lines.push(String::new());
             lines.push(line("rows left out", &format!("{}{}", self.bad_rows.count, self.bad_rows)));
         }
         lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    fn parameter_lines(&self, lines: &mut Vec<String>) {
+        let likelihood = |value: f64| format!("log-likelihood {value:.1}");
+        lines.push(line(self.purchases.purchases().kind().title(), &likelihood(self.purchases.log_likelihood())));
+        for one in self.purchases.parameters() {
+            let value = one.estimate.value;
+            // Scales are times.
+            lines.push(match one.name {
+                "alpha" | "beta" => {
+                    line(&format!("  {} ({}s)", one.name, self.time_unit), &number(self.time_unit.of_weeks(value)))
+                }
+                name => line(&format!("  {name}"), &number(value)),
+            });
+        }
+        lines.push(line("Gamma-Gamma", &likelihood(self.gamma_gamma.log_likelihood)));
+        let spend = &self.gamma_gamma.model;
+        lines.push(line("  p", &number(spend.p())));
+        lines.push(line("  q", &number(spend.q())));
+        lines.push(line(&format!("  v ({})", self.currency), &number(spend.v())));
+    }
+}
+
+/// How far the model was off in the hold-out, beside the best of the rules that need none.
+fn hold_out_lines(hold_out: &HoldOut, currency: Currency, lines: &mut Vec<String>) {
+    let (from, to) = &hold_out.days;
+    lines.push(line("hold-out", &format!("{from} to {to}, {:.1} weeks", hold_out.weeks)));
+    for (what, methods) in [("purchases", &hold_out.purchases), (currency.as_str(), &hold_out.spend)] {
+        for one in methods {
+            let gini = one.gini.map_or_else(|| "-".to_owned(), |gini| format!("{gini:.3}"));
+            let told = format!("{:.0} of {:.0}, MAE {:.3}, Gini {gini}", one.expected, one.actual, one.mae);
+            lines.push(line(&format!("  {what}"), &format!("{:<12}{told}", one.method)));
+        }
     }
 }
 
@@ -203,6 +266,8 @@ mod tests {
             calibrate_until: until.parse().unwrap(),
             currency: Currency::USD,
             time_unit: TimeUnit::Week,
+            model: ModelKind::BgNbd,
+            hold_out: false,
         }
     }
 
@@ -254,7 +319,7 @@ Gamma-Gamma       log-likelihood -4055.9
         let weeks = fit_orders(SAMPLE, &options("1997-09-30"), &mut |_| ()).unwrap();
         let days = FitOptions { time_unit: TimeUnit::Day, ..options("1997-09-30") };
         let days = fit_orders(SAMPLE, &days, &mut |_| ()).unwrap();
-        assert_eq!(days.bgnbd, weeks.bgnbd);
+        assert_eq!(days.purchases, weeks.purchases);
         assert!(days.table().contains("  alpha (days)    30.895\n"), "{}", days.table());
     }
 

@@ -7,17 +7,20 @@
 //! customers goes on in the model in which it began; a customer that is not known and a history that cannot be are told apart
 //! and named. Predictions are estimates, so they are floating-point numbers until they leave as money; amounts of the log are exact.
 //!
-//! Start with [`orders`], [`fit`], `model` for the words, `service` for the verbs.
+//! Start with [`orders`], [`fit`] and [`holdout`], `model` for the words, `service` for the verbs.
 
 mod api;
 mod audit;
 mod error;
 pub mod fit;
 mod grpc;
+pub mod holdout;
+mod kind;
 mod model;
 pub mod orders;
 pub mod personal;
 mod repo;
+pub mod report;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,7 @@ pub use audit::AUDIT_TOPIC;
 pub use error::ValueError;
 pub use fit::{FitOptions, FitOrdersError, FitReport, fit_orders};
 pub use grpc::services;
+pub use kind::{ModelKind, NotAModel, Purchases, PurchasesFit};
 pub use model::{Parameters, SavedModel};
 pub use service::{Needs, Pseudonym, Value};
 pub use unit::{NotAUnit, TimeUnit};

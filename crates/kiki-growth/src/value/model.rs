@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use kiki_models::ltv::{
-    BgNbd, GammaGamma, History, HistoryError, PurchaseModel as _, Summary, Terms, discounted_value,
-};
+use kiki_models::ltv::{GammaGamma, History, HistoryError, Summary, Terms, discounted_value};
 use kiki_types::id::ModelId;
 use kiki_types::{Currency, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::error::ValueError;
+use super::kind::Purchases;
 
 /// The horizon of who names none.
 pub(super) const HORIZON_WEEKS_DEFAULT: f64 = 52.0;
@@ -24,10 +23,10 @@ pub(super) const PAGE_DEFAULT: usize = 500;
 
 /// What predictions are made with.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Parameters {
-    /// How often a customer buys.
-    pub bgnbd: BgNbd,
+    /// How often a customer buys, under the name of the model.
+    #[serde(flatten)]
+    pub purchases: Purchases,
     /// How much they spend a time.
     pub gamma_gamma: GammaGamma,
 }
@@ -43,8 +42,8 @@ pub struct SavedModel {
     pub currency: Currency,
     /// Its parameters.
     pub parameters: Parameters,
-    /// The logarithm of the likelihood of BG/NBD.
-    pub bgnbd_log_likelihood: f64,
+    /// The logarithm of the likelihood of the model of purchases.
+    pub purchases_log_likelihood: f64,
     /// The logarithm of the likelihood of Gamma-Gamma.
     pub gamma_gamma_log_likelihood: f64,
     /// SHA-256 of the order log, in hexadecimal.
@@ -106,12 +105,12 @@ pub(super) struct Selection {
 impl Parameters {
     /// What somebody with `history`, whose repeat purchases were worth `monetary` in the mean, is worth.
     pub(super) fn predict(&self, customer_id: &str, history: &History, monetary: f64, terms: &Terms) -> Prediction {
-        let Self { bgnbd, gamma_gamma } = self;
+        let (purchases, gamma_gamma) = (self.purchases.model(), &self.gamma_gamma);
         Prediction {
             customer_id: customer_id.to_owned(),
-            expected_purchases: bgnbd.expected_purchases(history, terms.horizon_weeks()),
-            probability_alive: bgnbd.probability_alive(history),
-            value: discounted_value(bgnbd, gamma_gamma, history, monetary, terms),
+            expected_purchases: purchases.expected_purchases(history, terms.horizon_weeks()),
+            probability_alive: purchases.probability_alive(history),
+            value: discounted_value(purchases, gamma_gamma, history, monetary, terms),
             expected_order_value: gamma_gamma.expected_order_value(history.frequency(), monetary),
         }
     }
@@ -120,7 +119,7 @@ impl Parameters {
     pub(super) fn select(&self, customer: &Known, wanted: &Selection) -> Result<Option<Prediction>, HistoryError> {
         let history = customer.summary.history()?;
         // Much cheaper than the value, and most selections ask for it.
-        if !within(self.bgnbd.probability_alive(&history), wanted.probability_alive) {
+        if !within(self.purchases.model().probability_alive(&history), wanted.probability_alive) {
             return Ok(None);
         }
         let prediction = self.predict(&customer.id, &history, customer.summary.monetary(), &wanted.terms);

@@ -18,7 +18,7 @@ use super::model::{Known, SavedModel};
 /// Rows of one statement: far below the bound on parameters of both databases, and few enough to stay short.
 const ROWS_PER_STATEMENT: usize = 500;
 
-const MODEL_COLUMNS: &str = "id, created_at, currency, parameters, bgnbd_log_likelihood, gamma_gamma_log_likelihood, \
+const MODEL_COLUMNS: &str = "id, created_at, currency, parameters, purchases_log_likelihood, gamma_gamma_log_likelihood, \
                              data_sha256, orders, customers, calibrate_until";
 const CUSTOMER_VALUES: usize = 5;
 const SEALED: &str = "value_customer.sealed";
@@ -34,7 +34,7 @@ pub(super) async fn insert_model(tx: &mut Tx, tenant: &TenantId, model: &SavedMo
         .bind(model.created_at.0)
         .bind(model.currency.as_str())
         .bind(parameters)
-        .bind(model.bgnbd_log_likelihood.to_string())
+        .bind(model.purchases_log_likelihood.to_string())
         .bind(model.gamma_gamma_log_likelihood.to_string())
         .bind(model.data_sha256.as_str())
         .bind(model.orders)
@@ -171,7 +171,7 @@ fn saved_model(row: &AnyRow) -> Result<SavedModel, StoreError> {
         created_at: row.time("created_at")?,
         currency: row.parsed("currency")?,
         parameters,
-        bgnbd_log_likelihood: row.parsed("bgnbd_log_likelihood")?,
+        purchases_log_likelihood: row.parsed("purchases_log_likelihood")?,
         gamma_gamma_log_likelihood: row.parsed("gamma_gamma_log_likelihood")?,
         data_sha256: row.text("data_sha256")?,
         orders: row.int("orders")?,

@@ -230,7 +230,7 @@ fn saved_model(id: ModelId, created_at: UnixMillis, report: &FitReport) -> Resul
         created_at,
         currency: report.currency,
         parameters: report.parameters(),
-        bgnbd_log_likelihood: report.bgnbd.log_likelihood,
+        purchases_log_likelihood: report.purchases.log_likelihood(),
         gamma_gamma_log_likelihood: report.gamma_gamma.log_likelihood,
         data_sha256: report.data_sha256.clone(),
         orders: count(report.orders),

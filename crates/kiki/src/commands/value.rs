@@ -11,7 +11,8 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use kiki_growth::value::orders::{Format, OrderOptions};
-use kiki_growth::value::{FitOptions, FitReport, Needs, TimeUnit, Value, fit_orders};
+use kiki_growth::value::report::page;
+use kiki_growth::value::{FitOptions, FitReport, ModelKind, Needs, TimeUnit, Value, fit_orders};
 use kiki_kit::config::Config;
 use kiki_kit::service::Platform;
 use kiki_kit::shutdown::Shutdown;
@@ -25,7 +26,7 @@ use crate::services::keys;
 /// What can be asked about the value of customers without a service.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Fits BG/NBD and Gamma-Gamma to an order log: who is still alive, and what are they worth?
+    /// Fits a model of purchases and Gamma-Gamma to an order log: who is still alive, and what are they worth?
     ///
     /// Reads CSV with a header and JSON lines (customer, date and amount are found by their usual names), Shopify's export of
     /// orders, or the text of the CDNOW data. Purchases of one day count as one; a negative amount is a refund.
@@ -40,9 +41,15 @@ pub struct Fit {
     /// The last day that counts, such as 1997-09-30.
     #[arg(long, value_name = "DATE")]
     calibrate_until: Date,
-    /// Prints the report as JSON.
+    /// Prints the report as JSON, with the comparison that --report shows.
     #[arg(long)]
     json: bool,
+    /// Compares the model with what came after the last day that counts, and writes the report there, as one HTML page.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// The model of purchases: bg-nbd, mbg-nbd or pareto-nbd.
+    #[arg(long, default_value = "bg-nbd")]
+    model: ModelKind,
     /// Keeps the model and its customers, so that the value service predicts with it.
     #[arg(long)]
     save: bool,
@@ -88,12 +95,17 @@ pub fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         calibrate_until: fit.calibrate_until,
         currency: config.currency,
         time_unit: fit.time_unit,
+        model: fit.model,
+        hold_out: fit.json || fit.report.is_some(),
     };
     let bar = bar("reading orders");
     let report = fit_file(&fit.file, &options, &bar)?;
     bar.finish_and_clear();
     if report.bad_rows.count > 0 {
         complain(format_args!("left out {} rows that cannot be read:{}", report.bad_rows.count, report.bad_rows));
+    }
+    if let Some(file) = &fit.report {
+        write_page(file, &report)?;
     }
     if fit.json {
         say(serde_json::to_string_pretty(&report)?)?;
@@ -105,6 +117,16 @@ pub fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         complain(format_args!("saved as model {saved}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the hold-out report.
+fn write_page(file: &Path, report: &FitReport) -> anyhow::Result<()> {
+    let named = || file.display().to_string();
+    match (&report.hold_out, report.no_hold_out) {
+        (Some(hold_out), _) => std::fs::write(file, page(report, hold_out)).with_context(named),
+        (None, Some(why)) => Err(why).with_context(named),
+        (None, None) => Ok(()),
+    }
 }
 
 /// Fits the order log at `file`; `bar` shows how far reading is.

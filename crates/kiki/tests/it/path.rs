@@ -47,6 +47,23 @@ fn the_published_fit_of_the_cdnow_sample_comes_out() {
 }
 
 #[test]
+fn a_hold_out_report_is_a_page_whose_figures_are_in_the_json() {
+    let folder = folder();
+    let (file, log) = (folder.path().join("report.html"), sample());
+    let arguments = ["value", "fit", &log, "--calibrate-until", "1997-09-30", "--model", "pareto-nbd", "--json"];
+    let report = ["--report", file.to_str().unwrap()];
+    let report: Value = serde_json::from_str(&succeed(folder.path(), &[&arguments[..], &report].concat())).unwrap();
+    let correlation = report["hold_out"]["purchases"][0]["correlation"].as_f64().unwrap();
+    assert_eq!(format!("{correlation:.3}"), "0.630", "as published");
+    let page = std::fs::read_to_string(file).unwrap();
+    for figure in [">4,339<", ">0.630<", "Pareto/NBD", report["data_sha256"].as_str().unwrap()] {
+        assert!(page.contains(figure), "{figure}");
+    }
+    let too_late = ["value", "fit", &log, "--calibrate-until", "1998-06-30", "--report", "none.html"];
+    assert!(crate::harness::fail(folder.path(), &too_late).contains("no order after the last day that counts"));
+}
+
+#[test]
 fn an_order_log_with_bad_rows_names_their_lines() {
     let folder = folder();
     let log = "customer,date,amount\na,2020-01-01,5\nb,yesterday,5\nc,2020-01-03,NaN\n,2020-01-03,1\na,2020-02-01,5\n";

@@ -161,11 +161,12 @@ pub(super) struct ModelAnswer {
     /// The currency of its amounts.
     #[schema(value_type = String, example = "USD")]
     currency: Currency,
-    /// BG/NBD's r, alpha (weeks), a, b; Gamma-Gamma's p, q, v (units of the currency).
+    /// Of the model of purchases: `bgnbd` and `mbgnbd` with r, alpha (weeks), a, b, or `pareto_nbd` with r, alpha (weeks), s,
+    /// beta (weeks); and `gamma_gamma`'s p, q, v (units of the currency).
     #[schema(value_type = Object)]
     parameters: Parameters,
-    /// Of BG/NBD.
-    bgnbd_log_likelihood: f64,
+    /// Of the model of purchases.
+    purchases_log_likelihood: f64,
     /// Of Gamma-Gamma.
     gamma_gamma_log_likelihood: f64,
     /// SHA-256 of the order log.
@@ -186,7 +187,7 @@ impl From<SavedModel> for ModelAnswer {
             created_at: model.created_at.rfc3339(),
             currency: model.currency,
             parameters: model.parameters,
-            bgnbd_log_likelihood: model.bgnbd_log_likelihood,
+            purchases_log_likelihood: model.purchases_log_likelihood,
             gamma_gamma_log_likelihood: model.gamma_gamma_log_likelihood,
             data_sha256: model.data_sha256,
             orders: model.orders,

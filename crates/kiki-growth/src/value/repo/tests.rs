@@ -4,6 +4,7 @@ use kiki_store::testing::{People, RandomIds, TestDb, on_both};
 use kiki_types::{Currency, UnixMillis};
 
 use super::*;
+use crate::value::kind::Purchases;
 use crate::value::model::Parameters;
 
 fn tenant(name: &str) -> TenantId {
@@ -16,10 +17,12 @@ fn model(created_at: i64, customers: i64) -> SavedModel {
         created_at: UnixMillis(created_at),
         currency: Currency::USD,
         parameters: Parameters {
-            bgnbd: BgNbd::new(0.242_594_522_424_173_54, 4.413_602_72, 0.792_921_83, 2.425_905_73).unwrap(),
+            purchases: Purchases::BgNbd(
+                BgNbd::new(0.242_594_522_424_173_54, 4.413_602_72, 0.792_921_83, 2.425_905_73).unwrap(),
+            ),
             gamma_gamma: GammaGamma::new(6.249_572_28, 3.744_224_67, 15.443_521_02).unwrap(),
         },
-        bgnbd_log_likelihood: -9_582.429_117_3,
+        purchases_log_likelihood: -9_582.429_117_3,
         gamma_gamma_log_likelihood: -4_055.917_694_8,
         data_sha256: "ab".repeat(32),
         orders: 6_919,

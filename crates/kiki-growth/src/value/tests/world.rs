@@ -21,7 +21,7 @@ use tonic::Status;
 use tower::ServiceExt as _;
 
 use crate::value::orders::OrderOptions;
-use crate::value::{FitOptions, FitReport, Needs, TimeUnit, Value, fit_orders, routes, services};
+use crate::value::{FitOptions, FitReport, ModelKind, Needs, TimeUnit, Value, fit_orders, routes, services};
 
 const SAMPLE: &[u8] = include_bytes!("../../../../../examples/cdnow/CDNOW_sample.txt");
 
@@ -33,6 +33,8 @@ pub(super) fn report() -> &'static FitReport {
             calibrate_until: "1997-09-30".parse().unwrap(),
             currency: Currency::USD,
             time_unit: TimeUnit::Week,
+            model: ModelKind::BgNbd,
+            hold_out: false,
         };
         fit_orders(SAMPLE, &options, &mut |_| ()).unwrap()
     })

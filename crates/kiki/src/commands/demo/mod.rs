@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::ProgressBar;
-use kiki_growth::value::{FitOptions, FitReport, TimeUnit, fit_orders};
+use kiki_growth::value::{FitOptions, FitReport, ModelKind, TimeUnit, fit_orders};
 use kiki_kit::config::Config;
 use kiki_sandbox::mailbox::Faults;
 use kiki_types::money::MICROS_PER_UNIT;
@@ -110,6 +110,8 @@ fn fit() -> anyhow::Result<FitReport> {
         calibrate_until: CALIBRATE_UNTIL,
         currency: Currency::USD,
         time_unit: TimeUnit::Week,
+        model: ModelKind::BgNbd,
+        hold_out: false,
     };
     let fitted = fit_orders(ORDERS, &options, &mut |progress| bar.set_position(progress.bytes))?;
     bar.finish();

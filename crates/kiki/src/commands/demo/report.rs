@@ -27,12 +27,12 @@ pub(super) fn table(outcome: &Outcome, verified: &Verified) -> String {
     let mut row = |what: String, count: String, remark: String| {
         table.add_row([what, count, remark]);
     };
-    let bgnbd = &fitted.bgnbd;
+    let log_likelihood = fitted.purchases.log_likelihood();
     row("orders".into(), grouped(fitted.orders), "CDNOW sample, January 1997 to June 1998".into());
     row(
         "customers".into(),
         grouped(population.customers),
-        format!("BG/NBD fitted to {}, log-likelihood {:.1}", fitted.calibrate_until, bgnbd.log_likelihood),
+        format!("BG/NBD fitted to {}, log-likelihood {log_likelihood:.1}", fitted.calibrate_until),
     );
     row("consented".into(), grouped(*consented as u64), "to marketing".into());
     let alive = format!("probability alive at most {PROBABILITY_ALIVE_MAX}");
