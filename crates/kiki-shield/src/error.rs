@@ -35,6 +35,9 @@ pub enum ShieldError {
     /// Another text has this version.
     #[error("another text has this version")]
     TextDiffers,
+    /// Entries are handed over in the name of shield's own database, by who is not its relay.
+    #[error("the relay key is not that of this database")]
+    NotTheRelay,
     /// No such thing for this tenant.
     #[error("no such {0}")]
     NotFound(&'static str),
@@ -110,6 +113,7 @@ impl From<ShieldError> for Problem {
             ShieldError::PersonalName(field) => personal_name(field),
             ShieldError::Barred(bar) => barred(bar),
             ShieldError::TextDiffers => text_differs(),
+            ShieldError::NotTheRelay => not_the_relay(),
             ShieldError::NotFound(what) => Self::not_found(what),
             ShieldError::KeyConflict => Self::conflict(
                 "idempotency_conflict",
@@ -200,6 +204,12 @@ fn personal_name(field: &'static str) -> Problem {
 fn barred(bar: Bar) -> Problem {
     let detail = format!("The customer's consent is barred: {bar}. It is lifted as they ask for alone.");
     Problem::conflict("barred", detail).with("bar", bar.as_str())
+}
+
+fn not_the_relay() -> Problem {
+    let detail =
+        "relay_key: is not that of shield's own database, whose outbox is handed over by who has its keys alone.";
+    Problem::new(StatusCode::FORBIDDEN, "not_the_relay", detail).with_field("relay_key")
 }
 
 fn text_differs() -> Problem {

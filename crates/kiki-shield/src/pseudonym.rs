@@ -92,6 +92,19 @@ impl Pseudonyms {
         self.keyed("key", tenant, key)
     }
 
+    /// The database `source` from which entries of `tenant` come, as its relay with this `relay_key` speaks for it: who
+    /// has another key speaks for another source.
+    #[must_use]
+    pub fn relayed(&self, tenant: &TenantId, source: uuid::Uuid, relay_key: &str) -> Digest {
+        self.keyed("relayed", tenant, &format!("{source}\0{relay_key}"))
+    }
+
+    /// What the relay of the database `source` shows to be that one. Whoever shares the folder of keys can make it.
+    #[must_use]
+    pub fn relay_key(&self, source: uuid::Uuid) -> String {
+        self.keyed("relay", &TenantId::default_tenant(), &source.to_string()).to_string()
+    }
+
     /// The database `source` from which entries of `tenant` come.
     #[must_use]
     pub fn source(&self, tenant: &TenantId, source: uuid::Uuid) -> Digest {

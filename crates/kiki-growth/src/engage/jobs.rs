@@ -37,8 +37,7 @@ pub enum RelayError {
 }
 
 /// Hands audit entries over until `shutdown` begins, and once more then.
-pub async fn relay(store: Store, shield: Transport, shutdown: Shutdown) {
-    let mut relay = Relay::new(store, shield);
+pub async fn relay(mut relay: Relay, shutdown: Shutdown) {
     let mut pause = PAUSE;
     loop {
         let ending = shutdown.is_draining();
@@ -67,15 +66,16 @@ pub async fn relay(store: Store, shield: Transport, shutdown: Shutdown) {
 pub struct Relay {
     store: Store,
     shield: Transport,
+    key: String,
     source: String,
     put_back: PutBack,
 }
 
 impl Relay {
-    /// A relay that has handed nothing over yet.
+    /// A relay that has handed nothing over yet. By `key` shield knows that it is this database's.
     #[must_use]
-    pub fn new(store: Store, shield: Transport) -> Self {
-        Self { store, shield, source: String::new(), put_back: PutBack::default() }
+    pub fn new(store: Store, shield: Transport, key: String) -> Self {
+        Self { store, shield, key, source: String::new(), put_back: PutBack::default() }
     }
 
     /// Hands over all entries that are there now. Returns how many.
@@ -111,7 +111,8 @@ impl Relay {
     /// Gives shield `records`. Returns up to which position the log has them.
     async fn record(&mut self, records: Vec<AuditRecord>) -> Result<i64, RelayError> {
         let mut client = AuditServiceClient::new(self.shield.clone());
-        let call = client.record(RecordRequest { source: self.source.clone(), records });
+        let (source, relay_key) = (self.source.clone(), self.key.clone());
+        let call = client.record(RecordRequest { source, records, relay_key });
         let taken = match tokio::time::timeout(CALL_TIME_MAX, call).await {
             Ok(answer) => answer.map_err(RelayError::Shield)?.into_inner(),
             Err(_) => return Err(RelayError::Shield(Status::deadline_exceeded("it did not answer in time"))),

@@ -40,7 +40,7 @@ fn grpc_code(problem: &Problem) -> Code {
     match problem.status() {
         StatusCode::UNAUTHORIZED => Code::Unauthenticated,
         // The rules refuse (a budget, a consent): asking with other rights would change nothing.
-        StatusCode::FORBIDDEN if !matches!(problem.code(), "permission_denied" | "cross_site") => {
+        StatusCode::FORBIDDEN if !matches!(problem.code(), "permission_denied" | "cross_site" | "not_the_relay") => {
             Code::FailedPrecondition
         }
         StatusCode::FORBIDDEN => Code::PermissionDenied,

@@ -53,7 +53,7 @@ pub async fn one(config: Config, service: ServiceName, listen: &Listen) -> anyho
             let (_, http) = services::value(&process)?;
             process.serve(&http, ports.value_grpc)?;
             process.serve(&http, ports.value)?;
-            relay(&process)?;
+            relay(&process).await?;
         }
         ServiceName::Engage => {
             process.erase_again().await?;
@@ -61,7 +61,7 @@ pub async fn one(config: Config, service: ServiceName, listen: &Listen) -> anyho
             let to_value = services::outside(&process, value_origin(process.config.value_address.as_str())?)?;
             let http = services::engage(&process, to_shield, to_value, Faults::default())?;
             process.serve(&http, ports.engage)?;
-            relay(&process)?;
+            relay(&process).await?;
         }
     }
     let ended = process.ended().await;
@@ -72,11 +72,12 @@ pub async fn one(config: Config, service: ServiceName, listen: &Listen) -> anyho
 }
 
 /// Hands the audit entries of a service without a log of its own to shield.
-fn relay(process: &Process) -> anyhow::Result<()> {
+async fn relay(process: &Process) -> anyhow::Result<()> {
     let connect = services::outside(process, shield_origin(&process.config.shield_url.to_string())?)?;
     if let Some(shield) = connect(&TenantId::default_tenant()) {
-        let relay = jobs::relay(process.store.clone(), shield, process.platform.shutdown.clone());
-        process.tasks.spawn("audit relay", relay);
+        let key = services::keys::pseudonyms(&process.config)?.relay_key(process.store.source_id().await?);
+        let relay = jobs::Relay::new(process.store.clone(), shield, key);
+        process.tasks.spawn("audit relay", jobs::relay(relay, process.platform.shutdown.clone()));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::engage::AUDIT_TOPIC;
 use crate::engage::jobs::{Relay, RelayError};
 
 fn relay(world: &World) -> Relay {
-    Relay::new(world.store.clone(), world.shield_transport())
+    Relay::new(world.store.clone(), world.shield_transport(), "key".to_owned())
 }
 
 fn logged(world: &World) -> Vec<AuditEvent> {

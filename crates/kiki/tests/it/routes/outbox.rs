@@ -1,19 +1,22 @@
 //! Audit entries on their way from a database to the log: none is lost, whatever the database holds.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use kiki_audit::Reader;
-use kiki_kit::inprocess::in_process;
+use kiki_kit::inprocess::{in_process, over_network};
 use kiki_proto::shield::v1::audit_service_client::AuditServiceClient;
 use kiki_proto::shield::v1::{AuditRecord, RecordRequest};
+use kiki_shield::Pseudonyms;
 use kiki_store::{Options, Store, outbox};
 use kiki_types::UnixMillis;
 use kiki_types::event::{AuditEvent, Envelope, Level, Outcome};
 use sha2::{Digest, Sha256};
+use tonic::transport::Endpoint;
 use uuid::Uuid;
 
 use super::*;
-use crate::harness::{PATIENCE, succeed};
+use crate::harness::{Http, PATIENCE, Serving, kiki, succeed};
 
 /// The entries of these kinds, in the order of the log.
 fn of_kinds(audit: &Path, kinds: &[&str]) -> Vec<AuditEvent> {
@@ -111,7 +114,8 @@ async fn a_bad_entry_of_a_page_holds_up_none_of_the_others() {
     let page = |positions: &[i64]| {
         let texts = payloads().into_iter().chain(payloads());
         let record = |(&position, event_json)| AuditRecord { position, event_json };
-        RecordRequest { source: source.clone(), records: positions.iter().zip(texts).map(record).collect() }
+        let records = positions.iter().zip(texts).map(record).collect();
+        RecordRequest { source: source.clone(), records, relay_key: String::new() }
     };
     let asked = client.record(page(&[])).await.unwrap().into_inner();
     assert_eq!((asked.position, asked.last), (0, 0));
@@ -121,11 +125,92 @@ async fn a_bad_entry_of_a_page_holds_up_none_of_the_others() {
     }
     let older = client.record(page(&[2, 3])).await.unwrap().into_inner();
     assert_eq!((older.position, older.last), (3, 6), "so the database was put back");
-    for bad in [page(&[8, 7]), RecordRequest { source: "x".to_owned(), records: Vec::new() }] {
+    for bad in [page(&[8, 7]), RecordRequest { source: "x".to_owned(), ..page(&[]) }] {
         assert_eq!(client.record(bad).await.unwrap_err().code(), tonic::Code::InvalidArgument);
     }
     assert_all_there(&await_kinds(&folder.path().join("data/audit"), KINDS, 6).await);
     stop(process, services).await;
+}
+
+/// What this database's own outbox says of people is believed. Its name is told to every service that is asked about them.
+#[tokio::test]
+async fn who_may_hand_entries_over_speaks_for_no_outbox_but_its_own() {
+    let folder = folder();
+    let (process, services) = services(folder.path(), vec![]).await;
+    let permissions = [Permission::AuditWrite].into_iter().collect();
+    let tenant = TenantId::default_tenant();
+    let writer = Principal { tenant: tenant.clone(), name: "writer".to_owned(), kind: ActorKind::Agent, permissions };
+    let source = process.store.source_id().await.unwrap();
+    let keys = folder.path().join("data/keys");
+    let honest = Pseudonyms::open_or_create(&keys, &mut rand::rng()).unwrap().relay_key(source);
+    let others = Pseudonyms::new(b"another installation's").relay_key(source);
+    let last = outbox::position(&process.store).await.unwrap();
+    let told = |id, position, relay_key: &str| {
+        let event_json = serde_json::to_string(&event(id)).unwrap();
+        let records = vec![AuditRecord { position, event_json }];
+        RecordRequest { source: source.to_string(), records, relay_key: relay_key.to_owned() }
+    };
+    for caller in [writer, Principal::service(tenant, "kiki-engage"), Principal::local_operator()] {
+        let mut client = AuditServiceClient::new(in_process(services.shield.http.router(), caller));
+        for forged in ["", "0", &others, &honest[1..], &source.to_string()] {
+            let refused = client.record(told(9, last + 1, forged)).await.unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{forged:?}: {refused}");
+            assert_eq!(refused.metadata().get("kiki-problem-code").unwrap(), "not_the_relay");
+            assert!(refused.message().contains("relay_key"), "{refused}");
+        }
+    }
+    // Elsewhere than in shield's own database nobody knows the key; who has another one uses up no position either.
+    let mut client = AuditServiceClient::new(in_process(services.shield.http.router(), Principal::local_operator()));
+    let apart = |position, key: &str| RecordRequest { source: ID.to_owned(), ..told(7, position, key) };
+    assert_eq!(client.record(apart(1_000, "forged")).await.unwrap().into_inner().last, 1_000);
+    assert_eq!(client.record(apart(1, "its own")).await.unwrap().into_inner().last, 1);
+    assert_eq!(client.record(told(8, last + 1, &honest)).await.unwrap().into_inner().last, last + 1);
+    let heard = await_kinds(&folder.path().join("data/audit"), KINDS, 3).await;
+    let ids: Vec<_> = heard.iter().map(|event| event.id.as_u128()).collect();
+    assert_eq!(ids, [7, 7, 8]);
+    stop(process, services).await;
+}
+
+/// Two processes over one database: the one without a log hands over what both wrote, as its relay.
+#[tokio::test]
+async fn a_service_that_shares_the_database_is_its_relay() {
+    let folder = folder();
+    let shield = Serving::shield(folder.path(), &[]);
+    let source = async {
+        let database = folder.path().join("data/kiki.db");
+        let store = Store::connect(database.to_str().unwrap(), Options::default()).await.unwrap();
+        let source = store.source_id().await.unwrap();
+        store.close().await;
+        source
+    };
+    let source = source.await;
+    let channel = || Endpoint::from_shared(shield.url("shield", "")).unwrap().connect_lazy();
+    let ask = async |relay_key: String| {
+        let mut client = AuditServiceClient::new(over_network(channel(), None).unwrap());
+        client.record(RecordRequest { source: source.to_string(), records: Vec::new(), relay_key }).await
+    };
+    assert_eq!(ask(String::new()).await.unwrap_err().code(), tonic::Code::PermissionDenied);
+    let keys = Pseudonyms::open_or_create(&folder.path().join("data/keys"), &mut rand::rng()).unwrap();
+    ask(keys.relay_key(source)).await.unwrap();
+
+    let waits = Arc::new(Mutex::new(Vec::new()));
+    let mut command = kiki(folder.path());
+    command.args(["serve", "engage", "--free-ports"]).env("SHIELD_URL", shield.url("shield", "/check"));
+    let told = waits.clone();
+    let engage = Serving::start_kept(command, 1, move |line| {
+        if line.contains("wait in the outbox") {
+            told.lock().unwrap().push(line.to_owned());
+        }
+    });
+    let campaign = json!({
+        "name": "c", "audience": {"value_min": 700.0}, "template": {"subject": "s", "body": "b"},
+        "cost_per_message": {"amount": "0.50", "currency": "USD"}, "budget": {"amount": "1.00", "currency": "USD"},
+    });
+    let made = Http::new().post(&engage.url("engage", "/campaigns"), &campaign).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.json());
+    await_kinds(&folder.path().join("data/audit"), &["campaign.create"], 1).await;
+    engage.terminate();
+    assert_eq!(*waits.lock().unwrap(), Vec::<String>::new());
 }
 
 /// Runs all services while a webhook is made.
