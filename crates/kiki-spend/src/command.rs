@@ -116,6 +116,10 @@ pub enum Command {
         /// When it ends, in milliseconds since 1970, at most a second later than it ends here; absent: never.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<i64>,
+        /// How many entries the log had when the person was asked to confirm: what was taken back since stays so.
+        /// Absent: nobody was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<u64>,
     },
     /// Lets something stand against a person's consents, or takes it back.
     Bar {
@@ -374,7 +378,7 @@ pub enum Outcome {
     },
     /// The authorization waits for approval.
     Waiting,
-    /// Another policy is in force than the one that the request was judged by.
+    /// What it was asked for by holds no more: another policy is in force, or consent was taken back since.
     Stale,
     /// A bound is reached: nobody decided.
     Exhausted {
@@ -504,6 +508,7 @@ mod tests {
             format!(
                 r#"{{"op":"authorize","id":"{a}","path":"t/a","amount":5,"ttl_ms":1,"consent":{{"subject":"{b}","purpose":"targeting"}},"channel":"sms"}}"#
             ),
+            format!(r#"{{"op":"consent","subject":"{a}","purpose":"marketing","granted":true,"asked":7}}"#),
             format!(r#"{{"op":"bar","subject":"{a}","bar":"do_not_sell","set":true}}"#),
             format!(r#"{{"op":"forget","subjects":["{a}","{b}"]}}"#),
         ] {

@@ -5,6 +5,11 @@
 //!
 //! What has ended is kept until its room is wanted. Whether there is room depends only on what still has weight, so
 //! that a state that was swept and one that was not decide alike.
+//!
+//! What protects people needs no room: a revocation and a bar are taken beyond the bound, which grants alone keep to. So
+//! there are at most as many bars as there were ever people to bar, one byte beside a digest each.
+
+mod taken_back;
 
 use std::collections::HashMap;
 
@@ -12,6 +17,7 @@ use kiki_types::{Bar, Channel, Purpose};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{BuildFolding, Digest};
+use taken_back::{TakenBack, TakenBackImage};
 
 /// A consent that ends at no time.
 const NEVER: u32 = u32::MAX;
@@ -30,6 +36,8 @@ pub(crate) struct Consents {
     own: HashMap<(Digest, Purpose, Channel), u32, BuildFolding>,
     /// By person, one bit each.
     bars: HashMap<Digest, u8, BuildFolding>,
+    /// Against confirmations of what was asked for before.
+    pub(crate) taken_back: TakenBack,
     /// No consent that was there at the last sweep or came since ends before.
     next_end: u32,
 }
@@ -40,6 +48,7 @@ pub(crate) struct ConsentsImage {
     any: Vec<(Consent, u32)>,
     own: Vec<((Digest, Purpose, Channel), u32)>,
     bars: Vec<(Digest, u8)>,
+    taken_back: TakenBackImage,
 }
 
 /// Whether a consent that ends at `end` stands at `now`.
@@ -119,13 +128,9 @@ impl Consents {
         }
     }
 
-    /// `false` if there is no room for it.
-    pub(crate) fn bar(&mut self, subject: Digest, bar: Bar, (now, most): (i64, u32)) -> bool {
-        if !self.bars.contains_key(&subject) && !self.make_room(now, most) {
-            return false;
-        }
+    /// Always possible: whoever may be barred is known in SQL by a row that is larger.
+    pub(crate) fn bar(&mut self, subject: Digest, bar: Bar) {
         *self.bars.entry(subject).or_default() |= bar.bit();
-        true
     }
 
     pub(crate) fn unbar(&mut self, subject: Digest, bar: Bar) {
@@ -191,13 +196,14 @@ impl Consents {
             list.sort_unstable();
             list
         }
-        ConsentsImage { any: in_order(&self.any), own: in_order(&self.own), bars: in_order(&self.bars) }
+        let (any, own, bars) = (in_order(&self.any), in_order(&self.own), in_order(&self.bars));
+        ConsentsImage { any, own, bars, taken_back: self.taken_back.to_image() }
     }
 
     pub(crate) fn from_image(image: ConsentsImage) -> Self {
-        let ConsentsImage { any, own, bars } = image;
-        let (any, own) = (any.into_iter().collect(), own.into_iter().collect());
-        Self { any, own, bars: bars.into_iter().collect(), next_end: 0 }
+        let ConsentsImage { any, own, bars, taken_back } = image;
+        let (any, own, bars) = (any.into_iter().collect(), own.into_iter().collect(), bars.into_iter().collect());
+        Self { any, own, bars, taken_back: TakenBack::from_image(taken_back), next_end: 0 }
     }
 }
 
@@ -242,7 +248,7 @@ mod tests {
                 return consents.grant((person(who), to), by, until.map(|later| room.0 + later * 1000), room);
             }
             Act::Revoke(who, to, by) => consents.revoke((person(who), to), by, room.0),
-            Act::Bar(who, bar, true) => return consents.bar(person(who), bar, room),
+            Act::Bar(who, bar, true) => consents.bar(person(who), bar),
             Act::Bar(who, bar, false) => consents.unbar(person(who), bar),
             Act::Forget(who) => consents.forget(person(who)),
         }
@@ -290,5 +296,26 @@ mod tests {
         assert_eq!(consents.len(), 3);
         assert!(!consents.stand(person(2), Purpose::Marketing, Channel::Email, now));
         assert!(consents.stand(person(2), Purpose::Marketing, Channel::Post, now));
+    }
+
+    /// Who asks to be forgotten is barred first: no bound may keep that waiting.
+    #[test]
+    fn a_bar_needs_no_room_and_takes_that_of_consents() {
+        let mut consents = Consents::default();
+        let (now, most) = (1_700_000_000_000, 2);
+        let marketing = |who| (person(who), Purpose::Marketing);
+        assert!((0..2).all(|who| consents.grant(marketing(who), Channel::Any, None, (now, most))));
+        for who in 0..9 {
+            consents.bar(person(who), Bar::Restricted);
+            assert!(!consents.stand(person(who), Purpose::Marketing, Channel::Any, now), "{who}");
+        }
+        assert_eq!(consents.len(), 11);
+        assert!(!consents.grant(marketing(3), Channel::Any, None, (now, most)), "consents keep to the bound");
+        for who in 0..9 {
+            consents.unbar(person(who), Bar::Restricted);
+        }
+        assert_eq!(consents.len(), 2);
+        consents.forget(person(0));
+        assert!(consents.grant(marketing(3), Channel::Any, None, (now, most)));
     }
 }

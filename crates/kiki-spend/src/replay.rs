@@ -129,7 +129,8 @@ impl Named {
             Self::Stop { path } => Command::Stop { path },
             Self::Resume { path } => Command::Resume { path },
             Self::Consent { subject, purpose, granted } => {
-                Command::Consent { subject: Digest::of(&subject), purpose, granted, channel: None, until: None }
+                let subject = Digest::of(&subject);
+                Command::Consent { subject, purpose, granted, channel: None, until: None, asked: None }
             }
         })
     }

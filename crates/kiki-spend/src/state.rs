@@ -66,8 +66,10 @@ pub struct Bounds {
     pub authorizations_per_tenant: u32,
     /// Limits of one tenant.
     pub limits_per_tenant: u32,
-    /// Consents, and people with bars, of all tenants.
+    /// Consents of all tenants. Who is barred takes a place, and is barred without one, too.
     pub consents: u32,
+    /// Revocations that confirmations are held against, of all tenants.
+    pub revocations: u32,
     /// Databases that hand over entries.
     pub sources: u32,
 }
@@ -80,6 +82,7 @@ impl Default for Bounds {
             authorizations_per_tenant: 11_000_000,
             limits_per_tenant: 100_000,
             consents: 20_000_000,
+            revocations: 1_000_000,
             sources: 10_000,
         }
     }
@@ -176,8 +179,8 @@ impl State {
             Command::Resume { path } => self.resume(path),
             Command::Reject { id, .. } => self.reject(*id),
             Command::Policy { path, version } => self.put_policy(path, *version),
-            Command::Consent { subject, purpose, granted, channel, until } => {
-                self.consent((*subject, *purpose), channel.unwrap_or(Channel::Any), *granted, *until)
+            Command::Consent { subject, purpose, granted, channel, until, asked } => {
+                self.consent((*subject, *purpose), channel.unwrap_or(Channel::Any), (*granted, *until, *asked))
             }
             Command::Bar { subject, bar, set } => self.bar(*subject, *bar, *set),
             Command::Forget { subjects } => self.forget(subjects),

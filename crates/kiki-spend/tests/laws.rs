@@ -1,7 +1,7 @@
 //! Laws that hold after every command of any history.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
-use kiki_spend::command::{Notice, Record};
+use kiki_spend::command::{Bound, Notice, Record};
 use kiki_spend::state::FOUR_EYES;
 use kiki_spend::{Authorize, Bounds, Command, Digest, Field, LimitKind, Outcome, State, Unit, Zone, snapshot};
 use kiki_types::{Bar, Channel, Purpose};
@@ -59,11 +59,13 @@ fn command() -> impl Strategy<Value = Command> {
             let path = PATHS[path].into();
             if stops { Command::Stop { path } } else { Command::Resume { path } }
         }),
-        2 => (any::<bool>(), any::<bool>(), prop::option::of(0_i64..200_000)).prop_map(|(granted, is_sms, later)| {
-            let until = later.filter(|_| granted).map(|later| START + later);
-            let (subject, purpose) = (Digest([1; 16]), Purpose::Marketing);
-            Command::Consent { subject, purpose, granted, channel: is_sms.then_some(Channel::Sms), until }
-        }),
+        2 => (any::<bool>(), any::<bool>(), prop::option::of(0_i64..200_000), prop::option::of(0_u64..60)).prop_map(
+            |(granted, is_sms, later, asked)| {
+                let until = later.filter(|_| granted).map(|later| START + later);
+                let (subject, purpose, asked) = (Digest([1; 16]), Purpose::Marketing, asked.filter(|_| granted));
+                Command::Consent { subject, purpose, granted, channel: is_sms.then_some(Channel::Sms), until, asked }
+            }
+        ),
         1 => any::<bool>().prop_map(|set| Command::Bar { subject: Digest([1; 16]), bar: Bar::Objected, set }),
         1 => Just(Command::Forget { subjects: [Digest([1; 16])].into() }),
         1 => (0_usize..4).prop_map(|path| Command::Check { path: PATHS[path].into() }),
@@ -397,4 +399,29 @@ fn a_snapshot_with_a_flipped_byte_is_passed_over() {
             "byte {place}"
         );
     }
+}
+
+/// A full table keeps no bar out, so no deletion waits for room; and what is barred is refused.
+#[test]
+fn what_protects_people_needs_no_room() {
+    let mut state = State::new(Bounds { consents: 2, revocations: 2, ..Bounds::default() });
+    let person = |n: u8| Digest([n; 16]);
+    let consent = |subject, granted, asked| {
+        let purpose = Purpose::Marketing;
+        Command::Consent { subject, purpose, granted, channel: None, until: None, asked }
+    };
+    let mut answer = |command: Command| state.apply(&command, START).outcome;
+    assert_eq!(answer(consent(person(1), true, None)), Outcome::Granted);
+    assert_eq!(answer(consent(person(2), true, None)), Outcome::Granted);
+    assert_eq!(answer(consent(person(3), true, None)), Outcome::Exhausted { of: Bound::Consents });
+    for n in 1..=9 {
+        for bar in Bar::ALL {
+            assert_eq!(answer(Command::Bar { subject: person(n), bar, set: true }), Outcome::Barred, "{n} {bar}");
+        }
+        assert_eq!(answer(consent(person(n), false, None)), Outcome::Revoked);
+    }
+    assert_eq!(answer(Command::Forget { subjects: (1..=9).map(person).collect() }), Outcome::Forgotten);
+    assert_eq!(answer(consent(person(3), true, Some(7))), Outcome::Stale, "nobody knows whether she took it back");
+    assert_eq!(answer(consent(person(3), true, Some(1_000))), Outcome::Granted);
+    assert_eq!(answer(consent(person(3), false, Some(1_000))), Outcome::Invalid);
 }

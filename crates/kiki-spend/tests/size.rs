@@ -75,7 +75,7 @@ fn consents_take_what_is_stated() {
             let mut state = empty();
             let consent = |n| {
                 let (subject, purpose, until) = (id(n), Purpose::Marketing, Some(START + 86_400_000));
-                Command::Consent { subject, purpose, granted: true, channel, until }
+                Command::Consent { subject, purpose, granted: true, channel, until, asked: None }
             };
             let grant = |state: &mut State| {
                 for n in 0..many {

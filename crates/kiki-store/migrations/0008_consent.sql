@@ -24,6 +24,8 @@ CREATE TABLE consent_record (
     -- The log entry that proves it.
     entry BIGINT,
     confirm_by BIGINT NOT NULL DEFAULT 0,
+    -- How many entries the log had when the customer was asked to confirm: what they take back since stays so.
+    asked BIGINT,
     PRIMARY KEY (tenant, id)
 );
 CREATE INDEX consent_record_of ON consent_record (tenant, subject, at, id);

@@ -72,7 +72,7 @@ async fn revoke(
 
 /// Let stand what a customer confirms by the token that was mailed to them.
 #[utoipa::path(post, path = "/v1/consents/confirm", tag = "consent", request_body = ConfirmBody,
-    responses((status = 200, body = MadeAnswer), (status = 404, description = "Unknown, used before, or too late")))]
+    responses((status = 200, body = MadeAnswer), (status = 404, description = "Unknown, used before, taken back since, or too late")))]
 async fn confirm(
     State(shield): State<Shield>,
     allowed: Allowed<can::ConsentWrite>,

@@ -46,7 +46,7 @@ impl Shield {
     ) -> Result<Option<u64>, ShieldError> {
         // Whoever profiles asks the person's row. It says no before the governor does, and yes after it.
         if set {
-            self.mark(who, bar, true).await?;
+            self.mark(who, bar).await?;
         }
         if self.bars(who).await?.contains(&bar) == set {
             return Ok(None);
@@ -63,26 +63,25 @@ impl Shield {
             at: self.0.clock.now(),
             until: UnixMillis(0),
             confirm_by: UnixMillis(0),
+            asked: None,
             entry: None,
         };
         let entry = self.note_and_decide(caller, who, record, action).await?.entry;
-        if !set {
-            self.mark(who, bar, false).await?;
+        if !set && bar == Bar::Objected {
+            self.take_back_objection(who).await;
         }
         Ok(entry)
     }
 
-    /// Writes an objection down where those look who profile.
-    async fn mark(&self, who: &Subject, bar: Bar, set: bool) -> Result<(), ShieldError> {
-        if bar == Bar::Objected {
-            self.0.subjects.object(&who.tenant, &[who.id], set).await?;
+    /// Lets those know who profile. What is not written now, the follower of the log writes.
+    async fn take_back_objection(&self, who: &Subject) {
+        let written = async {
+            self.mark_again(&who.tenant, who.id, Digest(who.pseudonym)).await?;
+            self.tell_apart(&who.tenant, who.id).await
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "who took an objection back is left out for a while yet");
         }
-        Ok(())
-    }
-
-    async fn bars(&self, who: &Subject) -> Result<Vec<Bar>, ShieldError> {
-        let subject = Digest(who.pseudonym);
-        Ok(self.0.governor.read(move |state| state.bars(subject)).await?)
     }
 
     /// Does what a browser signals for a customer. Returns the entry, and what stands against their consents now.

@@ -1,6 +1,7 @@
-//! Reads the log for what SQL must know of people: who was erased, and what they agreed to.
+//! Reads the log for what SQL must know of people: who was erased, what they agreed to, and what stands against it.
 //!
-//! A database that was put back has people whom the log tells of as erased, and lacks acts of consent that the log has.
+//! A database that was put back has people whom the log tells of as erased, lacks acts of consent that the log has, and
+//! says of people who objected or restricted what is done with their data what was true on its day.
 //! [`Follower::catch_up`] brings it up before anything is served; [`follow`] goes on behind those who decide, for rows that
 //! could not be written when an act was decided.
 //!
@@ -20,7 +21,7 @@ use kiki_spend::{Command, Digest};
 use kiki_store::StoreError;
 use kiki_store::personal::{ERASED, KeysError, Stores, Subject, SubjectId};
 use kiki_types::event::{AuditEvent, Outcome as EventOutcome};
-use kiki_types::{TenantId, UnixMillis};
+use kiki_types::{Bar, TenantId, UnixMillis};
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -203,10 +204,12 @@ impl Follower {
         let mut missing: BTreeMap<String, (TenantId, HashMap<Digest, Vec<Told>>)> = BTreeMap::new();
         for told in told {
             match repo::has_entry(store, &told.tenant, told.id).await? {
-                Some(true) => {}
-                Some(false) => {
+                Some((who, has_entry)) => {
                     let settled = (&told.tenant, told.id);
-                    repo::settle(store.pool(), settled, State::Standing, Some(told.entry)).await?;
+                    if !has_entry {
+                        repo::settle(store.pool(), settled, State::Standing, Some(told.entry)).await?;
+                    }
+                    self.mark(who, &told).await?;
                 }
                 None => {
                     let of_tenant = missing.entry(told.tenant.to_string());
@@ -255,6 +258,7 @@ impl Follower {
             at: told.at,
             until: UnixMillis(0),
             confirm_by: UnixMillis(0),
+            asked: None,
             entry: Some(told.entry),
         };
         let sealed = Sealed { evidence: Evidence::default().seal(who, told.id), token: None };
@@ -265,6 +269,18 @@ impl Follower {
         repo::insert(&mut tx, (&who.tenant, who.id), &record, &sealed).await?;
         tx.commit().await?;
         tracing::warn!(record = %told.id, "made a record of consent from its entry");
+        self.mark(who.id, told).await
+    }
+
+    /// Brings what profiling and retention look at to what the governor says, where an entry changed that: a database that
+    /// was put back has it as of its day, and whoever decided may not have come to write it.
+    async fn mark(&self, who: SubjectId, told: &Told) -> Result<(), FollowError> {
+        if let About::Bar(bar @ (Bar::Objected | Bar::Restricted)) = told.about {
+            self.shield.mark_again(&told.tenant, who, told.customer).await?;
+            if (bar, told.act) == (Bar::Objected, Act::Unbar) {
+                self.shield.tell_apart(&told.tenant, who).await?;
+            }
+        }
         Ok(())
     }
 }

@@ -11,9 +11,11 @@
 
 mod api;
 mod bars;
+mod confirm;
 pub mod follow;
 pub(crate) mod gpc;
 mod look;
+mod marks;
 pub(crate) mod model;
 pub(crate) mod repo;
 mod service;
@@ -24,6 +26,7 @@ mod tests;
 mod texts;
 
 pub(crate) use api::routes;
-pub use service::Confirmation;
+pub use confirm::Confirmation;
+pub(crate) use marks::{Changed, OBJECTION_TOPIC};
 pub(crate) use service::Wanted;
 pub use store::ConsentStore;

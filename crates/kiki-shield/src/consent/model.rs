@@ -164,6 +164,8 @@ pub(crate) struct Record {
     pub(crate) until: UnixMillis,
     /// By when it is to be confirmed; 0: it need not be.
     pub(crate) confirm_by: UnixMillis,
+    /// How many entries the log had when they were asked to confirm it.
+    pub(crate) asked: Option<u64>,
     /// Its entry in the log.
     pub(crate) entry: Option<u64>,
 }

@@ -13,7 +13,7 @@ use super::texts::ConsentText;
 /// The columns of a record, named so that a join tells them from a person's.
 const RECORD: &str = "c.id AS c_id, c.purpose AS c_purpose, c.channel AS c_channel, c.act AS c_act, \
      c.state AS c_state, c.basis AS c_basis, c.text_version AS c_text_version, c.source AS c_source, \
-     c.evidence AS c_evidence, c.at AS c_at, c.until AS c_until, c.entry AS c_entry, c.confirm_by AS c_confirm_by";
+     c.evidence AS c_evidence, c.at AS c_at, c.until AS c_until, c.entry AS c_entry, c.confirm_by AS c_confirm_by, c.asked AS c_asked";
 
 /// What is sealed of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub(crate) async fn insert(
     let (purpose, channel) = record.about.columns();
     sqlx::query(
         "INSERT INTO consent_record (tenant, id, subject, purpose, channel, act, state, basis, text_version, source, \
-         evidence, token, at, until, entry, confirm_by) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         evidence, token, at, until, entry, confirm_by, asked) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(tenant.as_str())
     .bind(record.id.to_string())
@@ -50,6 +50,7 @@ pub(crate) async fn insert(
     .bind(record.until.0)
     .bind(record.entry.and_then(|entry| i64::try_from(entry).ok()))
     .bind(record.confirm_by.0)
+    .bind(record.asked.and_then(|asked| i64::try_from(asked).ok()))
     .execute(tx.sql())
     .await?;
     Ok(())
@@ -95,7 +96,8 @@ pub(crate) async fn confirm(
     Ok(done.rows_affected() == 1)
 }
 
-/// What was asked for until `asked` and waits for a confirmation of `purpose` on `channel` waits for nothing any more.
+/// What was asked for until `asked` and waits for a confirmation of `purpose` on `channel`, or on all, waits for nothing any
+/// more: the governor would refuse it.
 pub(crate) async fn void_awaiting(
     tx: &mut Tx,
     (tenant, subject): (&TenantId, SubjectId),
@@ -104,7 +106,8 @@ pub(crate) async fn void_awaiting(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE consent_record SET state = 'void', token = NULL \
-         WHERE tenant = $1 AND subject = $2 AND purpose = $3 AND state = 'awaiting' AND ($4 = '' OR channel = $4) \
+         WHERE tenant = $1 AND subject = $2 AND purpose = $3 AND state = 'awaiting' \
+         AND ($4 = '' OR channel IN ($4, 'any')) \
          AND at <= $5",
     )
     .bind(tenant.as_str())
@@ -161,6 +164,7 @@ fn read(row: &AnyRow) -> Result<(Record, Vec<u8>), StoreError> {
         column: "purpose".to_owned(),
         why: format!("{name:?} with the channel {channel:?}"),
     };
+    let index = |column: &str| Ok::<_, StoreError>(row.int_opt(column)?.and_then(|entry| u64::try_from(entry).ok()));
     let record = Record {
         id: row.parsed("c_id")?,
         about: About::of_columns(&name, &channel).ok_or_else(unreadable)?,
@@ -172,7 +176,8 @@ fn read(row: &AnyRow) -> Result<(Record, Vec<u8>), StoreError> {
         at: row.time("c_at")?,
         until: row.time("c_until")?,
         confirm_by: row.time("c_confirm_by")?,
-        entry: row.int_opt("c_entry")?.and_then(|entry| u64::try_from(entry).ok()),
+        asked: index("c_asked")?,
+        entry: index("c_entry")?,
     };
     Ok((record, row.bytes_opt("c_evidence")?.unwrap_or_default()))
 }
@@ -216,14 +221,18 @@ pub(crate) async fn barred_at(
     Ok(row.int_opt("at")?.map(UnixMillis))
 }
 
-/// Whether a record is there, and if so whether it has its entry.
-pub(crate) async fn has_entry(store: &Store, tenant: &TenantId, id: Uuid) -> Result<Option<bool>, StoreError> {
-    let row = sqlx::query("SELECT entry FROM consent_record WHERE tenant = $1 AND id = $2")
+/// Whether a record is there, and if so of whom, and whether it has its entry.
+pub(crate) async fn has_entry(
+    store: &Store,
+    tenant: &TenantId,
+    id: Uuid,
+) -> Result<Option<(SubjectId, bool)>, StoreError> {
+    let row = sqlx::query("SELECT subject, entry FROM consent_record WHERE tenant = $1 AND id = $2")
         .bind(tenant.as_str())
         .bind(id.to_string())
         .fetch_optional(store.pool())
         .await?;
-    row.map(|row| Ok(row.int_opt("entry")?.is_some())).transpose()
+    row.map(|row| Ok((row.parsed("subject")?, row.int_opt("entry")?.is_some()))).transpose()
 }
 
 /// Removes the records of people. Returns how many.

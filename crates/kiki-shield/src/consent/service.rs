@@ -1,18 +1,14 @@
-//! The verbs of consent: give, confirm, take back. [`super::look`] has those that change nothing.
+//! The verbs of consent: give, take back. [`super::confirm`] has how what was asked for comes to stand, [`super::look`] what
+//! changes nothing.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kiki_spend::{Command, Decision, Digest, Outcome};
 use kiki_store::personal::Subject;
-use kiki_store::{StoreError, Tx, outbox};
-use kiki_types::event::{AuditEvent, Envelope};
+use kiki_types::event::AuditEvent;
 use kiki_types::{Channel, Purpose, TenantId, UnixMillis};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
+use super::confirm::{TOKEN, UNKNOWN};
 use super::gpc::Gpc;
 use super::model::{About, Act, Basis, CONFIRM_MS, EVIDENCE_BYTES_MAX, Record, State as RecordState};
 use super::repo::{self, Sealed};
@@ -21,14 +17,8 @@ use crate::names::check_name;
 use crate::report::DAY_MS;
 use crate::service::{Caller, Shield};
 
-/// The outbox topic of letters to people.
-pub(crate) const MAIL_TOPIC: &str = "mail";
 /// Where what is sealed of a record stands.
 pub(crate) const EVIDENCE: &str = "consent_record.evidence";
-/// The token of a confirmation, as it is mailed.
-pub(crate) const TOKEN: &str = "consent_record.token";
-/// Bytes of a token before they are written in base64: the record's id, and as many that nobody can guess.
-const TOKEN_BYTES: usize = 32;
 /// The source of what came without one.
 pub(crate) const SOURCE: &str = "api";
 
@@ -85,23 +75,6 @@ pub(crate) struct Made {
     pub(crate) signal: Option<u64>,
 }
 
-/// What the mail says that asks for a confirmation.
-#[derive(Clone)]
-pub struct Confirmation {
-    /// Whom it goes to.
-    pub who: Subject,
-    /// What is to be confirmed.
-    pub purpose: Purpose,
-    /// By which channel.
-    pub channel: Channel,
-    /// The text that is agreed to, if one was named.
-    pub text: Option<String>,
-    /// What the customer sends back to `/v1/consents/confirm`.
-    pub token: Zeroizing<String>,
-    /// Until when.
-    pub confirm_by: UnixMillis,
-}
-
 /// What is sealed as evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Evidence {
@@ -146,6 +119,7 @@ impl Shield {
             at: now,
             until,
             confirm_by: if wanted.double_opt_in { now.plus(CONFIRM_MS) } else { UnixMillis(0) },
+            asked: if wanted.double_opt_in { Some(self.decided().await?) } else { None },
             entry: None,
         };
         let evidence = Evidence { given: wanted.evidence, confirmed_at: None }.seal(&who, record.id);
@@ -163,52 +137,6 @@ impl Shield {
         let enforced = wanted.basis == Basis::Consent || wanted.enforce;
         let record = self.decide_record(caller, &who, record, "grant", enforced).await?;
         Ok(Made { record, signal })
-    }
-
-    /// Lets stand what a customer confirms by the token that was mailed to them.
-    pub(crate) async fn confirm_consent(&self, caller: &Caller, token: &str, gpc: Gpc) -> Result<Made, ShieldError> {
-        // Whatever is wrong with a token, the answer is the same.
-        const UNKNOWN: ShieldError = ShieldError::NotFound("confirmation");
-        let now = self.0.clock.now();
-        let tenant = &caller.principal.tenant;
-        let mut bytes = [0; TOKEN_BYTES];
-        let read = URL_SAFE_NO_PAD.decode_slice(token, &mut bytes);
-        let id = Uuid::from_slice(&bytes[..16]).ok().filter(|_| read == Ok(TOKEN_BYTES)).ok_or(UNKNOWN)?;
-        let (row, mut record, sealed) = repo::awaiting(&self.0.store, tenant, id).await?.ok_or(UNKNOWN)?;
-        let who = self.0.subjects.unlock(&row)?;
-        let known = sealed.token.and_then(|sealed| who.open(TOKEN, &id.to_string(), &sealed).ok()).ok_or(UNKNOWN)?;
-        if !bool::from(known.ct_eq(token.as_bytes())) || record.confirm_by < now {
-            return Err(UNKNOWN);
-        }
-        let signal = self.heed(caller, &who, gpc).await?;
-        let About::Purpose(purpose, _) = record.about else { return Err(UNKNOWN) };
-        if let Some(bar) = self.barred(&who, purpose).await? {
-            return Err(ShieldError::Barred(bar));
-        }
-        let mut evidence = Evidence::open(&who, id, &sealed.evidence);
-        evidence.confirmed_at = Some(now.rfc3339());
-        let mut tx = self.0.store.begin().await?;
-        if !repo::confirm(&mut tx, (tenant, id), now, &evidence.seal(&who, id)).await? {
-            return Err(UNKNOWN);
-        }
-        tx.commit().await?;
-        (record.state, record.at) = (RecordState::Noted, now);
-        let record = self.decide_record(caller, &who, record, "confirm", true).await?;
-        Ok(Made { record, signal })
-    }
-
-    /// What the mail about the record `id` says; `None` if it waits for nothing any more.
-    ///
-    /// # Errors
-    /// The database does not answer, or the record cannot be read.
-    pub async fn confirmation(&self, tenant: &TenantId, id: Uuid) -> Result<Option<Confirmation>, ShieldError> {
-        let Some((row, record, sealed)) = repo::awaiting(&self.0.store, tenant, id).await? else { return Ok(None) };
-        let who = self.0.subjects.unlock(&row)?;
-        let (About::Purpose(purpose, channel), Some(token)) = (record.about, sealed.token) else { return Ok(None) };
-        let token = who.open(TOKEN, &id.to_string(), &token).map_err(StoreError::from)?;
-        let token = Zeroizing::new(String::from_utf8(token).map_err(|_| ShieldError::NotFound("confirmation"))?);
-        let text = repo::text(&self.0.store, tenant, &record.text_version).await?.map(|text| text.text);
-        Ok(Some(Confirmation { who, purpose, channel, text, token, confirm_by: record.confirm_by }))
     }
 
     /// Takes consent back. The governor is told at once, whatever the register does.
@@ -237,6 +165,7 @@ impl Shield {
             at: self.0.clock.now(),
             until: UnixMillis(0),
             confirm_by: UnixMillis(0),
+            asked: None,
             entry: None,
         };
         let evidence = Evidence { given: wanted.evidence, confirmed_at: None }.seal(who, record.id);
@@ -281,7 +210,7 @@ impl Shield {
     }
 
     /// Decides what was noted, and lets the record stand with its entry.
-    async fn decide_record(
+    pub(super) async fn decide_record(
         &self,
         caller: &Caller,
         who: &Subject,
@@ -299,7 +228,7 @@ impl Shield {
         let decision = match decided {
             Ok(decision) => decision,
             // It was not decided, and will not be: nobody asks for it once more.
-            Err(error @ (ShieldError::Exhausted(_) | ShieldError::Invalid { .. })) => {
+            Err(error @ (ShieldError::Exhausted(_) | ShieldError::Invalid { .. } | ShieldError::NotFound(_))) => {
                 let (store, id) = (&self.0.store, (&who.tenant, record.id));
                 repo::settle(store.pool(), id, RecordState::Void, None).await?;
                 return Err(error);
@@ -325,12 +254,15 @@ impl Shield {
                 granted: record.act == Act::Grant,
                 channel: Some(channel).filter(|channel| *channel != Channel::Any),
                 until: Some(record.until.0).filter(|until| *until > 0),
+                asked: record.asked,
             },
             About::Bar(bar) => Command::Bar { subject, bar, set: record.act == Act::Bar },
         };
         let decision = self.decide_any(command, self.consent_draft(caller, who, record, action)).await?;
         match decision.outcome {
             Outcome::Invalid => Err(ShieldError::invalid("expires_at", "must be later than now")),
+            // It was taken back since they were asked.
+            Outcome::Stale => Err(UNKNOWN),
             _ => Ok(decision),
         }
     }
@@ -364,24 +296,6 @@ impl Shield {
         repo::insert(&mut tx, (&who.tenant, who.id), &record, &Sealed { evidence, token: None }).await?;
         tx.commit().await?;
         self.decide_record(caller, who, record, action, true).await
-    }
-
-    /// The mail that asks for a confirmation, and its entry in the log.
-    fn ask_to_confirm(&self, tx: &mut Tx, caller: &Caller, who: &Subject, record: &Record) -> Result<(), ShieldError> {
-        let now = self.0.clock.now();
-        let draft = self.consent_draft(caller, who, record, "ask");
-        crate::jobs::publish(tx, &AuditEvent { id: self.0.ids.uuid(), at: now, ..draft })?;
-        let payload = json!({"kind": "consent_confirm", "record": record.id}).to_string();
-        let (id, tenant) = (self.0.ids.uuid(), who.tenant.clone());
-        outbox::publish(tx, Envelope { id, tenant, at: now, topic: MAIL_TOPIC.to_owned(), payload })?;
-        Ok(())
-    }
-
-    fn token(&self, id: Uuid) -> String {
-        let mut bytes = [0; TOKEN_BYTES];
-        bytes[..16].copy_from_slice(id.as_bytes());
-        bytes[16..].copy_from_slice(&(self.0.random)()[..16]);
-        URL_SAFE_NO_PAD.encode(bytes)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stories of consent on both databases, with a clock that is turned.
 
+mod confirming;
 mod following;
 
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::confirm::MAIL_TOPIC;
 use super::gpc::Gpc;
 use super::model::{Act, CONFIRM_MS, OPT_OUT_MS, State};
-use super::service::{Lift, MAIL_TOPIC, Made, Wanted};
+use super::service::{Lift, Made, Wanted};
 use super::{ConsentStore, repo};
 use crate::error::ShieldError;
 use crate::service::Ask;

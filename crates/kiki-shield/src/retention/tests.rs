@@ -145,7 +145,7 @@ impl Story {
     /// Lets a person agree to marketing.
     async fn grant(&self, subject: Digest) {
         let purpose = Purpose::Marketing;
-        let command = Command::Consent { subject, purpose, granted: true, channel: None, until: None };
+        let command = Command::Consent { subject, purpose, granted: true, channel: None, until: None, asked: None };
         let draft = self.world.shield.draft(&caller("default"), "consent.grant", "grant", "consent/marketing");
         self.world.shield.0.governor.decide(command, draft).await.unwrap();
     }

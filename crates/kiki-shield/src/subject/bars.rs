@@ -1,6 +1,6 @@
 //! What the governor is told about people: what stands against their consents, and that they are to be forgotten.
 
-use kiki_spend::{Command, Digest, Outcome};
+use kiki_spend::{Command, Digest};
 use kiki_store::personal::Subject;
 use kiki_types::Bar;
 use kiki_types::event::AuditEvent;
@@ -16,11 +16,9 @@ impl Requests {
         let draft = self.shield().draft(caller, "consent.bar", "bar", &format!("consent/{}", Bar::Restricted));
         let draft = AuditEvent { customer: pseudonym(person), data: "consent".to_owned(), ..draft };
         let command = Command::Bar { subject: Digest(person.pseudonym), bar: Bar::Restricted, set: true };
-        let decision = self.shield().0.governor.decide(command, draft).await.map_err(ShieldError::from)?;
-        match decision.outcome {
-            Outcome::Exhausted { of } => Err(ShieldError::Exhausted(of).into()),
-            _ => Ok(()),
-        }
+        // No bound stands against it.
+        self.shield().0.governor.decide(command, draft).await.map_err(ShieldError::from)?;
+        Ok(())
     }
 
     /// Lets the governor forget people.

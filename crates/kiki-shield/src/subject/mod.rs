@@ -8,6 +8,7 @@
 //! - Nothing is carried out for somebody who has not proven who they are, unless an officer vouches for them or the law
 //!   forbids to ask.
 
+mod apart;
 mod api;
 mod bars;
 mod body;

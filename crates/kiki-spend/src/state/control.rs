@@ -179,19 +179,23 @@ impl State {
         &mut self,
         consent: (Digest, Purpose),
         channel: Channel,
-        granted: bool,
-        until: Option<i64>,
+        (granted, until, asked): (bool, Option<i64>, Option<u64>),
     ) -> Outcome {
-        if until.is_some_and(|until| !granted || until <= self.now) {
+        if until.is_some_and(|until| !granted || until <= self.now) || (!granted && asked.is_some()) {
             return Outcome::Invalid;
         }
         if !granted {
+            let room = (self.now, self.bounds.revocations);
+            self.consents.taken_back.note(consent, channel, room, self.entries);
             #[cfg(feature = "faults")]
             if self.faulty.revoke(consent, channel) {
                 return Outcome::Revoked;
             }
             self.consents.revoke(consent, channel, self.now);
             return Outcome::Revoked;
+        }
+        if asked.is_some_and(|asked| self.consents.taken_back.is_since(consent, channel, asked, self.now)) {
+            return Outcome::Stale;
         }
         if self.consents.grant(consent, channel, until, (self.now, self.bounds.consents)) {
             Outcome::Granted
@@ -205,11 +209,8 @@ impl State {
             self.consents.unbar(subject, bar);
             return Outcome::Unbarred;
         }
-        if self.consents.bar(subject, bar, (self.now, self.bounds.consents)) {
-            Outcome::Barred
-        } else {
-            Outcome::Exhausted { of: Bound::Consents }
-        }
+        self.consents.bar(subject, bar);
+        Outcome::Barred
     }
 
     pub(super) fn forget(&mut self, subjects: &[Digest]) -> Outcome {

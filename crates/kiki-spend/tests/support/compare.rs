@@ -163,6 +163,7 @@ pub fn told(command: &Command) -> kiki_spend::Command {
             granted: *granted,
             channel: by.map(channel),
             until: *until,
+            asked: None,
         },
         Command::Bar { subject, bar: of, set } => Told::Bar { subject: person(*subject), bar: bar(*of), set: *set },
         Command::Forget { subjects } => {

@@ -55,5 +55,6 @@ pub(super) fn carry_out(process: &Process, requests: &Requests, stores: Stores) 
     for _ in 0..WORKERS {
         process.tasks.spawn("subject requests", requests.clone().work(shutdown.clone()));
     }
+    process.tasks.spawn("services apart", requests.clone().tell_apart(shutdown.clone()));
     process.tasks.spawn("letters", requests.clone().write_letters(shutdown.clone()));
 }

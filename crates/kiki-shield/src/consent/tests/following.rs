@@ -21,7 +21,7 @@ impl World {
         self.shield.record(source, vec![(position, event)]).await.unwrap();
     }
 
-    async fn follow(&self) -> Follower {
+    pub(super) async fn follow(&self) -> Follower {
         let stores = Stores::new(vec![Arc::new(ConsentStore::new(self.shield.0.store.clone()))]).unwrap();
         Follower::open(self.shield.clone(), stores).await.unwrap()
     }
@@ -148,28 +148,37 @@ async fn an_entry_of_a_time_to_come_holds_nothing_up() {
     .await;
 }
 
-/// SQL may be away when consent is taken back: what waited for a confirmation then must not come to stand by it.
+/// Whoever profiles asks the person's row, and a database that was put back has it as of its day.
 #[tokio::test]
-async fn what_was_taken_back_before_its_confirmation_is_not_confirmed_any_more() {
+async fn rows_say_what_the_log_says_of_who_objected_or_restricted_before_anything_is_served() {
     on_both(async |db| {
         let world = World::new(db).await;
-        let tenant: TenantId = "a".parse().unwrap();
-        let ask = || Wanted { double_opt_in: true, ..wanted("ann") };
-        let early = world.give(ask()).await.unwrap().record.id;
-        let token = world.token(early).await;
-        let who = world.shield.somebody(&tenant, "ann").await.unwrap();
-        let (subject, purpose) = (Digest(who.pseudonym), Purpose::Marketing);
-        let resource = About::Purpose(purpose, Channel::Any).resource(Uuid::from_u128(8));
-        let draft = world.shield.draft(&caller("a"), "consent.revoke", "revoke", &resource);
-        let draft = AuditEvent { customer: subject.to_string(), ..draft };
-        let command = Command::Consent { subject, purpose, granted: false, channel: None, until: None };
-        world.shield.0.governor.decide(command, draft).await.unwrap();
-        let late = world.give(ask()).await.unwrap().record.id;
+        let (a, tenant): (_, TenantId) = (caller("a"), "a".parse().unwrap());
+        let person = async |name| world.shield.somebody(&tenant, name).await.unwrap();
+        for (name, bar) in [("ann", Bar::Objected), ("bob", Bar::Restricted), ("eve", Bar::Objected)] {
+            let set = world.shield.bar(&a, &person(name).await, bar, true).await.unwrap();
+            assert!(set.is_some(), "{name}");
+        }
+        let who = person("eve").await;
+        world.shield.bar(&a, &who, Bar::Objected, false).await.unwrap();
+        assert!(!person("eve").await.objected);
+        // As after the database was put back: ann and bob had not asked yet, eve had not agreed again.
+        let subjects = &world.shield.0.subjects;
+        subjects.object(&tenant, &[person("ann").await.id], false).await.unwrap();
+        subjects.restrict(&tenant, &[person("bob").await.id], false).await.unwrap();
+        subjects.object(&tenant, &[person("eve").await.id], true).await.unwrap();
+        let store = ConsentStore::new(db.store.clone());
+        store.erase(&tenant, &[person("ann").await.id, person("eve").await.id]).await.unwrap();
+        let apart = async || outbox::pending(&db.store, crate::consent::OBJECTION_TOPIC, 9).await.unwrap().len();
+        let told = apart().await;
         world.follow().await.catch_up().await.unwrap();
-        let refused = world.confirm("a", &token).await;
-        assert!(matches!(refused, Err(ShieldError::NotFound(_))), "{refused:?}");
-        let token = world.token(late).await;
-        world.confirm("a", &token).await.unwrap();
+        let flags = async |name| {
+            let who = person(name).await;
+            (who.objected, who.restricted)
+        };
+        assert_eq!((flags("ann").await, flags("bob").await), ((true, false), (false, true)));
+        assert_eq!(flags("eve").await, (false, false));
+        assert_eq!((told, apart().await), (1, 2), "services apart are told once more of eve alone");
     })
     .await;
 }

@@ -1,6 +1,8 @@
 //! What each right comes to.
 
-use kiki_store::personal::{Mint, PersonalStore as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kiki_store::personal::{Cause, Mint, PersonalStore as _};
 use kiki_store::testing::on_both;
 use kiki_types::{Channel, Purpose, UnixMillis};
 use serde_json::json;
@@ -81,7 +83,7 @@ async fn an_export_is_kept_sealed_and_handed_out_whole() {
         );
         world.clock.advance(31 * DAY);
         assert!(world.requests.download(&officer(), id).await.is_err(), "its time is over");
-        world.people.destroy(&tenant(), &[person.id], kiki_store::personal::Cause::Request, "").await.unwrap();
+        world.people.destroy(&tenant(), &[person.id], Cause::Request, "").await.unwrap();
         assert!(world.letters().contains(&"Your request is completed".to_owned()));
     })
     .await;
@@ -138,6 +140,47 @@ async fn an_objection_is_known_where_people_are_profiled_until_they_agree_again(
     .await;
 }
 
+/// Who agrees again does so at shield; a service with a database of its own would leave them out for ever.
+#[tokio::test]
+async fn services_apart_are_told_that_somebody_agreed_again_as_soon_as_they_answer() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        let set = |flag: &AtomicBool, to| flag.store(to, Ordering::SeqCst);
+        set(&world.orders.is_apart, true);
+        let object = async || {
+            let id = world.ask("ann", Kind::Objection).await;
+            assert_eq!(world.carry_out(id).await.request.state, State::Completed);
+        };
+        let agree = async || {
+            let mut agreed = crate::consent::Wanted::of("ann".to_owned(), Purpose::Profiling, Channel::Any);
+            (agreed.lift.wanted, agreed.evidence) = (true, Some("form 7".to_owned()));
+            world.requests.shield().give_consent(&officer(), agreed, Gpc(false)).await.unwrap();
+        };
+        let is_left_out = || world.orders.objected.lock().unwrap()[&person.id];
+        let left = async || world.requests.tell_waiting().await.unwrap();
+        object().await;
+        agree().await;
+        assert!(is_left_out());
+        set(&world.orders.fails, true);
+        assert_eq!((left().await, is_left_out()), (1, true), "it is away");
+        set(&world.orders.fails, false);
+        assert_eq!((left().await, is_left_out()), (0, false));
+        world.orders.objected.lock().unwrap().insert(person.id, true);
+        assert_eq!((left().await, is_left_out()), (0, true), "it is told once");
+
+        object().await;
+        agree().await;
+        object().await;
+        assert_eq!((left().await, is_left_out()), (0, true), "what is told is what stands");
+        agree().await;
+        let destroyed = world.people.destroy(&tenant(), &[person.id], Cause::Request, "").await.unwrap();
+        assert_eq!((destroyed.gone, left().await), (vec![person.id], 0));
+        assert!(is_left_out(), "of nobody nothing is told");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn to_lift_one_restriction_takes_nothing_else_that_restricts() {
     on_both(async |db| {
@@ -155,7 +198,7 @@ async fn to_lift_one_restriction_takes_nothing_else_that_restricts() {
         assert_eq!(told, 1, "once, however often it is lifted");
 
         let deletion = world.ask("ann", Kind::Deletion).await;
-        world.notes.fails.store(true, std::sync::atomic::Ordering::SeqCst);
+        world.notes.fails.store(true, Ordering::SeqCst);
         world.write().await;
         world.requests.vouch(&officer(), deletion).await.unwrap();
         world.work().await;
@@ -257,10 +300,10 @@ async fn who_was_not_asked_who_they_are_is_not_refused_for_it() {
         world.write().await;
         world.requests.send_code(&officer(), late).await.unwrap();
         world.write().await;
-        world.post.rejects.store(true, std::sync::atomic::Ordering::SeqCst);
+        world.post.rejects.store(true, Ordering::SeqCst);
         world.requests.send_code(&officer(), unwritten).await.unwrap();
         world.requests.next_letters("one", &mut Failed::new()).await.unwrap();
-        world.post.rejects.store(false, std::sync::atomic::Ordering::SeqCst);
+        world.post.rejects.store(false, Ordering::SeqCst);
         let refuse = async || while world.requests.remind().await.unwrap() > 0 {};
         refuse().await;
         world.clock.advance(13 * DAY);
@@ -289,7 +332,7 @@ async fn an_officer_refuses_what_has_not_begun_and_nothing_else() {
         assert!(matches!(world.requests.vouch(&officer(), id).await, Err(SubjectError::State(_))), "it has ended");
 
         let begun = world.ask("ann", Kind::Deletion).await;
-        world.notes.fails.store(true, std::sync::atomic::Ordering::SeqCst);
+        world.notes.fails.store(true, Ordering::SeqCst);
         world.requests.vouch(&officer(), begun).await.unwrap();
         world.work().await;
         let refused = world.requests.refuse(&officer(), begun, Ground::Excessive).await;

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::requests::World;
-use crate::harness::{Http, Serving, folder, kiki, succeed};
+use crate::harness::{Http, PATIENCE, Serving, folder, kiki, succeed};
 
 /// The files of a database.
 const DATABASE: [&str; 3] = ["kiki.db", "kiki.db-wal", "kiki.db-shm"];
@@ -36,7 +36,12 @@ fn task(seen: &Value, peer: &str) -> Value {
 impl World {
     /// Opens a deletion and vouches for it. Its path.
     async fn erase(&self, customer: &str) -> String {
-        let asked = json!({"customer_id": customer, "request_type": "DELETION", "notify": false});
+        self.ask_and_vouch(customer, "DELETION").await
+    }
+
+    /// Opens a request and vouches for it. Its path.
+    async fn ask_and_vouch(&self, customer: &str, kind: &str) -> String {
+        let asked = json!({"customer_id": customer, "request_type": kind, "notify": false});
         let made = self.post("/v1/subject-requests", asked).await;
         let path = format!("/v1/subject-requests/{}", made["request_id"].as_str().unwrap());
         self.post(&format!("{path}/vouch"), json!({})).await;
@@ -86,6 +91,62 @@ async fn it_is_asked_and_named_while_it_is_away() {
     world.post(&format!("{destroy}?by_hand=true"), json!({})).await;
     let seen = world.until(&path, |seen| seen["status"] == "completed").await;
     assert_eq!((&seen["outcome"], &task(&seen, &peer)["error"]), (&json!("part"), &json!("by_hand")), "{seen}");
+}
+
+/// They objected and agree again, which they say to shield alone.
+#[tokio::test]
+async fn it_hears_that_an_objection_was_taken_back() {
+    let (here, there) = (folder(), folder());
+    crate::path::fit(there.path(), "--save");
+    let value = value(there.path());
+    let world = shield(here.path(), &value.address("value").to_string());
+    let predicted = async || {
+        let asked = json!({"customer_id": "0001"});
+        world.http.post(&value.url("value", "/v1/predictions"), &asked).await.status
+    };
+    let path = world.ask_and_vouch("0001", "OBJECTION").await;
+    world.until(&path, |seen| seen["status"] == "completed").await;
+    assert_eq!(predicted().await, StatusCode::NOT_FOUND);
+    let again = json!({"customer_id": "0001", "purpose": "profiling", "lift": true, "evidence": "form 7"});
+    world.post("/v1/consents", again).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while predicted().await != StatusCode::OK {
+        assert!(tokio::time::Instant::now() < deadline, "it goes on leaving them out");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// The log knows who objected, and a database that was put back does not.
+#[tokio::test]
+async fn who_objected_is_left_out_whatever_database_is_put_back() {
+    let (here, backup) = (folder(), folder());
+    let data = here.path().join("data");
+    crate::path::fit(here.path(), "--save");
+    let up = || {
+        let mut command = kiki(here.path());
+        command.args(["up", "--free-ports"]);
+        World { serving: Serving::start(command, 4), http: Http::new() }
+    };
+    let predicted = async |world: &World| {
+        let asked = json!({"customer_id": "0001"});
+        world.http.post(&world.serving.url("value", "/v1/predictions"), &asked).await.status
+    };
+    let world = up();
+    assert_eq!(predicted(&world).await, StatusCode::OK);
+    world.serving.terminate();
+    copy_database(&data, backup.path());
+    let world = up();
+    let path = world.ask_and_vouch("0001", "OBJECTION").await;
+    world.until(&path, |seen| seen["status"] == "completed").await;
+    assert_eq!(predicted(&world).await, StatusCode::NOT_FOUND);
+    world.serving.terminate();
+
+    copy_database(backup.path(), &data);
+    succeed(here.path(), &["audit", "outbox", "advance", "--beyond", BEYOND]);
+    let world = up();
+    assert_eq!(predicted(&world).await, StatusCode::NOT_FOUND, "before anything was asked");
+    let standing = world.get("shield", "/v1/consents?customer_id=0001").await;
+    assert_eq!(standing["bars"], json!(["objected"]));
 }
 
 #[tokio::test]

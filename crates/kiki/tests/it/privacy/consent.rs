@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
+use super::requests::World;
 use crate::harness::{Answer, Http, PATIENCE, Serving, fail, folder, request, succeed};
 
 /// Clients that load the service while consent is given and taken back.
@@ -130,6 +131,55 @@ async fn once_a_revocation_is_answered_the_next_decision_refuses() {
         client.await.unwrap();
     }
     assert!(load.load(Ordering::Relaxed) > 0);
+}
+
+/// People who confirm what they take back in the same moment.
+const UNDECIDED: usize = 40;
+
+/// The token that was mailed to `customer`.
+async fn token(world: &World, customer: &str) -> String {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let page = world.get("engage", "/sandbox/mailbox?limit=200").await;
+        let to = |mail: &&Value| mail["to"].as_str().unwrap().starts_with(customer);
+        if let Some(mail) = page["messages"].as_array().unwrap().iter().find(to) {
+            let path = format!("/sandbox/mailbox/{}", mail["id"].as_str().unwrap());
+            let mail = world.http.get(&world.serving.url("engage", &path)).await;
+            let text = String::from_utf8_lossy(&mail.body).into_owned();
+            let (_, token) = text.split_once("Your confirmation is ").unwrap();
+            return token.split_whitespace().next().unwrap().to_owned();
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{customer} is not asked");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_confirmed_and_taken_back_in_the_same_moment_does_not_stand() {
+    let folder = folder();
+    let world = Arc::new(World::start(folder.path()));
+    let customers: Vec<_> = (0..UNDECIDED).map(|number| format!("p{number:02}")).collect();
+    for customer in &customers {
+        let asked = json!({"customer_id": customer, "purpose": "marketing", "double_opt_in": true});
+        assert_eq!(world.post("/v1/consents", asked).await["state"], "awaiting");
+    }
+    let mut confirmed = 0;
+    for customer in customers {
+        let token = token(&world, &customer).await;
+        let send = |path: &str, body: Value| {
+            let (http, url) = (world.http.clone(), world.serving.url("shield", path));
+            tokio::spawn(async move { http.post(&url, &body).await.status })
+        };
+        let confirm = send("/v1/consents/confirm", json!({"token": token}));
+        let revoke = send("/v1/consents/revoke", json!({"customer_id": customer, "purpose": "marketing"}));
+        let (confirm, revoke) = (confirm.await.unwrap(), revoke.await.unwrap());
+        assert!(matches!(confirm, StatusCode::OK | StatusCode::NOT_FOUND) && revoke == StatusCode::OK, "{confirm}");
+        confirmed += usize::from(confirm == StatusCode::OK);
+        let standing = world.get("shield", &format!("/v1/consents?customer_id={customer}")).await;
+        let stands = standing["consents"].as_array().unwrap().iter().any(|consent| consent["stands"] == true);
+        assert!(!stands, "{customer}: {confirm} {standing}");
+    }
+    eprintln!("{confirmed} of {UNDECIDED} were confirmed before they were taken back");
 }
 
 #[tokio::test]
