@@ -10,9 +10,10 @@ use kiki_types::UnixMillis;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How an enum's values are called in JSON and in the database.
+/// How an enum's values are called in JSON and in the database. The word is a token, not a `literal`: the description of the
+/// API would not see through that.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:tt,)* }) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         $(#[$doc])*
         pub(crate) enum $name {
