@@ -35,7 +35,7 @@ pub use fit::{
 };
 pub use gamma_gamma::{GammaGamma, Spend};
 pub use history::{History, HistoryError, WEEKS_MAX};
-pub use model::{Expected, IfAlive, PurchaseModel};
+pub use model::{Expected, Prepared, PurchaseModel};
 pub use pareto::ParetoNbd;
 pub use simulate::{Leaves, Life, Lives, Simulated, Uniform, simulate, simulate_history};
 pub use summary::{DAYS_PER_WEEK, Purchase, Summary};

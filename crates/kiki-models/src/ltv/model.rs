@@ -32,17 +32,21 @@ pub trait PurchaseModel: Send + Sync {
     /// The logarithm of the likelihood of `histories`.
     fn log_likelihood(&self, histories: &[History]) -> f64;
 
-    /// [`expected_purchases_if_alive`](Self::expected_purchases_if_alive), made ready for many customers such as `histories`.
-    fn prepare<'a>(&'a self, _histories: &[History]) -> IfAlive<'a> {
-        Box::new(move |history: &History, weeks: f64| self.expected_purchases_if_alive(history, weeks))
+    /// The model made ready for many customers such as `histories`: the same numbers, sooner.
+    fn prepare<'a>(&'a self, _histories: &[History]) -> Prepared<'a> {
+        Prepared {
+            alive: Box::new(|history: &History| self.probability_alive(history)),
+            if_alive: Box::new(|history: &History, weeks: f64| self.expected_purchases_if_alive(history, weeks)),
+        }
     }
 
     /// What to expect of each of `histories` in the `weeks` after it, computed on all processors.
     fn predict_all(&self, histories: &[History], weeks: f64) -> Vec<Expected> {
-        let if_alive = self.prepare(histories);
+        let prepared = self.prepare(histories);
         let expected = |history: &History| {
-            let probability_alive = self.probability_alive(history);
-            Expected { probability_alive, purchases: probability_alive * if_alive(history, weeks) }
+            let probability_alive = prepared.probability_alive(history);
+            let purchases = probability_alive * prepared.expected_purchases_if_alive(history, weeks);
+            Expected { probability_alive, purchases }
         };
         map_chunks(histories, CUSTOMERS_A_PART, |part| part.iter().map(expected).collect())
     }
@@ -56,8 +60,34 @@ pub trait PurchaseModel: Send + Sync {
         Self: Sized;
 }
 
-/// Purchases expected of a customer with a history who is still there, by weeks after it.
-pub type IfAlive<'a> = Box<dyn Fn(&History, f64) -> f64 + Send + Sync + 'a>;
+/// A model made ready for many customers: see [`PurchaseModel::prepare`].
+pub struct Prepared<'a> {
+    pub(super) alive: OfHistory<'a>,
+    pub(super) if_alive: OfHistoryAndWeeks<'a>,
+}
+
+type OfHistory<'a> = Box<dyn Fn(&History) -> f64 + Send + Sync + 'a>;
+type OfHistoryAndWeeks<'a> = Box<dyn Fn(&History, f64) -> f64 + Send + Sync + 'a>;
+
+impl Prepared<'_> {
+    /// As [`PurchaseModel::probability_alive`].
+    #[must_use]
+    pub fn probability_alive(&self, history: &History) -> f64 {
+        (self.alive)(history)
+    }
+
+    /// As [`PurchaseModel::expected_purchases_if_alive`].
+    #[must_use]
+    pub fn expected_purchases_if_alive(&self, history: &History, weeks: f64) -> f64 {
+        (self.if_alive)(history, weeks)
+    }
+}
+
+impl std::fmt::Debug for Prepared<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").finish_non_exhaustive()
+    }
+}
 
 /// What is expected of a customer.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -87,10 +87,10 @@ pub fn discounted_values(
     terms: &Terms,
 ) -> Vec<f64> {
     let histories: Vec<History> = customers.iter().map(|(history, _)| *history).collect();
-    let if_alive = purchases.prepare(&histories);
+    let prepared = purchases.prepare(&histories);
     let value = |(history, monetary): &(History, f64)| {
-        let discounted = discounted_if_alive(|weeks| if_alive(history, weeks), terms);
-        purchases.probability_alive(history) * discounted * spend.expected_order_value(history.frequency(), *monetary)
+        let discounted = discounted_if_alive(|weeks| prepared.expected_purchases_if_alive(history, weeks), terms);
+        prepared.probability_alive(history) * discounted * spend.expected_order_value(history.frequency(), *monetary)
     };
     map_chunks(customers, CUSTOMERS_A_PART, |part| part.iter().map(value).collect())
 }

@@ -23,7 +23,7 @@ use super::newton::{Search, Surface, first_minimum};
 use super::sample::with_sample;
 use super::simulate::{Leaves, Life, Lives, Uniform, beta, gamma};
 use super::special::ln_rising;
-use super::{Fit, FitError, History, IfAlive, PARAMETER_RANGE, ParameterError, Parametric, PurchaseModel, parameter};
+use super::{Fit, FitError, History, PARAMETER_RANGE, ParameterError, Parametric, Prepared, PurchaseModel, parameter};
 use expectation::Given;
 use tables::Tables;
 
@@ -187,11 +187,11 @@ impl<const FIRST: u32> PurchaseModel for BetaGeometric<FIRST> {
         -likelihood::surface::<FIRST>(&groups, &self.parameters()).value * groups.customers()
     }
 
-    fn prepare<'a>(&'a self, histories: &[History]) -> IfAlive<'a> {
+    fn prepare<'a>(&'a self, histories: &[History]) -> Prepared<'a> {
         let tables = Tables::new(self, histories);
-        Box::new(move |history: &History, weeks: f64| {
-            tables.purchases(&self.given(history, weeks), history.frequency())
-        })
+        let if_alive =
+            move |history: &History, weeks: f64| tables.purchases(&self.given(history, weeks), history.frequency());
+        Prepared { alive: Box::new(|history: &History| self.probability_alive(history)), if_alive: Box::new(if_alive) }
     }
 
     /// By equations 6 and 7.

@@ -117,8 +117,8 @@ impl Departure {
     fn panel(&self, near: f64, since: f64, rest: f64) -> (&'static Rule, f64) {
         let (by_alpha, by_beta) = (self.alpha + self.recency + since, self.beta + self.recency + since);
         let slope = near * (self.rate / by_alpha + (self.s + 1.0) / by_beta) - 1.0;
-        // Over a width of h the slope grows at most e^h times.
-        let within = |fall: f64| (fall / slope.max(0.1)).ln_1p();
+        // Over a width of h the slope grows at most e^h times, and never beyond R + s.
+        let within = |fall: f64| (fall / slope.max(0.1)).ln_1p().max(fall / (self.rate + self.s));
         if rest <= EIGHT_WIDTH.min(within(EIGHT_FALL)) {
             return (&EIGHT, rest);
         }

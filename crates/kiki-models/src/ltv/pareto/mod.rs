@@ -12,13 +12,14 @@ mod likelihood;
 use serde::{Deserialize, Serialize};
 
 use super::groups::Groups;
-use super::model::{CUSTOMERS_MIN, PURCHASES_MAX, weeks_ahead};
+use super::model::{CUSTOMERS_A_PART, CUSTOMERS_MIN, PURCHASES_MAX, weeks_ahead};
 use super::newton::{Search, Surface, first_minimum};
+use super::parallel::map_chunks;
 use super::quadrature::{SIXTEEN, points};
 use super::sample::with_sample;
 use super::simulate::{Leaves, Life, Lives, Uniform, exponential, gamma};
 use super::special::ln_rising;
-use super::{Fit, FitError, History, PARAMETER_RANGE, ParameterError, Parametric, PurchaseModel, parameter};
+use super::{Fit, FitError, History, PARAMETER_RANGE, ParameterError, Parametric, Prepared, PurchaseModel, parameter};
 use departure::Departure;
 
 const NAMES: [&str; 4] = ["r", "alpha", "s", "beta"];
@@ -172,6 +173,15 @@ impl PurchaseModel for ParetoNbd {
         -likelihood::surface(&groups, &self.parameters()).value * groups.customers()
     }
 
+    /// Most customers have no repeat purchase, and differ in nothing but their age.
+    fn prepare<'a>(&'a self, histories: &[History]) -> Prepared<'a> {
+        let without_repeats = AliveByAge::new(self, histories);
+        let alive =
+            move |history: &History| without_repeats.get(history).unwrap_or_else(|| self.probability_alive(history));
+        let if_alive = |history: &History, weeks: f64| self.expected_purchases_if_alive(history, weeks);
+        Prepared { alive: Box::new(alive), if_alive: Box::new(if_alive) }
+    }
+
     fn fit(histories: &[History]) -> Result<Fit<Self>, FitError> {
         let customers = histories.len() as u64;
         if customers < CUSTOMERS_MIN {
@@ -190,6 +200,34 @@ impl PurchaseModel for ParetoNbd {
         let optimum = first_minimum(&sampled.into_iter().chain(starts).collect::<Vec<_>>(), search)?;
         let [r, alpha, s, beta] = optimum.parameters;
         Ok(optimum.fit(Self { r, alpha, s, beta }, customers))
+    }
+}
+
+/// The probability to be still there of those without a repeat purchase, by the bits of their age; nothing where hardly two
+/// are of the same age.
+struct AliveByAge(Vec<(u64, f64)>);
+
+impl AliveByAge {
+    fn new(model: &ParetoNbd, histories: &[History]) -> Self {
+        let without = histories.iter().filter(|history| history.frequency() == 0);
+        let mut ages: Vec<History> = without.copied().collect();
+        let customers = ages.len();
+        let bits = |history: &History| history.age().to_bits();
+        ages.sort_unstable_by_key(bits);
+        ages.dedup_by_key(|history| bits(history));
+        if ages.len() > customers / 2 {
+            return Self(Vec::new());
+        }
+        let alive = |history: &History| (bits(history), model.probability_alive(history));
+        Self(map_chunks(&ages, CUSTOMERS_A_PART, |part| part.iter().map(alive).collect()))
+    }
+
+    fn get(&self, history: &History) -> Option<f64> {
+        if history.frequency() > 0 {
+            return None;
+        }
+        let found = self.0.binary_search_by_key(&history.age().to_bits(), |(age, _)| *age).ok()?;
+        self.0.get(found).map(|(_, alive)| *alive)
     }
 }
 

@@ -24,6 +24,21 @@ fn expectations_pass_smoothly_through_a_shape_of_one() {
     }
 }
 
+/// Those without a repeat purchase are looked up by age, which must be their own.
+#[test]
+fn many_customers_are_predicted_as_each_of_them() {
+    let model = ParetoNbd::new(0.553, 10.578, 0.606, 11.669).unwrap();
+    let history = |i: u32| {
+        let (age, x) = (f64::from(i % 41) + 1.0, f64::from(i % 3));
+        History::new(x, if x > 0.0 { age * 0.7 } else { 0.0 }, age).unwrap()
+    };
+    let histories: Vec<History> = (0..10_000).map(history).collect();
+    for (is, history) in model.predict_all(&histories, 52.0).iter().zip(&histories) {
+        assert_eq!(is.probability_alive.to_bits(), model.probability_alive(history).to_bits(), "{history:?}");
+        assert_eq!(is.purchases.to_bits(), model.expected_purchases(history, 52.0).to_bits(), "{history:?}");
+    }
+}
+
 /// More purchases than the papers' form can raise a number to.
 #[test]
 fn frequent_customers_overflow_nothing() {
