@@ -3,7 +3,7 @@
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiki_store::personal::{
-    Class, Cutoffs, Declared, Document, Expired, Form, PersonalStore, Rectified, Subject, SubjectId, Table,
+    Class, Cutoffs, Declared, Document, Expired, Form, PersonalStore, Subject, SubjectId, Table,
 };
 use kiki_store::{Store, StoreError};
 use kiki_types::TenantId;
@@ -39,7 +39,8 @@ const DECLARED: Declared = Declared {
     files: &[],
 };
 
-/// The register of consent.
+/// The register of consent. What somebody agreed to is what it was, and another word is given by another act; the bar in
+/// the governor restricts.
 #[derive(Clone, Debug)]
 pub struct ConsentStore(Store);
 
@@ -88,20 +89,6 @@ impl PersonalStore for ConsentStore {
             Ok(erased)
         }
         .boxed()
-    }
-
-    /// What somebody agreed to is what it was; another word is given by another act.
-    fn rectify<'a>(
-        &'a self,
-        _: &'a Subject,
-        _: &'a Map<String, Value>,
-    ) -> BoxFuture<'a, Result<Rectified, StoreError>> {
-        async { Ok(Rectified::NotHeld) }.boxed()
-    }
-
-    /// The bar in the governor restricts.
-    fn restrict<'a>(&'a self, _: &'a Subject, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        async { Ok(()) }.boxed()
     }
 
     fn expire<'a>(
