@@ -14,13 +14,16 @@
 
 use kiki_types::UnixMillis;
 use kiki_types::event::Envelope;
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::{Columns as _, Store, StoreError, Tx};
 
 /// Events of one transaction at the most.
 pub const EVENTS_PER_TX_MAX: usize = 10_000;
+
+/// Events of one statement at the most.
+const ROWS_MAX: usize = 500;
 
 /// Events of one page at the most.
 pub const PAGE_MAX: u32 = 1_000;
@@ -58,18 +61,33 @@ pub(crate) async fn append(connection: &mut AnyConnection, events: &[Envelope]) 
         .fetch_one(&mut *connection)
         .await?
         .int("position")?;
-    for (position, event) in (last - count + 1..).zip(events) {
-        sqlx::query("INSERT INTO outbox (position, id, tenant, topic, at, payload) VALUES ($1, $2, $3, $4, $5, $6)")
-            .bind(position)
-            .bind(event.id.to_string())
-            .bind(event.tenant.as_str())
-            .bind(event.topic.as_str())
-            .bind(event.at.0)
-            .bind(event.payload.as_str())
-            .execute(&mut *connection)
-            .await?;
+    let mut position = last - count;
+    for events in events.chunks(ROWS_MAX) {
+        let mut query = sqlx::query(AssertSqlSafe(insertion_of(events.len())));
+        for event in events {
+            position += 1;
+            query = query
+                .bind(position)
+                .bind(event.id.to_string())
+                .bind(event.tenant.as_str())
+                .bind(event.topic.as_str())
+                .bind(event.at.0)
+                .bind(event.payload.as_str());
+        }
+        query.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// The statement that writes so many events.
+fn insertion_of(events: usize) -> String {
+    const COLUMNS: usize = 6;
+    let row = |row| {
+        let places: Vec<_> = (1..=COLUMNS).map(|column| format!("${}", row * COLUMNS + column)).collect();
+        format!("({})", places.join(", "))
+    };
+    let rows: Vec<_> = (0..events).map(row).collect();
+    format!("INSERT INTO outbox (position, id, tenant, topic, at, payload) VALUES {}", rows.join(", "))
 }
 
 /// The first `limit` events of `topic` that were not handed on, in the order of their positions; at most [`PAGE_MAX`].

@@ -137,11 +137,9 @@ impl Subjects {
 
     /// Remembers erasures in SQL, and lets the log hear of them.
     pub(super) async fn record(&self, tx: &mut Tx, erasures: &[Erasure], request: &str) -> Result<(), StoreError> {
-        for erasure in erasures {
-            if !repo::erasures::record(tx, erasure, request).await? {
-                // Another process ended it meanwhile.
-                continue;
-            }
+        let were_new = repo::erasures::record(tx, erasures, request).await?;
+        // Of those that were known, another process ended the erasing meanwhile.
+        for (erasure, _) in erasures.iter().zip(were_new).filter(|(_, is_new)| *is_new) {
             let resource = format!("subject/{}", erasure.subject);
             self.inner().entries.publish(tx, &erasure.tenant, ERASED, resource, erasure.cause.as_str())?;
         }

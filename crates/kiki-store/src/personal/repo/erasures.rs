@@ -1,39 +1,63 @@
 //! The SQL of erasures: who was erased, as far as this database knows.
 
-use kiki_types::TenantId;
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
+use std::collections::HashSet;
 
-use super::number;
+use kiki_types::TenantId;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
+
+use super::{number, places};
 use crate::personal::register::Erasure;
 use crate::personal::subject::SubjectId;
 use crate::{Columns as _, StoreError, Tx};
 
-/// Remembers an erasure. Of one that is known the later number counts. `true`: it was not known.
-pub(crate) async fn record(tx: &mut Tx, erasure: &Erasure, request: &str) -> Result<bool, StoreError> {
-    let put = sqlx::query(
-        "INSERT INTO erasure (tenant, subject, seq, epoch, at, cause, request) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (tenant, subject) DO NOTHING",
-    )
-    .bind(erasure.tenant.as_str())
-    .bind(erasure.subject.to_string())
-    .bind(erasure.seq)
-    .bind(i64::from(erasure.epoch))
-    .bind(erasure.at.0)
-    .bind(erasure.cause.as_str())
-    .bind(request)
-    .execute(tx.sql())
-    .await?;
-    if put.rows_affected() == 1 {
-        return Ok(true);
+/// Remembers erasures, at most [`super::CHUNK`]. Of one that is known the later number counts. Returns of each whether it
+/// was not known.
+pub(crate) async fn record(tx: &mut Tx, erasures: &[Erasure], request: &str) -> Result<Vec<bool>, StoreError> {
+    const COLUMNS: usize = 7;
+    if erasures.is_empty() {
+        return Ok(Vec::new());
     }
+    let rows: Vec<_> = (0..erasures.len()).map(|row| format!("({})", places(row * COLUMNS + 1, COLUMNS))).collect();
+    let sql = format!(
+        "INSERT INTO erasure (tenant, subject, seq, epoch, at, cause, request) VALUES {} \
+         ON CONFLICT (tenant, subject) DO NOTHING RETURNING tenant, subject",
+        rows.join(", ")
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for erasure in erasures {
+        query = query
+            .bind(erasure.tenant.as_str())
+            .bind(erasure.subject.to_string())
+            .bind(erasure.seq)
+            .bind(i64::from(erasure.epoch))
+            .bind(erasure.at.0)
+            .bind(erasure.cause.as_str())
+            .bind(request);
+    }
+    let mut fresh = HashSet::with_capacity(erasures.len());
+    for row in query.fetch_all(tx.sql()).await? {
+        fresh.insert((row.tenant("tenant")?, row.parsed::<SubjectId>("subject")?));
+    }
+    let mut were_new = Vec::with_capacity(erasures.len());
+    for erasure in erasures {
+        let is_new = fresh.remove(&(erasure.tenant.clone(), erasure.subject));
+        if !is_new {
+            renumber(tx, erasure).await?;
+        }
+        were_new.push(is_new);
+    }
+    Ok(were_new)
+}
+
+async fn renumber(tx: &mut Tx, erasure: &Erasure) -> Result<(), StoreError> {
     sqlx::query("UPDATE erasure SET seq = $1 WHERE tenant = $2 AND subject = $3 AND seq < $1")
         .bind(erasure.seq)
         .bind(erasure.tenant.as_str())
         .bind(erasure.subject.to_string())
         .execute(tx.sql())
         .await?;
-    Ok(false)
+    Ok(())
 }
 
 /// Who was erased by an erasure with the number `first` or a later one.
