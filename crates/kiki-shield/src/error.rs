@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 use kiki_kit::problem::Problem;
 use kiki_spend::command::{Bound, Resolution};
 use kiki_spend::{Digest, OwnerError};
@@ -44,6 +45,9 @@ pub enum ShieldError {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyConflict,
+    /// The request with this idempotency key is being worked on.
+    #[error("the request with this idempotency key is in progress")]
+    KeyInProgress,
     /// The authorization has ended in another way before.
     #[error("the authorization is {} already", .0.as_str())]
     Resolved(Resolution),
@@ -98,6 +102,14 @@ pub enum ShieldError {
 }
 
 impl ShieldError {
+    /// Whether it is certain that the governor decided nothing, and will not.
+    pub(crate) const fn has_decided_nothing(&self) -> bool {
+        matches!(
+            self,
+            Self::Exhausted(_) | Self::Invalid { .. } | Self::NotFound(_) | Self::Undecided(OwnerError::Busy)
+        )
+    }
+
     /// A wrong field.
     pub(crate) fn invalid(field: &'static str, detail: impl std::fmt::Display) -> Self {
         Self::Invalid { field, detail: detail.to_string() }
@@ -119,6 +131,7 @@ impl From<ShieldError> for Problem {
                 "idempotency_conflict",
                 "The idempotency key was used for a request with other values. Send a new key for a new request.",
             ),
+            ShieldError::KeyInProgress => key_in_progress(),
             ShieldError::Resolved(state) => Self::conflict(
                 "already_resolved",
                 format!("The authorization is {} already; each is resolved once.", state.as_str()),
@@ -214,6 +227,11 @@ fn not_the_relay() -> Problem {
 
 fn text_differs() -> Problem {
     Problem::conflict("text_differs", "Another text has this version. Give the new one a new version.")
+}
+
+fn key_in_progress() -> Problem {
+    let detail = "The request with this idempotency key is being worked on. Send it again later, as it is.";
+    Problem::conflict("idempotency_in_progress", detail).with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn proof_not_ready(index: u64) -> Problem {

@@ -21,6 +21,7 @@ pub mod mail;
 mod mandate;
 mod model;
 mod names;
+mod once;
 mod pages;
 pub mod policy;
 pub mod pseudonym;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use kiki_audit::Checkpoint;
 use kiki_kit::clock::Clock;
 use kiki_kit::context::RequestContext;
+use kiki_kit::shutdown::Tasks;
 use kiki_spend::owner::Decision;
 use kiki_spend::{Command, Handle, LimitKind, Outcome};
 use kiki_store::Store;
@@ -70,6 +71,8 @@ pub struct Seed {
     pub consent_days: u32,
     /// Randomness that nobody may guess.
     pub random: fn() -> Zeroizing<[u8; 32]>,
+    /// Where work goes on whose caller has left.
+    pub tasks: Tasks,
 }
 
 /// The service. Cheap to clone.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kiki_kit::clock::{Clock as _, ManualClock};
+use kiki_kit::shutdown::Tasks;
 use kiki_spend::{Owner, Settings};
 use kiki_store::Store;
 use kiki_store::personal::Subjects;
@@ -58,6 +59,7 @@ impl World {
             policies: crate::policy::Policies::default(),
             consent_days: 0,
             random,
+            tasks: Tasks::default(),
         });
         let store = db.store.clone();
         Self { shield, store, subjects, clock, _owner: owner, _people: people, _folder: folder }

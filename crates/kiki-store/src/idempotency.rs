@@ -144,12 +144,13 @@ async fn found(tx: &mut Tx, key: &Key) -> Result<Begin, StoreError> {
     Ok(Begin::Replay(Response { status, body: row.bytes_opt("body")?.unwrap_or_default() }))
 }
 
-/// Remembers the answer to a key that [`begin`] called [`Begin::Fresh`].
+/// Remembers the answer to a key that [`begin`] called [`Begin::Fresh`]. `false`: its lease ended, and whoever took it over
+/// has finished it. An effect in the same transaction must be rolled back then.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn finish(tx: &mut Tx, key: &Key, response: &Response) -> Result<(), StoreError> {
-    sqlx::query(
+pub async fn finish(tx: &mut Tx, key: &Key, response: &Response) -> Result<bool, StoreError> {
+    let finished = sqlx::query(
         "UPDATE idempotency SET status = $5, body = $6 \
          WHERE tenant = $1 AND scope = $2 AND key_hash = $3 AND request_hash = $4 AND status IS NULL",
     )
@@ -161,7 +162,7 @@ pub async fn finish(tx: &mut Tx, key: &Key, response: &Response) -> Result<(), S
     .bind(response.body.clone())
     .execute(tx.sql())
     .await?;
-    Ok(())
+    Ok(finished.rows_affected() == 1)
 }
 
 /// Gives back a key whose work did not happen.

@@ -24,7 +24,7 @@ async fn begin_alone(store: &Store, key: &Key, now: UnixMillis) -> Begin {
 
 async fn finish_alone(store: &Store, key: &Key) {
     let mut tx = store.begin().await.unwrap();
-    finish(&mut tx, key, &created()).await.unwrap();
+    assert!(finish(&mut tx, key, &created()).await.unwrap());
     tx.commit().await.unwrap();
 }
 
@@ -111,6 +111,22 @@ async fn a_lapsed_lease_frees_the_key_for_the_same_request_only() {
         assert_eq!(begin_alone(&db.store, &other, lapsed).await, Begin::Conflict);
         assert_eq!(begin_alone(&db.store, &mine, lapsed).await, Begin::Fresh);
         assert_eq!(begin_alone(&db.store, &mine, lapsed).await, Begin::InProgress);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_lost_the_key_to_another_is_told_when_they_finish() {
+    on_both(async |db| {
+        let key = key("acme", "k", "a");
+        begin_alone(&db.store, &key, NOW).await;
+        assert_eq!(begin_alone(&db.store, &key, NOW.plus(LEASE_MS)).await, Begin::Fresh);
+        finish_alone(&db.store, &key).await;
+        let mut tx = db.store.begin().await.unwrap();
+        let late = Response { status: 201, body: b"{\"id\":8}".to_vec() };
+        assert!(!finish(&mut tx, &key, &late).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(begin_alone(&db.store, &key, NOW.plus(LEASE_MS)).await, Begin::Replay(created()));
     })
     .await;
 }

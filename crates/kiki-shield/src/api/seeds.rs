@@ -18,6 +18,7 @@ use super::v1::with_ruling;
 use super::{caller, denial, limits, refused_by};
 use crate::consent::Wanted;
 use crate::consent::gpc::Gpc;
+use crate::consent::model::Act;
 use crate::error::ShieldError;
 use crate::model::{
     CheckAnswer, CheckRequest, ConsentAnswer, ConsentRequest, ConsentStatusRequest, ReportRequest, SpendAnswer,
@@ -145,48 +146,51 @@ async fn check(
 }
 
 /// Record that a customer agrees.
-#[utoipa::path(post, path = "/consent/grant", tag = "seeds", params(ConsentRequest),
+#[utoipa::path(post, path = "/consent/grant", tag = "seeds", params(ConsentRequest,
+        ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     request_body = Option<ConsentRequest>, responses((status = 200, body = ConsentAnswer)))]
 async fn grant(
     State(shield): State<Shield>,
     allowed: Allowed<can::ConsentWrite>,
     network: RemoteNetwork,
     gpc: Gpc,
+    IdempotencyKey(key): IdempotencyKey,
     JsonOrQuery(request): JsonOrQuery<ConsentRequest>,
 ) -> Result<Json<ConsentAnswer>, Problem> {
-    consent(&shield, &caller(&allowed, network), request, gpc, true).await
+    consent(&shield, &caller(&allowed, network), key.as_deref(), request, gpc, Act::Grant).await
 }
 
 /// Record that a customer no longer agrees. The very next decision refuses.
-#[utoipa::path(post, path = "/consent/revoke", tag = "seeds", params(ConsentRequest),
+#[utoipa::path(post, path = "/consent/revoke", tag = "seeds", params(ConsentRequest,
+        ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     request_body = Option<ConsentRequest>, responses((status = 200, body = ConsentAnswer)))]
 async fn revoke(
     State(shield): State<Shield>,
     allowed: Allowed<can::ConsentWrite>,
     network: RemoteNetwork,
     gpc: Gpc,
+    IdempotencyKey(key): IdempotencyKey,
     JsonOrQuery(request): JsonOrQuery<ConsentRequest>,
 ) -> Result<Json<ConsentAnswer>, Problem> {
-    consent(&shield, &caller(&allowed, network), request, gpc, false).await
+    consent(&shield, &caller(&allowed, network), key.as_deref(), request, gpc, Act::Revoke).await
 }
 
 async fn consent(
     shield: &Shield,
     caller: &Caller,
+    key: Option<&str>,
     request: ConsentRequest,
     gpc: Gpc,
-    granted: bool,
+    act: Act,
 ) -> Result<Json<ConsentAnswer>, Problem> {
+    let verb = if act == Act::Grant { "seeds.consent.grant" } else { "seeds.consent.revoke" };
+    let key = shield.key(&caller.principal.tenant, verb, key, &(&request, gpc))?;
     let purpose: Purpose = request.consent_type.parse().map_err(|error| ShieldError::invalid("consent_type", error))?;
     let channel = request.channel.as_deref().map_or(Ok(Channel::Any), str::parse);
     let channel = channel.map_err(|error| ShieldError::invalid("channel", error))?;
     let wanted = Wanted::of(request.customer_id.clone(), purpose, channel);
-    let made = match granted {
-        true => shield.give_consent(caller, wanted, gpc).await?,
-        false => shield.revoke_consent(caller, wanted, gpc).await?,
-    };
-    let entry = made.record.entry;
-    let (consents, receipt) = ([(purpose, granted)].into(), shield.receipt(entry));
+    let made = shield.consent_once(caller, key, act, wanted, gpc).await?;
+    let (consents, receipt) = ([(purpose, act == Act::Grant)].into(), shield.receipt(made.record.entry));
     Ok(Json(ConsentAnswer { customer_id: request.customer_id, consents, receipt }))
 }
 

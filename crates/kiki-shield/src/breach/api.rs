@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
-use kiki_kit::extract::{Json, Path, Query};
+use kiki_kit::extract::{IdempotencyKey, Json, Path, Query};
 use kiki_kit::problem::Problem;
 use kiki_types::UnixMillis;
 use kiki_types::id::BreachId;
@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use super::body::{BreachAnswer, BreachesAnswer, BreachesRequest, ChangeBreachBody, RecordBreachBody};
 use super::service::{Breaches, Said};
 use crate::api::caller;
+use crate::once::one;
 use crate::pages;
 
 /// The paths of the register.
@@ -30,13 +31,18 @@ pub fn routes(breaches: Breaches) -> OpenApiRouter {
 /// 48, 66 and 72 hours an entry of the log reminds of it until the authority was told, the breach was closed, or its risk
 /// found to be unlikely.
 #[utoipa::path(post, path = "/v1/breaches", tag = "compliance", request_body = RecordBreachBody,
+    params(("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     responses((status = 201, body = BreachAnswer)))]
 async fn record(
     State(breaches): State<Breaches>,
     allowed: Allowed<can::BreachesWrite>,
     network: RemoteNetwork,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<RecordBreachBody>,
 ) -> Result<(StatusCode, Json<BreachAnswer>), Problem> {
+    let caller = caller(&allowed, network);
+    let key = breaches.shield().key(&caller.principal.tenant, "breach.create", key.as_deref(), &body)?;
+    let aware_at = body.aware_at;
     let said = Said {
         natures: Some(body.nature),
         categories: Some(body.categories),
@@ -49,8 +55,13 @@ async fn record(
         risk_reason: body.unlikely_because,
         ..Said::default()
     };
-    let made = breaches.record(&caller(&allowed, network), body.aware_at.as_deref(), &said).await?;
-    Ok((StatusCode::CREATED, Json(BreachAnswer::new(made, breaches.now()))))
+    let (asked, asker) = (breaches.clone(), caller.clone());
+    let made = breaches.shield().once(
+        key,
+        |claim| async move { asked.record(&asker, aware_at.as_deref(), &said, &claim).await },
+        |made| breaches.breach(&caller, one(&made).into()),
+    );
+    Ok((StatusCode::CREATED, Json(BreachAnswer::new(made.await?, breaches.now()))))
 }
 
 /// The register of breaches of personal data (Art. 33(5) GDPR).

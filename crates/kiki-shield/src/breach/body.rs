@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::model::Breach;
 
 /// `POST /v1/breaches`.
-#[derive(Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RecordBreachBody {
     /// When somebody became aware of it, from which the 72 hours count; absent: now. It is said once.

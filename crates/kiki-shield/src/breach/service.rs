@@ -13,6 +13,7 @@ use super::error::BreachError;
 use super::model::{BREACHES_MAX, Breach, Nature, Risk, Texts};
 use super::repo::{self, Sealed};
 use crate::error::ShieldError;
+use crate::once::Claim;
 use crate::service::{Caller, Shield};
 
 /// Bytes of a text at the most.
@@ -53,6 +54,10 @@ impl Breaches {
         Self(shield)
     }
 
+    pub(super) const fn shield(&self) -> &Shield {
+        &self.0
+    }
+
     fn store(&self) -> &Store {
         &self.0.0.store
     }
@@ -67,6 +72,7 @@ impl Breaches {
         caller: &Caller,
         aware_at: Option<&str>,
         said: &Said,
+        claim: &Claim,
     ) -> Result<Breach<String>, BreachError> {
         let (now, tenant) = (self.now(), &caller.principal.tenant);
         let aware_at = past("aware_at", aware_at, now)?.unwrap_or(now);
@@ -95,6 +101,7 @@ impl Breaches {
             return Err(BreachError::TooMany);
         }
         repo::insert(&mut tx, tenant, &sealed).await?;
+        claim.remember(&mut tx, &[breach.id.uuid()]).await?;
         self.commit(tx, caller, "create", &breach, breach.risk).await?;
         Ok(breach)
     }

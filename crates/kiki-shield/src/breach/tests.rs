@@ -12,6 +12,7 @@ use kiki_types::event::AuditEvent;
 use super::model::Notification;
 use super::service::{Breaches, Said};
 use super::store::BreachStore;
+use crate::once::Claim;
 use crate::testing::{NOW, World, caller};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -51,7 +52,7 @@ async fn a_breach_is_sealed_and_its_entries_say_nothing_of_what_happened() {
     on_both(async |db| {
         let world = World::new(db).await;
         let breaches = Breaches::new(world.shield.clone());
-        let made = breaches.record(&caller("default"), None, &said()).await.unwrap();
+        let made = breaches.record(&caller("default"), None, &said(), &Claim::NONE).await.unwrap();
         assert_eq!((made.aware_at, made.texts.facts.as_str()), (NOW, MARK));
         let found = breaches.breach(&caller("default"), made.id).await.unwrap();
         assert_eq!(found, made);
@@ -75,7 +76,7 @@ async fn reminders_come_at_their_hours_each_once_until_the_authority_was_told() 
     on_both(async |db| {
         let world = World::new(db).await;
         let breaches = Breaches::new(world.shield.clone());
-        let made = breaches.record(&caller("default"), None, &said()).await.unwrap();
+        let made = breaches.record(&caller("default"), None, &said(), &Claim::NONE).await.unwrap();
         assert_eq!(breaches.remind().await.unwrap(), 0);
         let mut published = Vec::new();
         for hour in 1..=80 {
@@ -87,7 +88,7 @@ async fn reminders_come_at_their_hours_each_once_until_the_authority_was_told() 
         let told: Vec<_> = kinds(&world).await.into_iter().skip(1).collect();
         let expected = [("breach.due", "24h"), ("breach.due", "48h"), ("breach.due", "66h"), ("breach.due", "72h")];
         assert_eq!(told, expected.map(|(kind, reason)| (kind.to_owned(), reason.to_owned())));
-        let second = breaches.record(&caller("default"), None, &said()).await.unwrap();
+        let second = breaches.record(&caller("default"), None, &said(), &Claim::NONE).await.unwrap();
         world.clock.advance(HOUR * 73);
         let at = UnixMillis(NOW.0 + 80 * 3_600_000).rfc3339();
         let told = Said { authority_at: Some(at), delay_reason: text("the office was closed"), ..Said::default() };
@@ -108,7 +109,7 @@ async fn a_breach_ends_only_with_what_the_law_wants_of_it() {
         let breaches = Breaches::new(world.shield.clone());
         let me = caller("default");
         let empty = Said { effects: text(""), measures: None, ..said() };
-        let made = breaches.record(&me, None, &empty).await.unwrap();
+        let made = breaches.record(&me, None, &empty, &Claim::NONE).await.unwrap();
         let change = async |said: Said| breaches.change(&me, made.id, &said).await.map_err(Problem::from);
         let close = || Said { closed: Some(true), ..Said::default() };
         let gone = Said { risk: text("unlikely"), facts: text(""), ..close() };
@@ -147,7 +148,7 @@ async fn the_log_hears_from_which_risk_to_which_a_breach_went() {
     on_both(async |db| {
         let world = World::new(db).await;
         let breaches = Breaches::new(world.shield.clone());
-        let made = breaches.record(&caller("default"), None, &said()).await.unwrap();
+        let made = breaches.record(&caller("default"), None, &said(), &Claim::NONE).await.unwrap();
         let unlikely = Said { risk: text("unlikely"), risk_reason: text("the disk was sealed"), ..Said::default() };
         let changed = breaches.change(&caller("default"), made.id, &unlikely).await.unwrap();
         assert_eq!(breaches.breach(&caller("default"), made.id).await.unwrap(), changed);
@@ -171,10 +172,10 @@ async fn what_is_wrong_is_refused_with_its_field() {
             ("risk", Said { risk: text("some"), ..said() }),
             ("facts", Said { facts: Some("x".repeat(20_000)), ..said() }),
         ] {
-            let refused = breaches.record(&caller("default"), None, &wrong).await.map_err(Problem::from);
+            let refused = breaches.record(&caller("default"), None, &wrong, &Claim::NONE).await.map_err(Problem::from);
             assert_eq!(refused.unwrap_err().field(), Some(field));
         }
-        let ahead = breaches.record(&caller("default"), Some("2199-01-01T00:00:00Z"), &said()).await;
+        let ahead = breaches.record(&caller("default"), Some("2199-01-01T00:00:00Z"), &said(), &Claim::NONE).await;
         assert_eq!(Problem::from(ahead.unwrap_err()).field(), Some("aware_at"));
         assert!(entries(&world).await.is_empty());
     })
@@ -191,7 +192,7 @@ async fn closed_breaches_go_when_the_time_of_records_is_over_and_open_ones_stay(
         let mut made = Vec::new();
         for _ in 0..3 {
             let unlikely = Said { risk: text("unlikely"), risk_reason: text("the disk was sealed"), ..said() };
-            made.push(breaches.record(&me, None, &unlikely).await.unwrap().id);
+            made.push(breaches.record(&me, None, &unlikely, &Claim::NONE).await.unwrap().id);
         }
         for id in &made[..2] {
             breaches.change(&me, *id, &Said { closed: Some(true), ..Said::default() }).await.unwrap();

@@ -3,13 +3,14 @@
 use axum::extract::State;
 use http::StatusCode;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
-use kiki_kit::extract::{Json, Path, Query};
+use kiki_kit::extract::{IdempotencyKey, Json, Path, Query};
 use kiki_kit::problem::Problem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::gpc::Gpc;
-use super::model::State as RecordState;
+use super::model::Act;
+use super::repeat::waited;
 use super::shapes::{
     ConfirmBody, ConsentBody, GpcAnswer, HistoryAnswer, HistoryRequest, MadeAnswer, RecordAnswer, RevokeBody,
     SignalAnswer, SignalBody, StandingAnswer, StandingRequest, TextAnswer, TextBody, purpose,
@@ -39,7 +40,8 @@ pub(crate) fn routes() -> OpenApiRouter<Shield> {
 /// The record tells on which text, by which way and until when. With the header `Sec-GPC: 1` the customer's data are not
 /// sold or shared from now on.
 #[utoipa::path(post, path = "/v1/consents", tag = "consent", request_body = ConsentBody,
-    params(("sec-gpc" = Option<String>, Header, description = "Exactly `1` opts out of sale and sharing")),
+    params(("sec-gpc" = Option<String>, Header, description = "Exactly `1` opts out of sale and sharing"),
+        ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     responses((status = 201, body = MadeAnswer), (status = 202, body = MadeAnswer, description = "Waits for the customer's confirmation"),
         (status = 409, description = "`barred`: something stands against it")))]
 async fn give(
@@ -47,47 +49,57 @@ async fn give(
     allowed: Allowed<can::ConsentWrite>,
     network: RemoteNetwork,
     gpc: Gpc,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<ConsentBody>,
 ) -> Result<(StatusCode, Json<MadeAnswer>), Problem> {
+    let caller = caller(&allowed, network);
+    let key = shield.key(&caller.principal.tenant, "consent.grant", key.as_deref(), &(&body, gpc))?;
     let wanted = body.wanted(shield.0.clock.now())?;
-    let made = shield.give_consent(&caller(&allowed, network), wanted, gpc).await?;
-    let waits = made.record.state == RecordState::Awaiting;
-    let status = if waits { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+    let made = shield.consent_once(&caller, key, Act::Grant, wanted, gpc).await?;
+    let status = if waited(&made.record) { StatusCode::ACCEPTED } else { StatusCode::CREATED };
     Ok((status, Json(MadeAnswer::new(made, &shield))))
 }
 
 /// Record that a customer no longer agrees. The very next decision refuses.
 #[utoipa::path(post, path = "/v1/consents/revoke", tag = "consent", request_body = RevokeBody,
+    params(("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     responses((status = 200, body = MadeAnswer)))]
 async fn revoke(
     State(shield): State<Shield>,
     allowed: Allowed<can::ConsentWrite>,
     network: RemoteNetwork,
     gpc: Gpc,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<RevokeBody>,
 ) -> Result<Json<MadeAnswer>, Problem> {
-    let made = shield.revoke_consent(&caller(&allowed, network), body.wanted()?, gpc).await?;
+    let caller = caller(&allowed, network);
+    let key = shield.key(&caller.principal.tenant, "consent.revoke", key.as_deref(), &(&body, gpc))?;
+    let made = shield.consent_once(&caller, key, Act::Revoke, body.wanted()?, gpc).await?;
     Ok(Json(MadeAnswer::new(made, &shield)))
 }
 
 /// Let stand what a customer confirms by the token that was mailed to them.
 #[utoipa::path(post, path = "/v1/consents/confirm", tag = "consent", request_body = ConfirmBody,
+    params(("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     responses((status = 200, body = MadeAnswer), (status = 404, description = "Unknown, used before, taken back since, or too late")))]
 async fn confirm(
     State(shield): State<Shield>,
     allowed: Allowed<can::ConsentWrite>,
     network: RemoteNetwork,
     gpc: Gpc,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<ConfirmBody>,
 ) -> Result<Json<MadeAnswer>, Problem> {
-    let made = shield.confirm_consent(&caller(&allowed, network), &body.token, gpc).await?;
+    let caller = caller(&allowed, network);
+    let key = shield.key(&caller.principal.tenant, "consent.confirm", key.as_deref(), &(&body, gpc))?;
+    let made = shield.confirm_once(&caller, key, body.token, gpc).await?;
     Ok(Json(MadeAnswer::new(made, &shield)))
 }
 
 /// Heed what a browser signals for a customer.
 ///
 /// With the header `Sec-GPC: 1`, or `"signal": "gpc"`, the customer's data are not sold or shared from now on. Without
-/// it nothing changes.
+/// it nothing changes. A repeat changes nothing.
 #[utoipa::path(post, path = "/v1/consents/signals", tag = "consent", request_body = SignalBody,
     params(("sec-gpc" = Option<String>, Header, description = "Exactly `1` opts out of sale and sharing")),
     responses((status = 200, body = SignalAnswer)))]

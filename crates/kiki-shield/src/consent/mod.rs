@@ -17,6 +17,7 @@ pub(crate) mod gpc;
 mod look;
 mod marks;
 pub(crate) mod model;
+mod repeat;
 pub(crate) mod repo;
 mod service;
 mod shapes;
@@ -28,5 +29,7 @@ mod texts;
 pub(crate) use api::routes;
 pub use confirm::Confirmation;
 pub(crate) use marks::{Changed, OBJECTION_TOPIC};
+#[cfg(test)]
+pub(crate) use service::Made;
 pub(crate) use service::Wanted;
 pub use store::ConsentStore;

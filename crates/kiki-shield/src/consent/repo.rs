@@ -22,6 +22,7 @@ pub(crate) struct Sealed {
     pub(crate) token: Option<Vec<u8>>,
 }
 
+/// Writes a record, unless it is there: the same request with the same key has the same id each time.
 pub(crate) async fn insert(
     tx: &mut Tx,
     (tenant, subject): (&TenantId, SubjectId),
@@ -32,7 +33,8 @@ pub(crate) async fn insert(
     sqlx::query(
         "INSERT INTO consent_record (tenant, id, subject, purpose, channel, act, state, basis, text_version, source, \
          evidence, token, at, until, entry, confirm_by, asked) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+         ON CONFLICT (tenant, id) DO NOTHING",
     )
     .bind(tenant.as_str())
     .bind(record.id.to_string())
@@ -219,6 +221,14 @@ pub(crate) async fn barred_at(
     .fetch_one(store.pool())
     .await?;
     Ok(row.int_opt("at")?.map(UnixMillis))
+}
+
+/// A record, as it stands now.
+pub(crate) async fn find(store: &Store, tenant: &TenantId, id: Uuid) -> Result<Option<Record>, StoreError> {
+    let query = format!("SELECT {RECORD} FROM consent_record c WHERE c.tenant = $1 AND c.id = $2");
+    let row = sqlx::query(AssertSqlSafe(query)).bind(tenant.as_str()).bind(id.to_string());
+    let row = row.fetch_optional(store.pool()).await?;
+    row.map(|row| Ok(read(&row)?.0)).transpose()
 }
 
 /// Whether a record is there, and if so of whom, and whether it has its entry.

@@ -25,6 +25,8 @@ pub(crate) const SOURCE: &str = "api";
 /// What a customer agrees to, as it came in.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
+    /// The record's id; absent: a fresh one.
+    pub(crate) id: Option<Uuid>,
     pub(crate) customer_id: String,
     pub(crate) purpose: Purpose,
     pub(crate) channel: Channel,
@@ -52,6 +54,7 @@ impl Wanted {
     /// Consent, with nothing said but what must be.
     pub(crate) fn of(customer_id: String, purpose: Purpose, channel: Channel) -> Self {
         Self {
+            id: None,
             customer_id,
             purpose,
             channel,
@@ -109,7 +112,7 @@ impl Shield {
         }
         let until = wanted.until.or_else(|| self.usual_end(now)).unwrap_or(UnixMillis(0));
         let record = Record {
-            id: self.0.ids.uuid(),
+            id: wanted.id.unwrap_or_else(|| self.0.ids.uuid()),
             about: About::Purpose(wanted.purpose, wanted.channel),
             act: Act::Grant,
             state: if wanted.double_opt_in { RecordState::Awaiting } else { RecordState::Noted },
@@ -155,7 +158,7 @@ impl Shield {
         gpc: Gpc,
     ) -> Result<Made, ShieldError> {
         let record = Record {
-            id: self.0.ids.uuid(),
+            id: wanted.id.unwrap_or_else(|| self.0.ids.uuid()),
             about: About::Purpose(wanted.purpose, wanted.channel),
             act: Act::Revoke,
             state: RecordState::Noted,
@@ -228,7 +231,7 @@ impl Shield {
         let decision = match decided {
             Ok(decision) => decision,
             // It was not decided, and will not be: nobody asks for it once more.
-            Err(error @ (ShieldError::Exhausted(_) | ShieldError::Invalid { .. } | ShieldError::NotFound(_))) => {
+            Err(error) if error.has_decided_nothing() => {
                 let (store, id) = (&self.0.store, (&who.tenant, record.id));
                 repo::settle(store.pool(), id, RecordState::Void, None).await?;
                 return Err(error);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 use kiki_kit::clock::{Clock as _, ManualClock};
 use kiki_kit::problem::Problem;
+use kiki_kit::shutdown::Tasks;
 use kiki_spend::{Command, Digest, Outcome, Owner, Settings};
 use kiki_store::outbox;
 use kiki_store::personal::{Cause, Cutoffs, Mint, PersonalStore as _, Stores};
@@ -87,6 +88,7 @@ impl World {
             policies: crate::policy::Policies::default(),
             consent_days: 0,
             random,
+            tasks: Tasks::default(),
         });
         Self { shield, clock, _owner: owner, _folder: folder, _people: people }
     }

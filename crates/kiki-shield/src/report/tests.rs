@@ -15,6 +15,7 @@ use super::repo;
 use super::service::{Days, Reports, Statements, Wanted};
 use crate::Caller;
 use crate::breach::{Breaches, Said};
+use crate::once::Claim;
 use crate::testing::{NOW, World, caller};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -111,7 +112,7 @@ async fn breaches_prove_only_what_was_done_about_them() {
     on_both(async |db| {
         let world = World::new(db).await;
         let (reports, breaches) = (reports(&world), Breaches::new(world.shield.clone()));
-        let made = breaches.record(&caller("default"), None, &said()).await.unwrap();
+        let made = breaches.record(&caller("default"), None, &said(), &Claim::NONE).await.unwrap();
         let (me, name) = (caller("default"), "controls");
         let document = wanted(&reports, name, None).await;
         assert!(is_covered(&document, "P6.3"), "it was recorded");
@@ -138,7 +139,7 @@ async fn the_register_has_every_breach_and_open_ones_whatever_the_period() {
         let world = World::new(db).await;
         let (reports, breaches, me) = (reports(&world), Breaches::new(world.shield.clone()), caller("default"));
         let text = |text: &str| Some(text.to_owned());
-        let open = breaches.record(&me, None, &said()).await.unwrap().id;
+        let open = breaches.record(&me, None, &said(), &Claim::NONE).await.unwrap().id;
         let unlikely = Said {
             risk: text("unlikely"),
             risk_reason: text("all was sealed"),
@@ -148,7 +149,7 @@ async fn the_register_has_every_breach_and_open_ones_whatever_the_period() {
             closed: Some(true),
             ..said()
         };
-        let closed = breaches.record(&me, None, &unlikely).await.unwrap().id;
+        let closed = breaches.record(&me, None, &unlikely, &Claim::NONE).await.unwrap().id;
         world.clock.advance(DAY * 800);
         let all = wanted(&reports, "breaches", None).await;
         assert_eq!((all.period, column(&all, "id").len()), (None, 2));

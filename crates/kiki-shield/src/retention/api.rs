@@ -121,7 +121,7 @@ async fn plan(
 /// Remove what was kept long enough.
 ///
 /// It happens by itself once a day. People of whom nothing was heard for long are erased as by a request; who is under a
-/// legal hold, had processing restricted, or has a request open, stays.
+/// legal hold, had processing restricted, or has a request open, stays. A repeat removes what is past its time by then.
 #[utoipa::path(post, path = "/v1/retention/run", tag = "compliance",
     responses((status = 200, body = RetentionRunAnswer)))]
 async fn run(

@@ -5,21 +5,24 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
-use kiki_kit::extract::{Json, JsonOrQuery, Path, Query};
+use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Path, Query};
 use kiki_kit::problem::Problem;
 use kiki_types::UnixMillis;
 use kiki_types::id::SubjectRequestId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use super::body::{
     BulkAnswer, BulkBody, CorrectedBody, DestroyKeyQuery, ExtendBody, PageOfRequests, RefuseBody, RequestAnswer,
     RequestsAnswer, SubjectRequestAnswer, SubjectRequestBody, VerifyBody, VouchAnswer, VouchBody,
 };
+use super::error::SubjectError;
 use super::repo::Wanted;
 use super::service::{BULK_MAX, Requests};
 use crate::api::caller;
 use crate::error::ShieldError;
+use crate::once::Claim;
 use crate::pages;
 use crate::service::Caller;
 
@@ -47,17 +50,21 @@ pub fn routes(requests: Requests) -> OpenApiRouter {
 }
 
 type Answered = Result<Json<RequestAnswer>, Problem>;
+/// What a route does, and the key that a request for it came with.
+type Keyed = (&'static str, Option<String>);
 
 /// Open a data subject request.
-#[utoipa::path(post, path = "/dsr/create", tag = "seeds", params(SubjectRequestBody),
+#[utoipa::path(post, path = "/dsr/create", tag = "seeds",
+    params(SubjectRequestBody, ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     request_body = Option<SubjectRequestBody>, responses((status = 201, body = SubjectRequestAnswer)))]
 async fn create_as_the_seeds_do(
     State(requests): State<Requests>,
     allowed: Allowed<can::SubjectRequestsWrite>,
     network: RemoteNetwork,
+    IdempotencyKey(key): IdempotencyKey,
     JsonOrQuery(body): JsonOrQuery<SubjectRequestBody>,
 ) -> Result<(StatusCode, Json<SubjectRequestAnswer>), Problem> {
-    created(&requests, &caller(&allowed, network), body).await
+    created(&requests, caller(&allowed, network), ("dsr.create", key), body).await
 }
 
 /// Open a data subject request.
@@ -65,24 +72,28 @@ async fn create_as_the_seeds_do(
 /// The person is written to, and proves who they are by a code that is mailed to them; an officer may vouch for them. An
 /// opt-out needs no proof.
 #[utoipa::path(post, path = "/v1/subject-requests", tag = "privacy", request_body = SubjectRequestBody,
+    params(("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     responses((status = 201, body = SubjectRequestAnswer)))]
 async fn create(
     State(requests): State<Requests>,
     allowed: Allowed<can::SubjectRequestsWrite>,
     network: RemoteNetwork,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<SubjectRequestBody>,
 ) -> Result<(StatusCode, Json<SubjectRequestAnswer>), Problem> {
-    created(&requests, &caller(&allowed, network), body).await
+    created(&requests, caller(&allowed, network), ("subject_request.create", key), body).await
 }
 
 async fn created(
     requests: &Requests,
-    caller: &Caller,
+    caller: Caller,
+    key: Keyed,
     body: SubjectRequestBody,
 ) -> Result<(StatusCode, Json<SubjectRequestAnswer>), Problem> {
     let customer_id = body.customer_id.clone();
-    let made = requests.create(caller, vec![body.wanted()?]).await?;
-    let made = made.first().ok_or_else(Problem::unexplained)?;
+    let made = take_in(requests, caller.clone(), key, vec![body]).await?;
+    let id = made.first().copied().ok_or_else(Problem::unexplained)?;
+    let made = requests.request(&caller.principal.tenant, id.into()).await?;
     let answer = SubjectRequestAnswer {
         request_id: made.id.to_string(),
         customer_id,
@@ -95,25 +106,46 @@ async fn created(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
+/// Takes requests in, once per key. Returns their ids.
+async fn take_in(
+    requests: &Requests,
+    caller: Caller,
+    (verb, key): Keyed,
+    bodies: Vec<SubjectRequestBody>,
+) -> Result<Vec<Uuid>, Problem> {
+    let shield = requests.shield();
+    let key = shield.key(&caller.principal.tenant, verb, key.as_deref(), &bodies)?;
+    let wanted = bodies.into_iter().map(SubjectRequestBody::wanted).collect::<Result<Vec<_>, _>>()?;
+    let act = |claim: Claim| {
+        let requests = requests.clone();
+        async move {
+            let made = requests.take_in(&caller, wanted, &claim).await?;
+            Ok(made.iter().map(|request| request.id.uuid()).collect())
+        }
+    };
+    Ok(shield.once(key, act, async |made| Ok::<_, SubjectError>(made)).await?)
+}
+
 /// Open many data subject requests at once: all, or none.
 #[utoipa::path(post, path = "/v1/subject-requests/bulk", tag = "privacy", request_body = BulkBody,
+    params(("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     responses((status = 201, body = BulkAnswer)))]
 async fn create_many(
     State(requests): State<Requests>,
     allowed: Allowed<can::SubjectRequestsWrite>,
     network: RemoteNetwork,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<BulkBody>,
 ) -> Result<(StatusCode, Json<BulkAnswer>), Problem> {
     if !(1..=BULK_MAX).contains(&body.requests.len()) {
         return Err(Problem::invalid("requests", format_args!("must be 1 to {BULK_MAX}")));
     }
-    let wanted = body.requests.into_iter().map(SubjectRequestBody::wanted).collect::<Result<Vec<_>, _>>()?;
-    let made = requests.create(&caller(&allowed, network), wanted).await?;
-    let request_ids = made.iter().map(|request| request.id.to_string()).collect();
+    let made = take_in(&requests, caller(&allowed, network), ("subject_request.bulk", key), body.requests).await?;
+    let request_ids = made.into_iter().map(|id| SubjectRequestId::from(id).to_string()).collect();
     Ok((StatusCode::CREATED, Json(BulkAnswer { request_ids })))
 }
 
-/// Say of many requests at once that they come from whom they say.
+/// Say of many requests at once that they come from whom they say. A repeat passes over those that were vouched for.
 #[utoipa::path(post, path = "/v1/subject-requests/vouch", tag = "privacy", request_body = VouchBody,
     responses((status = 200, body = VouchAnswer), (status = 404, description = "One of them is unknown; none was moved")))]
 async fn vouch_for_many(
@@ -179,7 +211,8 @@ async fn see(
 
 /// Mail the person a code by which they prove who they are.
 ///
-/// It is good for ten minutes and three tries. It goes to the address that the mail provider has of them.
+/// It is good for ten minutes and three tries. It goes to the address that the mail provider has of them. A repeat within a
+/// minute is refused.
 #[utoipa::path(post, path = "/v1/subject-requests/{id}/code", tag = "privacy", params(("id" = String, Path)),
     responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
         (status = 409, description = "It was proven, or has ended"), (status = 429, description = "Too many codes")))]
@@ -192,7 +225,7 @@ async fn send_code(
     Ok(Json(RequestAnswer::of(requests.send_code(&caller(&allowed, network), id).await?)))
 }
 
-/// Prove by the code that was mailed.
+/// Prove by the code that was mailed. A repeat is refused: it was proven.
 #[utoipa::path(post, path = "/v1/subject-requests/{id}/verify", tag = "privacy", params(("id" = String, Path)),
     request_body = VerifyBody, responses((status = 200, body = RequestAnswer),
         (status = 403, description = "Wrong, late, or tried three times"), (status = 404, description = "No such request"),
@@ -207,7 +240,7 @@ async fn verify(
     Ok(Json(RequestAnswer::of(requests.verify(&caller(&allowed, network), id, &body.code).await?)))
 }
 
-/// Say that the request comes from whom it says.
+/// Say that the request comes from whom it says. A repeat is refused: it was proven.
 #[utoipa::path(post, path = "/v1/subject-requests/{id}/vouch", tag = "privacy", params(("id" = String, Path)),
     responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
         (status = 409, description = "It was proven, or has ended")))]
@@ -220,7 +253,7 @@ async fn vouch(
     Ok(Json(RequestAnswer::of(requests.vouch(&caller(&allowed, network), id).await?)))
 }
 
-/// Take the longer time that the law gives, once.
+/// Take the longer time that the law gives, once. A repeat is refused.
 #[utoipa::path(post, path = "/v1/subject-requests/{id}/extend", tag = "privacy", params(("id" = String, Path)),
     request_body = ExtendBody, responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
         (status = 409, description = "It was extended, is over, or cannot be")))]
@@ -235,7 +268,7 @@ async fn extend(
     Ok(Json(RequestAnswer::of(requests.extend(&caller(&allowed, network), id, why).await?)))
 }
 
-/// Refuse a request of which nothing was carried out.
+/// Refuse a request of which nothing was carried out. A repeat is refused: it has ended.
 #[utoipa::path(post, path = "/v1/subject-requests/{id}/refuse", tag = "privacy", params(("id" = String, Path)),
     request_body = RefuseBody, responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
         (status = 409, description = "It is being carried out, or has ended")))]
@@ -250,7 +283,7 @@ async fn refuse(
     Ok(Json(RequestAnswer::of(requests.refuse(&caller(&allowed, network), id, ground).await?)))
 }
 
-/// Ask the stores that failed again at once.
+/// Ask the stores that failed again at once. A repeat while they are asked is refused.
 #[utoipa::path(post, path = "/v1/subject-requests/{id}/retry", tag = "privacy", params(("id" = String, Path)),
     responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
         (status = 409, description = "It is not waiting")))]
@@ -263,7 +296,7 @@ async fn retry(
     Ok(Json(RequestAnswer::of(requests.retry(&caller(&allowed, network), id).await?)))
 }
 
-/// End a restriction.
+/// End a restriction. A repeat ends what is left of it, and tells nobody again.
 #[utoipa::path(post, path = "/v1/subject-requests/{id}/lift", tag = "privacy", params(("id" = String, Path)),
     responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
         (status = 409, description = "It is not completed")))]
@@ -277,6 +310,8 @@ async fn lift(
 }
 
 /// Say that the source of what is computed of a person was corrected, and so complete a rectification.
+///
+/// A repeat is refused: it has ended.
 #[utoipa::path(post, path = "/v1/subject-requests/{id}/corrected", tag = "privacy", params(("id" = String, Path)),
     request_body = CorrectedBody, responses((status = 200, body = RequestAnswer),
         (status = 404, description = "No such request"), (status = 409, description = "It waits for no source"),
@@ -294,7 +329,7 @@ async fn corrected(
 /// Destroy a person's key although a store has not answered.
 ///
 /// What it holds of them is unreadable at once; its rows go when it answers. A service with a database of its own must be told
-/// the name before: until it was, this is refused, unless you erase there by hand.
+/// the name before: until it was, this is refused, unless you erase there by hand. A repeat finds no key left to destroy.
 #[utoipa::path(post, path = "/v1/subject-requests/{id}/destroy-key", tag = "privacy",
     params(("id" = String, Path), DestroyKeyQuery),
     responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),

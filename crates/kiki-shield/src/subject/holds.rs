@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
-use kiki_kit::extract::{Json, Path, Query};
+use kiki_kit::extract::{IdempotencyKey, Json, Path, Query};
 use kiki_kit::problem::Problem;
 use kiki_store::personal::Hold;
 use kiki_types::event::AuditEvent;
@@ -17,6 +17,7 @@ use super::repo::held;
 use super::service::{Requests, pseudonym};
 use crate::api::caller;
 use crate::error::ShieldError;
+use crate::once::{Claim, one};
 use crate::pages;
 use crate::service::Caller;
 
@@ -30,15 +31,28 @@ pub(super) fn routes() -> OpenApiRouter<Requests> {
 
 /// Hold a customer's data against erasure.
 #[utoipa::path(post, path = "/v1/legal-holds", tag = "privacy", request_body = HoldBody,
+    params(("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     responses((status = 201, body = HoldAnswer), (status = 409, description = "The person is being erased")))]
 async fn place(
     State(requests): State<Requests>,
     allowed: Allowed<can::LegalHoldsWrite>,
     network: RemoteNetwork,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<HoldBody>,
 ) -> Result<(StatusCode, Json<HoldAnswer>), Problem> {
-    let hold = requests.hold(&caller(&allowed, network), &body.customer_id, &body.matter).await?;
-    Ok((StatusCode::CREATED, Json(HoldAnswer::new(hold))))
+    let (shield, caller) = (requests.shield(), caller(&allowed, network));
+    let tenant = caller.principal.tenant.clone();
+    let key = shield.key(&tenant, "legal_hold.place", key.as_deref(), &body)?;
+    let subjects = requests.subjects();
+    let hold = shield.once(
+        key,
+        |claim| {
+            let requests = requests.clone();
+            async move { requests.place_hold(&caller, &body.customer_id, &body.matter, &claim).await }
+        },
+        |made| async move { subjects.one_hold(&tenant, one(&made)).await?.ok_or(UNKNOWN.into()) },
+    );
+    Ok((StatusCode::CREATED, Json(HoldAnswer::new(hold.await?))))
 }
 
 /// Legal holds, standing and released, in the order of their ids.
@@ -73,7 +87,13 @@ async fn release(
 
 impl Requests {
     /// Holds a customer. Whose deletion has begun cannot be held: both lock the person's row, so they take turns.
-    pub(super) async fn hold(&self, caller: &Caller, customer: &str, matter: &str) -> Result<Hold, SubjectError> {
+    pub(super) async fn place_hold(
+        &self,
+        caller: &Caller,
+        customer: &str,
+        matter: &str,
+        claim: &Claim,
+    ) -> Result<Hold, SubjectError> {
         if matter.is_empty() || matter.len() > MATTER_BYTES_MAX {
             return Err(ShieldError::invalid("matter", "must be 1 to 1024 bytes").into());
         }
@@ -90,9 +110,9 @@ impl Requests {
         let draft = shield.draft(caller, "hold.place", "place", &format!("legal_hold/{id}"));
         let event = AuditEvent { id: shield.0.ids.uuid(), at: self.now(), customer: pseudonym(&person), ..draft };
         crate::jobs::publish(&mut tx, &event)?;
+        claim.remember(&mut tx, &[id]).await?;
         tx.commit().await?;
-        let matter = Some(matter.to_owned());
-        Ok(Hold { id, subject: person.id, matter, placed_at: self.now(), placed_by: by, released: None })
+        Ok(self.subjects().one_hold(tenant, id).await?.ok_or(UNKNOWN)?)
     }
 
     /// Releases a hold. Answers the deletions that were refused for one on the same person.

@@ -25,6 +25,7 @@ use super::sheet::Sheet;
 use crate::error::ShieldError;
 use crate::mail::{self, Letter, Mail};
 use crate::names::check_customer_id;
+use crate::once::Claim;
 use crate::service::{Caller, Shield};
 
 /// Requests that come in at once at the most.
@@ -154,7 +155,12 @@ impl Requests {
     }
 
     /// Takes requests in, all or none; their audit entries follow through the outbox.
-    pub(crate) async fn create(&self, caller: &Caller, wanted: Vec<NewRequest>) -> Result<Vec<Request>, SubjectError> {
+    pub(crate) async fn take_in(
+        &self,
+        caller: &Caller,
+        wanted: Vec<NewRequest>,
+        claim: &Claim,
+    ) -> Result<Vec<Request>, SubjectError> {
         let (tenant, now) = (&caller.principal.tenant, self.now());
         for one in &wanted {
             check(one, now)?;
@@ -178,6 +184,8 @@ impl Requests {
                 self.write_to(&mut tx, tenant, Letter::Acknowledgement { request: request.id })?;
             }
         }
+        let ids: Vec<_> = requests.iter().map(|request| request.id.uuid()).collect();
+        claim.remember(&mut tx, &ids).await?;
         tx.commit().await?;
         self.0.work.notify_one();
         self.0.letters.notify_one();

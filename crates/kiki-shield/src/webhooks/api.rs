@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
-use kiki_kit::extract::{Json, Path, Query};
+use kiki_kit::extract::{IdempotencyKey, Json, Path, Query};
 use kiki_kit::problem::Problem;
 use kiki_types::id::{DeliveryId, WebhookId};
 use utoipa_axum::router::OpenApiRouter;
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::body::{DeliveriesAnswer, DeliveryAnswer, PageOfDeliveries, WebhookAnswer, WebhookBody, WebhooksAnswer};
 use super::service::{Wanted, Webhooks};
 use crate::api::caller;
+use crate::once::one;
 
 const PAGE: i64 = 50;
 const PAGE_MAX: i64 = 200;
@@ -37,20 +38,29 @@ pub fn routes(webhooks: Webhooks) -> OpenApiRouter {
 ///
 /// They are posted as Standard Webhooks 1.0.0 say, signed with the secret that this answers with once.
 #[utoipa::path(post, path = "/v1/webhooks", tag = "webhooks", request_body = WebhookBody,
+    params(("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     responses((status = 201, body = WebhookAnswer), (status = 409, description = "There are 100 already")))]
 async fn create(
     State(webhooks): State<Webhooks>,
     allowed: Allowed<can::WebhooksWrite>,
     network: RemoteNetwork,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<WebhookBody>,
 ) -> Result<(StatusCode, Json<WebhookAnswer>), Problem> {
     if body.events.len() > EVENTS_MAX {
         return Err(Problem::invalid("events", format_args!("must be at most {EVENTS_MAX}")));
     }
-    let secret = body.secret.map(Zeroizing::new);
+    let (caller, secret) = (caller(&allowed, network), body.secret.map(Zeroizing::new));
+    let said = (&body.url, &body.description, &body.events, &secret);
+    let key = webhooks.shield().key(&caller.principal.tenant, "webhook.create", key.as_deref(), &said)?;
     let wanted = Wanted { url: body.url, description: body.description, events: body.events, secret };
-    let made = webhooks.create(&caller(&allowed, network), wanted).await?;
-    Ok((StatusCode::CREATED, Json(WebhookAnswer::with_secret(&made))))
+    let (asked, asker) = (webhooks.clone(), caller.clone());
+    let made = webhooks.shield().once(
+        key,
+        |claim| async move { asked.create(&asker, wanted, &claim).await },
+        |made| webhooks.endpoint(&caller, one(&made).into()),
+    );
+    Ok((StatusCode::CREATED, Json(WebhookAnswer::with_secret(&made.await?))))
 }
 
 /// The tenant's webhooks.
@@ -91,19 +101,28 @@ async fn delete(
 }
 
 /// Have another secret. The one before signs as well for 24 hours.
-#[utoipa::path(post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks",
+    params(("id" = String, Path), ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key is done once")),
     responses((status = 200, body = WebhookAnswer), (status = 404, description = "No such webhook")))]
 async fn rotate(
     State(webhooks): State<Webhooks>,
     allowed: Allowed<can::WebhooksWrite>,
     network: RemoteNetwork,
+    IdempotencyKey(key): IdempotencyKey,
     Path(id): Path<WebhookId>,
 ) -> Result<Json<WebhookAnswer>, Problem> {
-    let rotated = webhooks.rotate(&caller(&allowed, network), id).await?;
-    Ok(Json(WebhookAnswer::with_secret(&rotated)))
+    let caller = caller(&allowed, network);
+    let key = webhooks.shield().key(&caller.principal.tenant, "webhook.rotate", key.as_deref(), &id)?;
+    let (asked, asker) = (webhooks.clone(), caller.clone());
+    let rotated = webhooks.shield().once(
+        key,
+        |claim| async move { asked.rotate(&asker, id, &claim).await },
+        |_| webhooks.endpoint(&caller, id),
+    );
+    Ok(Json(WebhookAnswer::with_secret(&rotated.await?)))
 }
 
-/// Be told again after a webhook was disabled, of what happens from now on.
+/// Be told again after a webhook was disabled, of what happens from now on. A repeat changes nothing.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/enable", tag = "webhooks", params(("id" = String, Path)),
     responses((status = 200, body = WebhookAnswer), (status = 404, description = "No such webhook")))]
 async fn enable(
@@ -116,7 +135,7 @@ async fn enable(
     Ok(Json(WebhookAnswer::new(&enabled)))
 }
 
-/// Be sent an event of the type `webhook.test`.
+/// Be sent an event of the type `webhook.test`. A repeat is sent another.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/test", tag = "webhooks", params(("id" = String, Path)),
     responses((status = 202, body = DeliveryAnswer), (status = 404, description = "No such webhook"),
         (status = 409, description = "It is disabled")))]
@@ -151,7 +170,7 @@ async fn deliveries(
     Ok(Json(DeliveriesAnswer { deliveries: found.iter().map(DeliveryAnswer::new).collect(), next }))
 }
 
-/// Try a delivery again, at once. One that has ended gets all its attempts again.
+/// Try a delivery again, at once. One that has ended gets all its attempts again. A repeat tries it once more.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/deliveries/{delivery_id}/retry", tag = "webhooks",
     params(("id" = String, Path), ("delivery_id" = String, Path)),
     responses((status = 202, body = DeliveryAnswer), (status = 404, description = "No such webhook or delivery"),

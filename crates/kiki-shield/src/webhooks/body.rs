@@ -51,7 +51,7 @@ pub(super) struct WebhookAnswer {
     pub(super) failing_since: Option<String>,
     /// Events it was not told of because too many waited for it.
     pub(super) dropped: i64,
-    /// The secret of its signatures. Shown when it is made, and never again.
+    /// The secret of its signatures. Shown when it is made, also to a repeat with the same key, and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) secret: Option<String>,
 }

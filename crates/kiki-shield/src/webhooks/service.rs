@@ -19,6 +19,7 @@ use super::repo;
 use super::secret::SigningSecret;
 use crate::error::ShieldError;
 use crate::names::check_impersonal;
+use crate::once::Claim;
 use crate::service::{Caller, Shield};
 
 /// Bytes of a description at the most.
@@ -50,6 +51,10 @@ impl Webhooks {
         Self(Arc::new(Parts { shield, egress, random }))
     }
 
+    pub(super) fn shield(&self) -> &Shield {
+        &self.0.shield
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.0.shield.0.store
     }
@@ -59,7 +64,12 @@ impl Webhooks {
     }
 
     /// Makes an endpoint. Its secret is shown to nobody later.
-    pub(crate) async fn create(&self, caller: &Caller, wanted: Wanted) -> Result<Endpoint, WebhookError> {
+    pub(crate) async fn create(
+        &self,
+        caller: &Caller,
+        wanted: Wanted,
+        claim: &Claim,
+    ) -> Result<Endpoint, WebhookError> {
         let now = self.now();
         let endpoint = self.endpoint_of(wanted, now)?;
         let mut tx = self.store().begin().await?;
@@ -68,6 +78,7 @@ impl Webhooks {
             return Err(WebhookError::TooMany);
         }
         repo::insert_endpoint(&mut tx, tenant, &endpoint).await?;
+        claim.remember(&mut tx, &[endpoint.id.uuid()]).await?;
         self.commit(tx, caller, "create", endpoint.id).await?;
         Ok(endpoint)
     }
@@ -127,13 +138,14 @@ impl Webhooks {
     }
 
     /// Gives an endpoint another secret; the one it had signs as well for a day.
-    pub(crate) async fn rotate(&self, caller: &Caller, id: WebhookId) -> Result<Endpoint, WebhookError> {
+    pub(crate) async fn rotate(&self, caller: &Caller, id: WebhookId, claim: &Claim) -> Result<Endpoint, WebhookError> {
         let secret = SigningSecret::of(&(self.0.random)());
         let until = self.now().plus(OLD_SECRET_MS);
         let mut tx = self.store().begin().await?;
         if !repo::rotate(&mut tx, &caller.principal.tenant, id, &secret, until).await? {
             return Err(UNKNOWN.into());
         }
+        claim.remember(&mut tx, &[id.uuid()]).await?;
         self.commit(tx, caller, "rotate", id).await?;
         self.endpoint(caller, id).await
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kiki_audit::{Batch, DeriveOptions, Deriver, Log, LogKey, Options};
 use kiki_kit::clock::{Clock as _, ManualClock};
 use kiki_kit::egress::{Egress, Limits, Reach};
+use kiki_kit::shutdown::Tasks;
 use kiki_spend::{Owner, Settings};
 use kiki_store::testing::{People, RandomIds, TestDb, on_both};
 use kiki_types::event::{AuditEvent, Level, Outcome};
@@ -22,6 +23,7 @@ use super::jobs::Follower;
 use super::model::{Attempt, Delivery, Disabled, State};
 use super::repo::{self, Busy};
 use super::service::{Wanted, Webhooks};
+use crate::once::Claim;
 use crate::{Caller, Pseudonyms, Seed, Shield};
 
 const NOW: UnixMillis = UnixMillis(1_770_287_400_000);
@@ -73,6 +75,7 @@ impl World {
             policies: crate::policy::Policies::default(),
             consent_days: 0,
             random,
+            tasks: Tasks::default(),
         });
         let webhooks = Webhooks::new(shield, Egress::new(Reach::Loopback, Limits::default()), random);
         Self { webhooks, clock, log, deriver, entries: 0, _owner: owner, _folder: folder, _people: people }
@@ -85,7 +88,7 @@ impl World {
             events: events.iter().map(ToString::to_string).collect(),
             secret: None,
         };
-        self.webhooks.create(&caller(tenant), wanted).await.unwrap().id
+        self.webhooks.create(&caller(tenant), wanted, &Claim::NONE).await.unwrap().id
     }
 
     /// Appends an entry of `tenant` that has this body, and signs it.
@@ -338,6 +341,9 @@ async fn a_tenant_has_a_hundred_webhooks_at_the_most() {
         world.endpoint("default", &[]).await;
     }
     let wanted = Wanted { url: NOBODY.to_owned(), description: String::new(), events: Vec::new(), secret: None };
-    assert!(matches!(world.webhooks.create(&caller("default"), wanted).await, Err(super::WebhookError::TooMany)));
+    assert!(matches!(
+        world.webhooks.create(&caller("default"), wanted, &Claim::NONE).await,
+        Err(super::WebhookError::TooMany)
+    ));
     world.endpoint("other", &[]).await;
 }

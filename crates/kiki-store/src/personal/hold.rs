@@ -34,6 +34,15 @@ pub struct Hold {
     pub released: Option<(UnixMillis, String)>,
 }
 
+/// The query for the holds of the tenant $1, each with the row of the person.
+fn of_tenant() -> String {
+    format!(
+        "SELECT h.id AS hold, h.subject AS held, h.matter AS matter, h.placed_at AS placed_at, \
+         h.placed_by AS placed_by, h.released_at AS released_at, h.released_by AS released_by, {SUBJECT_COLUMNS} \
+         FROM legal_hold h LEFT JOIN subject s ON s.tenant = h.tenant AND s.id = h.subject WHERE h.tenant = $1"
+    )
+}
+
 impl Subjects {
     /// Holds `who` for `matter` under the id `id`, in the name of `by` (a keyed hash). `false`: they are gone.
     ///
@@ -91,12 +100,7 @@ impl Subjects {
     /// # Errors
     /// The database or the keys are away.
     pub async fn holds(&self, tenant: &TenantId, after: Option<Uuid>, limit: u32) -> Result<Vec<Hold>, StoreError> {
-        let sql = format!(
-            "SELECT h.id AS hold, h.subject AS held, h.matter AS matter, h.placed_at AS placed_at, \
-             h.placed_by AS placed_by, h.released_at AS released_at, h.released_by AS released_by, {SUBJECT_COLUMNS} \
-             FROM legal_hold h LEFT JOIN subject s ON s.tenant = h.tenant AND s.id = h.subject \
-             WHERE h.tenant = $1 AND h.id > $2 ORDER BY h.id LIMIT $3"
-        );
+        let sql = format!("{} AND h.id > $2 ORDER BY h.id LIMIT $3", of_tenant());
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(tenant.as_str())
             .bind(after.map(|id| id.to_string()).unwrap_or_default())
@@ -104,6 +108,19 @@ impl Subjects {
             .fetch_all(self.inner().store.pool())
             .await?;
         rows.iter().map(|row| self.hold_of(row)).collect()
+    }
+
+    /// The hold `id`, standing or released.
+    ///
+    /// # Errors
+    /// The database or the keys are away.
+    pub async fn one_hold(&self, tenant: &TenantId, id: Uuid) -> Result<Option<Hold>, StoreError> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{} AND h.id = $2", of_tenant())))
+            .bind(tenant.as_str())
+            .bind(id.to_string())
+            .fetch_optional(self.inner().store.pool())
+            .await?;
+        row.map(|row| self.hold_of(&row)).transpose()
     }
 
     fn matter_of(&self, row: &Row, hold: Uuid, sealed: &[u8]) -> Result<String, StoreError> {
@@ -172,6 +189,8 @@ mod tests {
             let told: Vec<_> = holds.iter().map(|hold| (hold.matter.as_deref(), hold.released.is_some())).collect();
             assert!(told.contains(&(Some("Ann v. Acme"), true)) && told.contains(&(Some("tax"), false)), "{told:?}");
             assert!(people.holds(&"b".parse().unwrap(), None, 10).await.unwrap().is_empty(), "another tenant's");
+            assert_eq!(people.one_hold(&acme, ids[0]).await.unwrap().unwrap().matter.as_deref(), Some("Ann v. Acme"));
+            assert_eq!(people.one_hold(&"b".parse().unwrap(), ids[0]).await.unwrap(), None, "another tenant's");
             assert_eq!(release(ids[1]).await, Some(ann.id));
             assert_eq!(erase().await.gone, [ann.id]);
             let mut tx = db.store.begin().await.unwrap();

@@ -142,6 +142,7 @@ fn verbs(process: &Process, owner: &Owner, pseudonyms: Pseudonyms) -> Shield {
         policies: Policies::default(),
         consent_days: config.consent_days,
         random: secret_bytes,
+        tasks: process.tasks.clone(),
     })
 }
 

@@ -10,8 +10,11 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::tz::TimeZone;
 use kiki_kit::clock::ManualClock;
+use kiki_kit::shutdown::Tasks;
 use kiki_spend::{Owner, Settings};
-use kiki_store::personal::{Declared, Document, Mint, PersonalStore, Rectified, Stores, Subject, SubjectId, Subjects};
+use kiki_store::personal::{
+    Declared, Document, Hold, Mint, PersonalStore, Rectified, Stores, Subject, SubjectId, Subjects,
+};
 use kiki_store::testing::{People, RandomIds, TestDb};
 use kiki_store::{StoreError, outbox};
 use kiki_types::event::AuditEvent;
@@ -22,8 +25,11 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::mail::{Mail, MailError, Message};
+use crate::once::Claim;
+use crate::subject::error::SubjectError;
 use crate::subject::letters::Failed;
 use crate::subject::model::{Kind, State};
+use crate::subject::repo::Request;
 use crate::subject::service::{NewRequest, Seen};
 use crate::subject::{Calendar, Needs, RequestStore, Requests, Sheet};
 use crate::{Caller, Pseudonyms, Seed, Shield};
@@ -187,6 +193,18 @@ pub(super) struct World {
     _folder: TempDir,
 }
 
+impl Requests {
+    /// Takes requests in that came without a key.
+    pub(super) async fn create(&self, caller: &Caller, wanted: Vec<NewRequest>) -> Result<Vec<Request>, SubjectError> {
+        self.take_in(caller, wanted, &Claim::NONE).await
+    }
+
+    /// Holds somebody by a request that came without a key.
+    pub(super) async fn hold(&self, caller: &Caller, customer: &str, matter: &str) -> Result<Hold, SubjectError> {
+        self.place_hold(caller, customer, matter, &Claim::NONE).await
+    }
+}
+
 impl World {
     pub(super) async fn new(db: &TestDb) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -215,6 +233,7 @@ impl World {
             policies: crate::policy::Policies::default(),
             consent_days: 0,
             random,
+            tasks: Tasks::default(),
         });
         let post = Arc::new(Post::default());
         let requests = Requests::new(Needs {
