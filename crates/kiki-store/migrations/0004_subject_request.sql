@@ -43,7 +43,12 @@ CREATE TABLE subject_request (
     PRIMARY KEY (tenant, id)
 );
 CREATE INDEX subject_request_due ON subject_request (next_at) WHERE state IN ('in_progress', 'extended');
+-- What is carried out together.
+CREATE INDEX subject_request_wave ON subject_request (tenant, kind, step, next_at)
+    WHERE state IN ('in_progress', 'extended');
+CREATE INDEX subject_request_open ON subject_request (due_at) WHERE ended_at = 0;
 CREATE INDEX subject_request_by_arrival ON subject_request (tenant, received_at, id);
+CREATE INDEX subject_request_by_state ON subject_request (tenant, state, received_at, id);
 CREATE INDEX subject_request_of ON subject_request (tenant, subject);
 
 -- One for each store that a request runs over.

@@ -1,5 +1,7 @@
 //! What the governor is told about people: what stands against their consents, and that they are to be forgotten.
 
+use futures::future::BoxFuture;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kiki_spend::{Command, Digest};
 use kiki_store::personal::Subject;
 use kiki_types::Bar;
@@ -9,6 +11,16 @@ use super::error::SubjectError;
 use super::service::{Requests, pseudonym};
 use crate::error::ShieldError;
 use crate::service::Caller;
+
+/// Decisions that are asked for at the same time: they share the log's writes.
+const DECISIONS_MAX: usize = 64;
+
+/// Waits for all of them, some at a time. Returns what they did in their order, or the first error.
+pub(super) async fn all_at_once<T>(
+    decisions: Vec<BoxFuture<'_, Result<T, SubjectError>>>,
+) -> Result<Vec<T>, SubjectError> {
+    stream::iter(decisions).buffered(DECISIONS_MAX).try_collect().await
+}
 
 impl Requests {
     /// Restricts everything about somebody who is about to be erased. No record of it is kept, which would go at once.

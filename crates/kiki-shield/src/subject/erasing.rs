@@ -16,11 +16,12 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use kiki_store::personal::Cause;
 use kiki_types::id::SubjectRequestId;
 use kiki_types::{Bar, UnixMillis};
 
+use super::bars::all_at_once;
 use super::decide::BY_HAND;
 use super::error::SubjectError;
 use super::letters::MAIL_TASK;
@@ -35,8 +36,6 @@ use crate::mail::{Letter, MailError};
 
 /// The store whose messages are asked for once more: the last one is written after it forgot.
 const MAILBOX: &str = "mailbox";
-/// Decisions that are asked for at the same time.
-const DECISIONS_MAX: usize = 64;
 /// Letters that are sent at the same time.
 const LETTERS_MAX: usize = 8;
 /// After so many tries the person is not written to: a provider that is away must not keep data.
@@ -124,11 +123,9 @@ impl Requests {
         wave: &'w Wave<'_>,
         requests: &[&'w Request],
     ) -> Result<Vec<&'w Request>, SubjectError> {
-        let mut bars: Vec<BoxFuture<'_, Result<(), SubjectError>>> = Vec::new();
-        for person in requests.iter().filter_map(|request| wave.people.get(&request.subject)) {
-            bars.push(self.bar_at_once(&wave.caller, person).boxed());
-        }
-        stream::iter(bars).buffer_unordered(DECISIONS_MAX).try_collect::<Vec<_>>().await?;
+        let people = requests.iter().filter_map(|request| wave.people.get(&request.subject));
+        let bars = people.map(|person| self.bar_at_once(&wave.caller, person).boxed());
+        all_at_once(bars.collect()).await?;
         let whole = self.visit(wave, requests, Act::Erase).await?;
         self.say_goodbye(wave, whole).await
     }

@@ -5,7 +5,7 @@ use kiki_types::id::SubjectRequestId;
 
 use super::code::{self, NotBefore, TRIES_MAX};
 use super::error::SubjectError;
-use super::model::{Event, State};
+use super::model::Event;
 use super::repo::{self, Request, codes};
 use super::service::{Requests, UNKNOWN};
 use crate::mail::Letter;
@@ -99,17 +99,13 @@ impl Requests {
         let people = self.people(tenant, &requests).await?;
         let actor = self.shield().0.pseudonyms.actor(tenant, &caller.principal.name).to_string();
         let mut tx = self.store().begin().await?;
-        let mut moved = 0;
-        for request in requests.iter().filter(|request| matches!(request.state, State::Received | State::IdentityCheck))
-        {
-            if repo::prove(&mut tx, request, &actor, now).await? {
-                self.tell(&mut tx, caller, "vouch", request, people.get(&request.subject), "")?;
-                moved += 1;
-            }
+        let moved = repo::prove_all(&mut tx, tenant, ids, &actor, now).await?;
+        for request in requests.iter().filter(|request| moved.contains(&request.id)) {
+            self.tell(&mut tx, caller, "vouch", request, people.get(&request.subject), "")?;
         }
         tx.commit().await?;
         self.0.work.notify_one();
-        Ok(moved)
+        Ok(moved.len() as u64)
     }
 }
 

@@ -13,6 +13,7 @@ use kiki_store::outbox::{self, Pending};
 use kiki_store::personal::Subject;
 use kiki_types::id::SubjectRequestId;
 use kiki_types::{Channel, TenantId, UnixMillis};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::code::LIFE_MS;
@@ -39,6 +40,8 @@ const SENT_AT_ONCE_MAX: usize = 8;
 /// How long one sender may be silent before another takes over.
 const LEASE_MS: i64 = 60_000;
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long what is due is not looked for again: every open request is looked at.
+const REMIND_PAUSE: Duration = Duration::from_secs(10);
 
 /// Letters that were not taken: how often each was tried, and when it is next.
 pub(super) type Failed = HashMap<i64, (u32, UnixMillis)>;
@@ -61,14 +64,18 @@ impl Requests {
     pub async fn write_letters(self, shutdown: Shutdown) {
         let holder = self.shield().0.ids.uuid().to_string();
         let mut failed = Failed::new();
+        let mut reminded: Option<Instant> = None;
         while !shutdown.is_draining() {
             match self.next_letters(&holder, &mut failed).await {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(error) => tracing::warn!(%error, "letters wait in the outbox"),
             }
-            if let Err(error) = self.remind().await {
-                tracing::warn!(%error, "nobody was reminded of subject requests");
+            if reminded.is_none_or(|at| at.elapsed() >= REMIND_PAUSE) {
+                if let Err(error) = self.remind().await {
+                    tracing::warn!(%error, "nobody was reminded of subject requests");
+                }
+                reminded = Some(Instant::now());
             }
             tokio::select! {
                 () = shutdown.draining() => {}

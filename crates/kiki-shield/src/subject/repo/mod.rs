@@ -12,6 +12,8 @@ pub(crate) mod restriction;
 mod statement;
 pub(crate) mod work;
 
+use std::collections::HashSet;
+
 use kiki_store::personal::SubjectId;
 use kiki_store::{Columns as _, Store, StoreError, Tx};
 use kiki_types::id::SubjectRequestId;
@@ -223,6 +225,24 @@ pub(crate) async fn prove(tx: &mut Tx, request: &Request, by: &str, now: UnixMil
     );
     let changed = changed.bind(request.tenant.as_str()).bind(request.id.to_string()).bind(now.0).bind(by);
     Ok(changed.execute(tx.sql()).await?.rows_affected() == 1)
+}
+
+/// As [`prove`], of those of `requests` that nobody proved yet. Returns which.
+pub(crate) async fn prove_all(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    requests: &[SubjectRequestId],
+    by: &str,
+    now: UnixMillis,
+) -> Result<HashSet<SubjectRequestId>, StoreError> {
+    let mut query = Statement::new(
+        "UPDATE subject_request SET state = CASE WHEN extended_at > 0 THEN 'extended' ELSE 'in_progress' END, \
+         code = NULL, verified_at = ",
+    );
+    query.bind(now.0).push(", next_at = ").bind(now.0).push(", verified_by = ").bind(by);
+    query.push(" WHERE state IN ('received', 'identity_check') AND tenant = ").bind(tenant.as_str());
+    query.among("id", requests).push(" RETURNING id");
+    query.query()?.fetch_all(tx.sql()).await?.iter().map(|row| row.parsed("id")).collect()
 }
 
 /// Takes more time. Reminders come again.

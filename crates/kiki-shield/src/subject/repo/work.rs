@@ -228,8 +228,9 @@ pub(crate) async fn erased_in(
     people: impl Iterator<Item = SubjectId>,
 ) -> Result<Vec<(SubjectId, String)>, StoreError> {
     let mut query = Statement::new(
-        "SELECT DISTINCT r.subject, t.store FROM subject_request r JOIN subject_task t ON t.tenant = r.tenant AND \
-         t.request = r.id WHERE r.kind = 'DELETION' AND t.state = 'done' AND t.error = '' AND r.tenant = ",
+        // SQLite takes the tables of a CROSS JOIN in their order: from the few requests to their tasks.
+        "SELECT DISTINCT r.subject, t.store FROM subject_request r CROSS JOIN subject_task t WHERE t.tenant = r.tenant \
+         AND t.request = r.id AND r.kind = 'DELETION' AND t.state = 'done' AND t.error = '' AND r.tenant = ",
     );
     query.bind(tenant.as_str()).among("r.subject", people);
     let rows = query.query()?.fetch_all(store.pool()).await?;
