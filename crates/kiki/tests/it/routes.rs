@@ -4,8 +4,10 @@
 //! not served. gRPC methods are read from `proto/`.
 
 mod audited;
+mod garbage;
 mod log;
 mod outbox;
+mod repeats;
 mod requests;
 
 use std::collections::BTreeMap;

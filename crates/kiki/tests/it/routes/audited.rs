@@ -47,6 +47,15 @@ pub(super) struct World {
 pub(super) const KEY: &str = "default";
 
 impl World {
+    /// All services below `folder`, for the tenant [`KEY`] and those of `others`.
+    pub(super) async fn start(folder: &Path, others: &[&str], settings: Vec<Flag>) -> (Process, Self) {
+        let keys = [&[KEY], others].concat().into_iter().map(tenant_key).collect();
+        let (process, services) = services_with(folder, keys, settings).await;
+        let data = folder.join("data");
+        let pseudonyms = Pseudonyms::open_or_create(&data.join("keys"), &mut rand::rng()).unwrap();
+        (process, Self { services, audit: data.join("audit"), pseudonyms })
+    }
+
     pub(super) async fn call(&self, service: &str, method: &str, path: &str, body: Value) -> Value {
         let (status, answer) = call(&self.services, service, method, path, KEY, body).await;
         assert!(status.is_success(), "{method} {path}: {status} {answer}");
@@ -57,12 +66,12 @@ impl World {
         self.call("shield", method, path, body).await
     }
 
-    fn entries(&self) -> u64 {
+    pub(super) fn entries(&self) -> u64 {
         kiki_audit::reader::entries(&self.audit).unwrap()
     }
 
     /// The entries from `from` on that are of this kind.
-    fn of_kind(&self, from: u64, kind: &str) -> Vec<AuditEvent> {
+    pub(super) fn of_kind(&self, from: u64, kind: &str) -> Vec<AuditEvent> {
         let mut reader = Reader::open(&self.audit, from, self.entries()).unwrap();
         let mut found = Vec::new();
         while let Some(record) = reader.next_record().unwrap() {
@@ -73,7 +82,7 @@ impl World {
     }
 
     /// As [`World::of_kind`], waiting until there is one: what is written in SQL follows through the outbox.
-    async fn await_kind(&self, from: u64, kind: &str) -> Vec<AuditEvent> {
+    pub(super) async fn await_kind(&self, from: u64, kind: &str) -> Vec<AuditEvent> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let found = self.of_kind(from, kind);
@@ -138,7 +147,7 @@ impl World {
     }
 
     /// What a case needs before it is called, and how it is called then: the path and the body.
-    async fn ready(&self, method: &str, path: &str) -> (String, Value) {
+    pub(super) async fn ready(&self, method: &str, path: &str) -> (String, Value) {
         let nothing = json!({});
         let with = |id: &str| path.replace("{id}", id);
         if let Some(ready) = self.ready_about_people(path).await {
@@ -229,10 +238,7 @@ fn campaign() -> Value {
 async fn each_leaves_its_entry(settings: Vec<Flag>, is_called: impl Fn(&str) -> bool) {
     let folder = folder();
     let tenant = TenantId::default_tenant();
-    let (process, services) = services_with(folder.path(), vec![tenant_key(tenant.as_str())], settings).await;
-    let data = folder.path().join("data");
-    let pseudonyms = Pseudonyms::open_or_create(&data.join("keys"), &mut rand::rng()).unwrap();
-    let world = World { services, audit: data.join("audit"), pseudonyms };
+    let (process, world) = World::start(folder.path(), &[], settings).await;
     assert_eq!(tenant.as_str(), KEY);
     let actor = world.pseudonyms.actor(&tenant, KEY).to_string();
     for &(service, method, path, _, audit) in CASES.iter().filter(|(_, _, path, ..)| is_called(path)) {
