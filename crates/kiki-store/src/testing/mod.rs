@@ -29,6 +29,7 @@ use uuid::Uuid;
 use crate::{Dialect, Options, Store};
 
 pub mod look;
+pub mod plain;
 
 pub use people::{People, secure_random};
 
