@@ -145,7 +145,7 @@ impl World {
             "code" => requests.send_code(&officer, id).await,
             "verify" => {
                 let code = match requests.send_code(&officer, id).await {
-                    Ok(_) => self.code().await,
+                    Ok(_) => self.code_of(id).await,
                     Err(_) => "000000".to_owned(),
                 };
                 requests.verify(&officer, id, &code).await

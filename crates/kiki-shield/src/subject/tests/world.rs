@@ -302,9 +302,19 @@ impl World {
 
     /// The code that was mailed last.
     pub(super) async fn code(&self) -> String {
+        self.code_in(|_| true).await
+    }
+
+    /// The code that was mailed for a request, whatever else was mailed at the same time.
+    pub(super) async fn code_of(&self, id: SubjectRequestId) -> String {
+        self.code_in(|body| body.contains(&id.to_string())).await
+    }
+
+    async fn code_in(&self, is_meant: impl Fn(&str) -> bool) -> String {
         self.write().await;
         let taken = self.post.taken.lock().unwrap();
-        let code = taken.iter().rev().find(|message| message.subject == "Your code").expect("a code");
+        let is_meant = |message: &&Message| message.subject == "Your code" && is_meant(&message.body);
+        let code = taken.iter().rev().find(is_meant).expect("a code");
         code.body
             .split_whitespace()
             .map(|word| word.trim_end_matches('.'))
