@@ -35,6 +35,10 @@ pub struct Path<T>(pub T);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonOrQuery<T>(pub T);
 
+/// A body as it came, whatever it is.
+#[derive(Clone, Debug, Default)]
+pub struct Raw(pub Bytes);
+
 /// The header `Idempotency-Key`: 1 to 255 visible ASCII characters; `None` where it is absent.
 #[derive(Clone, Debug, Default)]
 pub struct IdempotencyKey(pub Option<String>);
@@ -68,6 +72,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         require_json(request.headers())?;
         let bytes = read_body(request).await?;
         parse_json(&bytes).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        read_body(request).await.map(Self)
     }
 }
 

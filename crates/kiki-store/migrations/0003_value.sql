@@ -3,7 +3,11 @@
 CREATE TABLE value_models (
     tenant TEXT NOT NULL,
     id TEXT NOT NULL,
+    -- From 1, in the order in which they were saved.
+    version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
+    -- When it was last put in force; 0 for one that is not, or whose promotion was taken back. The latest is in force.
+    promoted_at BIGINT NOT NULL,
     currency TEXT NOT NULL,
     -- JSON, by the type of the same name.
     parameters TEXT NOT NULL,
@@ -16,8 +20,13 @@ CREATE TABLE value_models (
     customers BIGINT NOT NULL,
     -- The last day that counted, as 1997-09-30.
     calibrate_until TEXT NOT NULL,
+    -- JSON: how well it did in its hold-out; empty where there was none.
+    figures TEXT NOT NULL,
+    -- JSON: what was bought a day, of all customers together.
+    revenue TEXT NOT NULL,
     PRIMARY KEY (tenant, id)
 );
+CREATE UNIQUE INDEX value_models_by_version ON value_models (tenant, version);
 CREATE INDEX value_models_by_time ON value_models (tenant, created_at, id);
 
 CREATE TABLE value_customer (

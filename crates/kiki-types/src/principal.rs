@@ -96,6 +96,8 @@ permissions! {
     WebhooksWrite = "webhooks:write",
     /// Ask what customers are worth.
     ValueRead = "value:read",
+    /// Fit models, put them in force, and tell of orders.
+    ValueWrite = "value:write",
     /// See campaigns and their outcomes.
     CampaignsRead = "campaigns:read",
     /// Create campaigns.

@@ -95,7 +95,13 @@ pub fn value(process: &Process) -> anyhow::Result<(Value, HttpService)> {
         store: process.store.clone(),
         clock: process.platform.clock.clone(),
         ids: process.platform.ids.clone(),
+        tasks: process.tasks.clone(),
+        currency: process.config.currency,
         subjects: process.subjects.clone(),
+        request_key: Arc::new({
+            let pseudonyms = pseudonyms.clone();
+            move |tenant, text| pseudonyms.request_key(tenant, text).to_string()
+        }),
         pseudonym: Arc::new(move |tenant, name| pseudonyms.actor(tenant, name).to_string()),
     });
     let http = HttpService::builder("value", VERSION, &process.platform)

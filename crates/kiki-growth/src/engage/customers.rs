@@ -79,7 +79,7 @@ impl Customers {
         let request = proto::PredictLtvRequest {
             who: Some(Who::CustomerId(customer_id.to_owned())),
             horizon_weeks,
-            monthly_discount: None,
+            ..proto::PredictLtvRequest::default()
         };
         match call(self.client.clone().predict_ltv(request)).await {
             Ok(prediction) => Ok(Some(Customer { id: customer_id.to_owned(), ..customer(prediction) })),

@@ -1,5 +1,5 @@
-//! The audit entry of a saved model. It leaves through the outbox, in the transaction of what it tells, and holds nothing
-//! personal: who saved the model is a pseudonym.
+//! The audit entries of value. They leave through the outbox, in the transaction of what they tell, and hold nothing personal:
+//! who acted is a pseudonym.
 
 use kiki_kit::context::RequestContext;
 use kiki_store::{StoreError, Tx, outbox};
@@ -7,30 +7,38 @@ use kiki_types::event::{AuditEvent, Envelope, Level, Outcome};
 use kiki_types::{Principal, UnixMillis};
 use uuid::Uuid;
 
-use super::model::SavedModel;
 use super::service::Pseudonym;
 
 /// The outbox topic whose entries go to the log.
 pub const AUDIT_TOPIC: &str = "audit";
 
-/// Lets the entry of `model` leave when `tx` commits.
+/// What was done, before it has an id and a time.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// Such as `value.model.save`.
+    pub(super) event_type: &'static str,
+    pub(super) action: &'static str,
+    pub(super) resource: String,
+}
+
+/// Lets `entry` leave when `tx` commits.
 pub(super) fn write(
     tx: &mut Tx,
     pseudonym: &Pseudonym,
     principal: &Principal,
     (id, at): (Uuid, UnixMillis),
-    model: &SavedModel,
+    entry: Entry,
 ) -> Result<(), StoreError> {
     let tenant = principal.tenant.clone();
     let event = AuditEvent {
         id,
         at,
         level: Level::Info,
-        event_type: "value.model.save".to_owned(),
+        event_type: entry.event_type.to_owned(),
         actor: pseudonym(&tenant, &principal.name),
         customer: String::new(),
-        action: "save".to_owned(),
-        resource: format!("value/model/{}", model.id),
+        action: entry.action.to_owned(),
+        resource: entry.resource,
         outcome: Outcome::Allowed,
         reason: String::new(),
         ip: String::new(),

@@ -31,6 +31,30 @@ pub enum ValueError {
     /// No model was saved yet.
     #[error("no model was saved yet")]
     NoModel,
+    /// The tenant has no such thing.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// There is less than two weeks of revenue.
+    #[error("the model's order log has less than two weeks")]
+    NoBaseline,
+    /// The customers of a model are not kept any more.
+    #[error("the customers of version {0} are not kept any more")]
+    CustomersGone(i64),
+    /// No model was in force before the current one.
+    #[error("no model was in force before the current one")]
+    NothingBefore,
+    /// Other models are being fitted.
+    #[error("too many models are being fitted")]
+    TooManyTrainings,
+    /// The key came before with another request.
+    #[error("the idempotency key came before with another request")]
+    KeyConflict,
+    /// The same request is being worked on.
+    #[error("the request with this idempotency key is in progress")]
+    KeyInProgress,
+    /// The process is ending.
+    #[error("the service is ending")]
+    Ending,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,16 +71,23 @@ impl ValueError {
 
     /// The same, about the `index`th request of a batch.
     pub(super) fn within_batch(self, index: usize) -> Self {
-        let path = |field: String| format!("requests[{index}].{field}");
+        self.within("requests", index)
+    }
+
+    /// The same, about the `index`th of a list.
+    pub(super) fn within(self, list: &str, index: usize) -> Self {
+        let path = |field: String| format!("{list}[{index}].{field}");
         match self {
             Self::Invalid { field, detail } => Self::Invalid { field: path(field), detail },
             Self::UnknownCustomer { customer, field } => Self::UnknownCustomer { customer, field: path(field) },
-            Self::NoModel | Self::Store(_) | Self::Damaged(_) => self,
+            other => other,
         }
     }
 }
 
 const SOON: Duration = Duration::from_secs(1);
+/// When a model that is being fitted may have come to its end.
+const TRAINING: Duration = Duration::from_secs(10);
 const NO_MODEL: &str = "no_model";
 
 impl From<ValueError> for Problem {
@@ -71,6 +102,27 @@ impl From<ValueError> for Problem {
                 NO_MODEL,
                 "There is no model yet. Make one with: kiki value fit FILE --calibrate-until DATE --save",
             ),
+            ValueError::NotFound(what) => Self::not_found(what),
+            ValueError::NoBaseline => {
+                Self::conflict("no_baseline", "A baseline takes two weeks of revenue; the model's order log has less.")
+            }
+            ValueError::CustomersGone(version) => Self::conflict(
+                "customers_gone",
+                format!("The customers of version {version} are not kept any more. Train a model anew."),
+            ),
+            ValueError::NothingBefore => {
+                Self::conflict("nothing_before", "No model was in force before the current one.")
+            }
+            ValueError::TooManyTrainings => {
+                Self::unavailable("too_many_trainings", "Other models are being fitted. Ask again later.", TRAINING)
+            }
+            ValueError::KeyConflict => {
+                Self::conflict("idempotency_conflict", "The Idempotency-Key came before with another request.")
+            }
+            ValueError::KeyInProgress => {
+                Self::conflict("idempotency_in_progress", "The same request is being worked on. Ask again later.")
+            }
+            ValueError::Ending => Self::unavailable("ending", "The service is ending.", SOON),
             ValueError::Store(error) if error.is_unavailable() => {
                 tracing::warn!(%error, "the database is away");
                 Self::unavailable("database_unavailable", "The database does not answer.", SOON)

@@ -8,6 +8,7 @@ use kiki_models::ltv::{Fit, FitError, GammaGamma, History, HistoryError, Paramet
 use kiki_types::Currency;
 use serde::{Serialize, Serializer};
 
+use super::baseline::Revenue;
 use super::holdout::{HoldOut, HoldOutError};
 use super::kind::{ModelKind, PurchasesFit};
 use super::model::Parameters;
@@ -100,6 +101,9 @@ pub struct FitReport {
     /// Why there is no hold-out although it was asked for.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_reason")]
     pub no_hold_out: Option<HoldOutError>,
+    /// What was bought a day, by all together. Not in the JSON.
+    #[serde(skip)]
+    pub revenue: Revenue,
     /// The customers, in the order of their ids' bytes. Not in the JSON.
     #[serde(skip)]
     pub summaries: Vec<(Arc<str>, Summary)>,
@@ -145,6 +149,7 @@ pub fn fit_orders(
     let gamma_gamma = GammaGamma::fit(&spends).map_err(FitOrdersError::Spend)?;
     let fitted = (&purchases.purchases(), &gamma_gamma.model);
     let compare = || HoldOut::of(&log, day_number(options.calibrate_until), fitted, options.time_unit);
+    let revenue = log.revenue();
     let (hold_out, no_hold_out) = match options.hold_out.then(compare) {
         None => (None, None),
         Some(Ok(hold_out)) => (Some(hold_out), None),
@@ -167,6 +172,7 @@ pub fn fit_orders(
         bad_rows: log.bad_rows,
         refunds: log.refunds,
         time_unit: options.time_unit,
+        revenue,
         summaries,
     })
 }

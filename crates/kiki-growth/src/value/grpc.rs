@@ -1,33 +1,75 @@
 //! gRPC: what other services ask, by `proto/kiki/value/v1/value.proto`.
 
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kiki_kit::authorisation::{Allowed, can};
 use kiki_proto::value::v1 as proto;
+use kiki_proto::value::v1::order_service_server::{OrderService, OrderServiceServer};
 use kiki_proto::value::v1::predict_ltv_request::Who as ProtoWho;
 use kiki_proto::value::v1::value_service_server::{ValueService, ValueServiceServer};
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
+use super::baseline::DAYS_DEFAULT;
 use super::error::ValueError;
+use super::live::{NewOrder, ORDERS_PER_CALL_MAX};
 use super::model::{
-    BATCH_MAX, PAGE_DEFAULT, PAGE_MAX, Prediction, Question, SavedModel, Selection, customer, history, terms,
+    About, BATCH_MAX, PAGE_DEFAULT, PAGE_MAX, Prediction, Question, SavedModel, Selection, customer, history, terms,
 };
-use super::service::Value;
+use super::service::{Asked, Value};
 
-/// The gRPC service.
+/// Requests of a stream that are answered together at the most.
+const STREAM_CHUNK: usize = 500;
+
+/// The gRPC services.
 #[must_use]
 pub fn services(value: &Value) -> Routes {
-    Routes::new(ValueServiceServer::new(value.clone()))
+    Routes::new(ValueServiceServer::new(value.clone())).add_service(OrderServiceServer::new(value.clone()))
+}
+
+#[tonic::async_trait]
+impl OrderService for Value {
+    async fn record_orders(
+        &self,
+        request: Request<Streaming<proto::RecordOrdersRequest>>,
+    ) -> Result<Response<proto::RecordOrdersResponse>, Status> {
+        let allowed = Allowed::<can::ValueWrite>::from_grpc(&request)?;
+        let mut chunks = request.into_inner().try_ready_chunks(ORDERS_PER_CALL_MAX);
+        let mut recorded: i64 = 0;
+        while let Some(chunk) = chunks.next().await {
+            // What came before the stream broke is taken in; all of it may be sent again.
+            let (orders, broken) = match chunk {
+                Ok(orders) => (orders, None),
+                Err(stream::TryReadyChunksError(orders, status)) => (orders, Some(status)),
+            };
+            let orders = (recorded..).zip(orders).map(|(index, one)| {
+                let order = NewOrder::new(one.order_id, one.customer_id, &one.ordered_at, &one.amount, one.cancelled);
+                order.map_err(|error| error.within("orders", usize::try_from(index).unwrap_or(usize::MAX)))
+            });
+            let orders = orders.collect::<Result<Vec<_>, ValueError>>()?;
+            if !orders.is_empty() {
+                recorded = recorded.saturating_add(i64::try_from(orders.len()).unwrap_or(i64::MAX));
+                self.record(&allowed, orders, None).await?;
+            }
+            if let Some(status) = broken {
+                return Err(status);
+            }
+        }
+        Ok(Response::new(proto::RecordOrdersResponse { recorded }))
+    }
 }
 
 #[tonic::async_trait]
 impl ValueService for Value {
+    type PredictLTVStreamStream = BoxStream<'static, Result<proto::PredictLtvResponse, Status>>;
+
     async fn predict_ltv(
         &self,
         request: Request<proto::PredictLtvRequest>,
     ) -> Result<Response<proto::PredictLtvResponse>, Status> {
         let allowed = Allowed::<can::ValueRead>::from_grpc(&request)?;
         let question = question(request.into_inner())?;
-        let (model, prediction) = self.predict(&allowed.tenant, &question).await?;
+        let (model, prediction) = self.predict(&allowed.tenant, question).await?;
         Ok(Response::new(response(&model, prediction)))
     }
 
@@ -45,9 +87,73 @@ impl ValueService for Value {
             .enumerate()
             .map(|(index, request)| question(request).map_err(|error| error.within_batch(index)))
             .collect::<Result<_, _>>()?;
-        let (model, predictions) = self.predict_batch(&allowed.tenant, &questions).await?;
+        let (model, predictions) = self.predict_batch(&allowed.tenant, questions).await?;
         let responses = predictions.into_iter().map(|prediction| response(&model, prediction)).collect();
         Ok(Response::new(proto::PredictLtvBatchResponse { responses }))
+    }
+
+    async fn predict_ltv_stream(
+        &self,
+        request: Request<Streaming<proto::PredictLtvRequest>>,
+    ) -> Result<Response<Self::PredictLTVStreamStream>, Status> {
+        let allowed = Allowed::<can::ValueRead>::from_grpc(&request)?;
+        let value = self.clone();
+        let chunks = request.into_inner().ready_chunks(STREAM_CHUNK);
+        let answers = chunks.then(move |chunk| {
+            let (value, tenant) = (value.clone(), allowed.tenant.clone());
+            async move {
+                let questions = chunk.into_iter().map(|request| Ok(question(request?)?));
+                let questions = questions.collect::<Result<Vec<_>, Status>>()?;
+                let (model, predictions) = value.predict_batch(&tenant, questions).await?;
+                let responses = predictions.into_iter().map(move |prediction| Ok(response(&model, prediction)));
+                Ok::<_, Status>(stream::iter(responses))
+            }
+        });
+        Ok(Response::new(answers.try_flatten().boxed()))
+    }
+
+    async fn predict_churn(
+        &self,
+        request: Request<proto::PredictLtvRequest>,
+    ) -> Result<Response<proto::PredictChurnResponse>, Status> {
+        let allowed = Allowed::<can::ValueRead>::from_grpc(&request)?;
+        let question = question(request.into_inner())?;
+        let (model, mut churns) = self.churn(&allowed.tenant, vec![question], Asked::Alone).await?;
+        let churn = churns.pop().ok_or(ValueError::NotFound("customer"))?;
+        Ok(Response::new(proto::PredictChurnResponse {
+            history: Some(history_of(&churn.about)),
+            population: churn.about.population,
+            customer_id: churn.about.customer_id,
+            churn: churn.probability_of_no_purchase,
+            probability_alive: churn.probability_alive,
+            probability_alive_after: churn.probability_alive_after,
+            model: model.id.to_string(),
+            model_version: model.version,
+        }))
+    }
+
+    async fn get_baseline(
+        &self,
+        request: Request<proto::GetBaselineRequest>,
+    ) -> Result<Response<proto::GetBaselineResponse>, Status> {
+        let allowed = Allowed::<can::ValueRead>::from_grpc(&request)?;
+        let days = match request.into_inner().days {
+            0 => DAYS_DEFAULT,
+            days => u32::try_from(days).unwrap_or(0),
+        };
+        let (model, baseline) = self.baseline(&allowed.tenant, days).await?;
+        Ok(Response::new(proto::GetBaselineResponse {
+            days: i32::try_from(baseline.days).unwrap_or(i32::MAX),
+            until: baseline.until,
+            revenue: baseline.revenue.decimal(),
+            per_day: baseline.per_day.decimal(),
+            currency: model.currency.as_str().to_owned(),
+            trend_per_week: baseline.trend_per_week,
+            by_weekday: baseline.by_weekday.to_vec(),
+            expected: baseline.expected.decimal(),
+            model: model.id.to_string(),
+            model_version: model.version,
+        }))
     }
 
     async fn select_customers(
@@ -80,7 +186,8 @@ fn question(request: proto::PredictLtvRequest) -> Result<Question, ValueError> {
         Some(ProtoWho::History(given)) => history(given.frequency, given.recency, given.age, given.monetary)?,
         None => return Err(ValueError::invalid("who", "is missing: give customer_id or history")),
     };
-    Ok(Question { who, terms: terms(horizon(request.horizon_weeks), request.monthly_discount)? })
+    let terms = terms(horizon(request.horizon_weeks), request.monthly_discount)?;
+    Ok(Question { who, terms, or_population: request.or_population })
 }
 
 fn selection(request: &proto::SelectCustomersRequest) -> Result<Selection, ValueError> {
@@ -111,11 +218,23 @@ fn page_size(asked: i32) -> Result<usize, ValueError> {
 
 fn response(model: &SavedModel, prediction: Prediction) -> proto::PredictLtvResponse {
     proto::PredictLtvResponse {
-        customer_id: prediction.customer_id,
+        history: Some(history_of(&prediction.about)),
+        population: prediction.about.population,
+        customer_id: prediction.about.customer_id,
         expected_purchases: prediction.expected_purchases,
         probability_alive: prediction.probability_alive,
         value: prediction.value,
         expected_order_value: prediction.expected_order_value,
         model: model.id.to_string(),
+        model_version: model.version,
+    }
+}
+
+fn history_of(about: &About) -> proto::History {
+    proto::History {
+        frequency: about.history.frequency().into(),
+        recency: about.history.recency(),
+        age: about.history.age(),
+        monetary: about.monetary,
     }
 }

@@ -1,21 +1,24 @@
 //! SyncValue: what a customer is worth.
 //!
-//! An order log is read and a model fitted to it ([`fit_orders`]); [`Value::save`] keeps the model and the customers that it
-//! knows; then predictions are answered over gRPC ([`services`]) and HTTP ([`routes`]), of the newest model.
+//! An order log is read and a model fitted to it ([`fit_orders`], or a training in the background); [`Value::save`] keeps the
+//! model and the customers that it knows; then predictions are answered over gRPC ([`services`]) and HTTP ([`routes`]), of the
+//! model in force and of the orders that came since.
 //!
-//! It holds: the tenant is in every query; a model is saved with its customers, its audit entry, or not at all; a page of
-//! customers goes on in the model in which it began; a customer that is not known and a history that cannot be are told apart
-//! and named. Predictions are estimates, so they are floating-point numbers until they leave as money; amounts of the log are exact.
+//! It holds: the tenant is in every query; a model is saved with its customers, its audit entry, or not at all; a request
+//! keeps to the model in which it began, a page of customers too; an answer names the version and the history that made it; a
+//! customer that is not known and a history that cannot be are told apart and named. Predictions are estimates, so they are floating-point numbers until they leave as money; amounts of the log are exact.
 //!
 //! Start with [`orders`], [`fit`] and [`holdout`], `model` for the words, `service` for the verbs.
 
 mod api;
 mod audit;
+mod baseline;
 mod error;
 pub mod fit;
 mod grpc;
 pub mod holdout;
 mod kind;
+mod live;
 mod model;
 pub mod orders;
 pub mod personal;
@@ -24,14 +27,17 @@ pub mod report;
 mod service;
 #[cfg(test)]
 mod tests;
+mod training;
 mod unit;
+mod versions;
 
 pub use api::routes;
 pub use audit::AUDIT_TOPIC;
+pub use baseline::Revenue;
 pub use error::ValueError;
 pub use fit::{FitOptions, FitOrdersError, FitReport, fit_orders};
 pub use grpc::services;
 pub use kind::{ModelKind, NotAModel, Purchases, PurchasesFit};
 pub use model::{Parameters, SavedModel};
-pub use service::{Needs, Pseudonym, Value};
+pub use service::{Needs, Promote, Pseudonym, Value};
 pub use unit::{NotAUnit, TimeUnit};

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use kiki_models::ltv::{GammaGamma, History, HistoryError, Summary, Terms, discounted_value};
+use kiki_store::StoreError;
 use kiki_types::id::ModelId;
 use kiki_types::{Currency, UnixMillis};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error::ValueError;
 use super::kind::Purchases;
+use super::orders::day_number;
 
 /// The horizon of who names none.
 pub(super) const HORIZON_WEEKS_DEFAULT: f64 = 52.0;
@@ -36,8 +39,12 @@ pub struct Parameters {
 pub struct SavedModel {
     /// Its id.
     pub id: ModelId,
+    /// Its number among the tenant's models, from 1.
+    pub version: i64,
     /// When it was saved.
     pub created_at: UnixMillis,
+    /// When it was last put in force; 0 for one that was not, or whose promotion was taken back.
+    pub promoted_at: UnixMillis,
     /// The currency of its amounts.
     pub currency: Currency,
     /// Its parameters.
@@ -54,6 +61,8 @@ pub struct SavedModel {
     pub customers: i64,
     /// The last day that counted, as `1997-09-30`.
     pub calibrate_until: String,
+    /// How well it did in its hold-out; `null` where there was none.
+    pub figures: Value,
 }
 
 /// A customer that a model knows.
@@ -79,19 +88,43 @@ pub(super) enum Who {
 pub(super) struct Question {
     pub(super) who: Who,
     pub(super) terms: Terms,
+    /// Whether a customer that nobody knows is answered as somebody new, instead of refused.
+    pub(super) or_population: bool,
+}
+
+/// What a question turned out to be about. Together with the model it makes the answer, every time the same.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct About {
+    /// Empty for a history.
+    pub(super) customer_id: String,
+    pub(super) history: History,
+    pub(super) monetary: f64,
+    /// Nothing is known of them: they are taken for somebody new.
+    pub(super) population: bool,
 }
 
 /// What a customer is worth.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Prediction {
-    /// Empty for a history.
-    pub(super) customer_id: String,
+    pub(super) about: About,
     pub(super) expected_purchases: f64,
     pub(super) probability_alive: f64,
     /// Discounted, over the horizon, in units of the currency.
     pub(super) value: f64,
     /// In units of the currency.
     pub(super) expected_order_value: f64,
+}
+
+/// Whether a customer is lost.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Churn {
+    pub(super) about: About,
+    pub(super) horizon_weeks: f64,
+    /// Gone, or there and not buying.
+    pub(super) probability_of_no_purchase: f64,
+    pub(super) probability_alive: f64,
+    /// At the end of the horizon.
+    pub(super) probability_alive_after: f64,
 }
 
 /// Which customers are wanted. Bounds are inclusive; absent ones bound nothing.
@@ -103,15 +136,29 @@ pub(super) struct Selection {
 }
 
 impl Parameters {
-    /// What somebody with `history`, whose repeat purchases were worth `monetary` in the mean, is worth.
-    pub(super) fn predict(&self, customer_id: &str, history: &History, monetary: f64, terms: &Terms) -> Prediction {
+    /// What somebody is worth.
+    pub(super) fn predict(&self, about: About, terms: &Terms) -> Prediction {
         let (purchases, gamma_gamma) = (self.purchases.model(), &self.gamma_gamma);
+        let About { history, monetary, .. } = &about;
         Prediction {
-            customer_id: customer_id.to_owned(),
             expected_purchases: purchases.expected_purchases(history, terms.horizon_weeks()),
             probability_alive: purchases.probability_alive(history),
-            value: discounted_value(purchases, gamma_gamma, history, monetary, terms),
-            expected_order_value: gamma_gamma.expected_order_value(history.frequency(), monetary),
+            value: discounted_value(purchases, gamma_gamma, history, *monetary, terms),
+            expected_order_value: gamma_gamma.expected_order_value(history.frequency(), *monetary),
+            about,
+        }
+    }
+
+    /// Whether somebody comes back within the horizon.
+    pub(super) fn churn(&self, about: About, terms: &Terms) -> Churn {
+        let weeks = terms.horizon_weeks();
+        let model = self.purchases.model();
+        Churn {
+            probability_of_no_purchase: self.purchases.probability_of_silence(&about.history, weeks),
+            probability_alive: model.probability_alive(&about.history),
+            probability_alive_after: model.probability_alive_after(&about.history, weeks),
+            horizon_weeks: weeks,
+            about,
         }
     }
 
@@ -122,7 +169,13 @@ impl Parameters {
         if !within(self.purchases.model().probability_alive(&history), wanted.probability_alive) {
             return Ok(None);
         }
-        let prediction = self.predict(&customer.id, &history, customer.summary.monetary(), &wanted.terms);
+        let about = About {
+            customer_id: customer.id.to_string(),
+            history,
+            monetary: customer.summary.monetary(),
+            population: false,
+        };
+        let prediction = self.predict(about, &wanted.terms);
         Ok(within(prediction.value, wanted.value).then_some(prediction))
     }
 }
@@ -157,6 +210,17 @@ pub(super) fn customer(id: String) -> Result<Who, ValueError> {
         return Err(ValueError::invalid("customer_id", "must be 1 to 256 bytes without control characters"));
     }
     Ok(Who::Customer(id))
+}
+
+impl SavedModel {
+    /// The last day that counted.
+    pub(super) fn until_day(&self) -> Result<i32, ValueError> {
+        let date = self.calibrate_until.parse().map_err(|error: jiff::Error| StoreError::Unreadable {
+            column: "calibrate_until".to_owned(),
+            why: error.to_string(),
+        })?;
+        Ok(day_number(date))
+    }
 }
 
 /// Where a page begins: after a position, in a model. The model stays the same from page to page, also when another one is

@@ -1,6 +1,9 @@
 //! All SQL of value.
 
+pub(super) mod live;
 pub(super) mod personal;
+pub(super) mod trainings;
+pub(super) mod versions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,30 +11,37 @@ use std::sync::Arc;
 use kiki_models::ltv::Summary;
 use kiki_store::personal::{SUBJECT_COLUMNS, Subject, SubjectId, Subjects};
 use kiki_store::{Columns, Store, StoreError, Tx};
+use kiki_types::TenantId;
 use kiki_types::id::ModelId;
-use kiki_types::{TenantId, UnixMillis};
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
+use super::baseline::Revenue;
 use super::model::{Known, SavedModel};
 
 /// Rows of one statement: far below the bound on parameters of both databases, and few enough to stay short.
 const ROWS_PER_STATEMENT: usize = 500;
 
-const MODEL_COLUMNS: &str = "id, created_at, currency, parameters, purchases_log_likelihood, gamma_gamma_log_likelihood, \
-                             data_sha256, orders, customers, calibrate_until";
+const MODEL_COLUMNS: &str = "id, version, created_at, promoted_at, currency, parameters, purchases_log_likelihood, \
+                             gamma_gamma_log_likelihood, data_sha256, orders, customers, calibrate_until, figures";
 const CUSTOMER_VALUES: usize = 5;
 const SEALED: &str = "value_customer.sealed";
 
-pub(super) async fn insert_model(tx: &mut Tx, tenant: &TenantId, model: &SavedModel) -> Result<(), StoreError> {
+pub(super) async fn insert_model(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    model: &SavedModel,
+    revenue: &Revenue,
+) -> Result<(), StoreError> {
     let parameters = serde_json::to_string(&model.parameters).map_err(|error| unreadable("parameters", &error))?;
-    let sql = format!(
-        "INSERT INTO value_models (tenant, {MODEL_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-    );
+    let revenue = serde_json::to_string(revenue).map_err(|error| unreadable("revenue", &error))?;
+    let sql = format!("INSERT INTO value_models (tenant, {MODEL_COLUMNS}, revenue) VALUES {}", placeholders(1, 15));
     sqlx::query(AssertSqlSafe(sql))
         .bind(tenant.as_str())
         .bind(model.id.to_string())
+        .bind(model.version)
         .bind(model.created_at.0)
+        .bind(model.promoted_at.0)
         .bind(model.currency.as_str())
         .bind(parameters)
         .bind(model.purchases_log_likelihood.to_string())
@@ -40,6 +50,8 @@ pub(super) async fn insert_model(tx: &mut Tx, tenant: &TenantId, model: &SavedMo
         .bind(model.orders)
         .bind(model.customers)
         .bind(model.calibrate_until.as_str())
+        .bind(if model.figures.is_null() { String::new() } else { model.figures.to_string() })
+        .bind(revenue)
         .execute(tx.sql())
         .await?;
     Ok(())
@@ -71,37 +83,11 @@ pub(super) async fn insert_customers(
     Ok(())
 }
 
-/// When the newest model of the tenant was saved.
-pub(super) async fn newest_time(tx: &mut Tx, tenant: &TenantId) -> Result<Option<UnixMillis>, StoreError> {
-    let row = sqlx::query("SELECT MAX(created_at) AS newest FROM value_models WHERE tenant = $1")
-        .bind(tenant.as_str())
-        .fetch_one(tx.sql())
-        .await?;
-    Ok(row.int_opt("newest")?.map(UnixMillis))
-}
-
-/// Deletes all models of the tenant but the newest `kept`.
-pub(super) async fn delete_older(tx: &mut Tx, tenant: &TenantId, kept: usize) -> Result<(), StoreError> {
-    let rows = sqlx::query("SELECT id FROM value_models WHERE tenant = $1 ORDER BY created_at DESC, id DESC")
-        .bind(tenant.as_str())
-        .fetch_all(tx.sql())
-        .await?;
-    for row in rows.iter().skip(kept) {
-        let model = row.text("id")?;
-        for sql in [
-            "DELETE FROM value_customer WHERE tenant = $1 AND model = $2",
-            "DELETE FROM value_models WHERE tenant = $1 AND id = $2",
-        ] {
-            sqlx::query(sql).bind(tenant.as_str()).bind(model.as_str()).execute(tx.sql()).await?;
-        }
-    }
-    Ok(())
-}
-
-/// The newest model.
+/// The model in force: the one that was promoted last.
 pub(super) async fn current(store: &Store, tenant: &TenantId) -> Result<Option<SavedModel>, StoreError> {
-    let sql =
-        format!("SELECT {MODEL_COLUMNS} FROM value_models WHERE tenant = $1 ORDER BY created_at DESC, id DESC LIMIT 1");
+    let sql = format!(
+        "SELECT {MODEL_COLUMNS} FROM value_models WHERE tenant = $1 AND promoted_at > 0 ORDER BY promoted_at DESC LIMIT 1"
+    );
     let row = sqlx::query(AssertSqlSafe(sql)).bind(tenant.as_str()).fetch_optional(store.pool()).await?;
     row.as_ref().map(saved_model).transpose()
 }
@@ -148,7 +134,7 @@ pub(super) async fn customers_after(
     model: ModelId,
     after: i64,
     limit: usize,
-) -> Result<Vec<Known>, StoreError> {
+) -> Result<Vec<(Subject, Known)>, StoreError> {
     let sql = format!(
         "SELECT c.position, c.sealed, {SUBJECT_COLUMNS} FROM value_customer c \
          JOIN subject s ON s.tenant = c.tenant AND s.id = c.subject \
@@ -161,14 +147,21 @@ pub(super) async fn customers_after(
         .bind(after)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
     let rows = query.fetch_all(store.pool()).await?;
-    rows.iter().map(|row| known(row, model, &subjects.unlock(row)?)).collect()
+    let unlocked = |row: &AnyRow| {
+        let subject = subjects.unlock(row)?;
+        let known = known(row, model, &subject)?;
+        Ok((subject, known))
+    };
+    rows.iter().map(unlocked).collect()
 }
 
 fn saved_model(row: &AnyRow) -> Result<SavedModel, StoreError> {
     let parameters = serde_json::from_str(&row.text("parameters")?).map_err(|why| unreadable("parameters", &why))?;
     Ok(SavedModel {
         id: row.parsed("id")?,
+        version: row.int("version")?,
         created_at: row.time("created_at")?,
+        promoted_at: row.time("promoted_at")?,
         currency: row.parsed("currency")?,
         parameters,
         purchases_log_likelihood: row.parsed("purchases_log_likelihood")?,
@@ -177,7 +170,15 @@ fn saved_model(row: &AnyRow) -> Result<SavedModel, StoreError> {
         orders: row.int("orders")?,
         customers: row.int("customers")?,
         calibrate_until: row.text("calibrate_until")?,
+        figures: figures(&row.text("figures")?)?,
     })
+}
+
+fn figures(text: &str) -> Result<serde_json::Value, StoreError> {
+    if text.is_empty() {
+        return Ok(serde_json::Value::Null);
+    }
+    serde_json::from_str(text).map_err(|error| unreadable("figures", &error))
 }
 
 fn known(row: &AnyRow, model: ModelId, subject: &Subject) -> Result<Known, StoreError> {

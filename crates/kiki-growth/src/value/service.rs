@@ -4,18 +4,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kiki_kit::clock::Clock;
+use kiki_kit::shutdown::Tasks;
+use kiki_models::ltv::{History, Summary, Terms};
+use kiki_store::idempotency::{self, Begin, Key, Response};
 use kiki_store::personal::{Mint, Subject, Subjects};
-use kiki_store::{Store, StoreError};
+use kiki_store::{Store, StoreError, Tx};
 use kiki_types::id::ModelId;
-use kiki_types::{IdSource, Principal, TenantId, UnixMillis};
+use kiki_types::{Currency, IdSource, Principal, TenantId, UnixMillis};
 
+use super::audit::{self, Entry};
 use super::error::ValueError;
 use super::fit::FitReport;
-use super::model::{BATCH_MAX, Known, PAGE_MAX, PageToken, Prediction, Question, SavedModel, Selection, Who};
-use super::{audit, repo};
+use super::live::caught_up;
+use super::model::{
+    About, BATCH_MAX, Churn, Known, PAGE_MAX, PageToken, Prediction, Question, SavedModel, Selection, Who,
+};
+use super::repo;
+use super::training::Trainings;
 
-/// Models of a tenant that are kept; an older one goes when a new one comes.
-const MODELS_KEPT: usize = 3;
+/// The newest models whose customers are kept, beside those of the one in force and the one before it.
+const CUSTOMERS_KEPT: i64 = 3;
 /// Customers that are read at once.
 const CHUNK: usize = 1_000;
 /// Customers that one page looks at, at the most. A page may therefore be empty and not the last.
@@ -35,15 +43,40 @@ pub struct Needs {
     pub clock: Arc<dyn Clock>,
     /// Where ids come from.
     pub ids: Arc<dyn IdSource>,
+    /// Where models are fitted in the background.
+    pub tasks: Tasks,
+    /// The currency of order logs that are sent.
+    pub currency: Currency,
     /// The keys that what customers bought is sealed under.
     pub subjects: Subjects,
     /// Hides names in audit entries.
     pub pseudonym: Pseudonym,
+    /// Hides ids of orders, idempotency keys and the requests that came with them.
+    pub request_key: Pseudonym,
 }
 
 /// The service. Cheap to clone.
 #[derive(Clone)]
-pub struct Value(Arc<Needs>);
+pub struct Value {
+    pub(super) needs: Arc<Needs>,
+    pub(super) trainings: Arc<Trainings>,
+}
+
+/// How a question came: what is wrong with it is told by its place in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Alone,
+    InBatch,
+}
+
+/// Whether a model is in force from its saving on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promote {
+    /// It is.
+    Now,
+    /// Only when it is promoted.
+    Later,
+}
 
 /// Customers of one page.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,40 +91,69 @@ impl Value {
     /// The service over `needs`.
     #[must_use]
     pub fn new(needs: Needs) -> Self {
-        Self(Arc::new(needs))
+        Self { needs: Arc::new(needs), trainings: Arc::default() }
     }
 
-    /// Keeps a fitted model and its customers for the tenant of `principal`. From the commit on it is the one that predictions
-    /// are made with; of older ones the two newest are kept, so that pages that began in one can end in it.
+    /// Keeps a fitted model and its customers for the tenant of `principal`, and puts it in force, if it is to be so now.
     ///
     /// # Errors
     /// [`ValueError::Store`], or [`ValueError::Invalid`] where a customer's purchases are worth more than 64 bits of millionths.
-    pub async fn save(&self, principal: &Principal, report: &FitReport) -> Result<SavedModel, ValueError> {
-        let needs = &*self.0;
+    pub async fn save(
+        &self,
+        principal: &Principal,
+        report: &FitReport,
+        promote: Promote,
+    ) -> Result<SavedModel, ValueError> {
+        let needs = &*self.needs;
         let tenant = &principal.tenant;
         // Before the transaction: who is not known yet becomes known in one of its own.
         let people = self.people(tenant, report).await?;
         let mut tx = needs.store.begin().await?;
-        // The newest is the current one: also after the clock was set back.
-        let newest = repo::newest_time(&mut tx, tenant).await?;
-        let created_at = newest.map_or(needs.clock.now(), |newest| needs.clock.now().max(newest.plus(1)));
-        let model = saved_model(ModelId::new(needs.ids.as_ref()), created_at, report)?;
-        repo::insert_model(&mut tx, tenant, &model).await?;
+        // The newest is the latest, also after the clock was set back.
+        let newest = repo::versions::newest(&mut tx, tenant).await?;
+        let now = needs.clock.now();
+        let later = |time: UnixMillis| now.max(time.plus(1));
+        let promoted_at = match promote {
+            Promote::Now => later(newest.promoted_at),
+            Promote::Later => UnixMillis(0),
+        };
+        let mut model = saved_model(ModelId::new(needs.ids.as_ref()), report)?;
+        (model.version, model.created_at, model.promoted_at) =
+            (newest.version + 1, later(newest.created_at), promoted_at);
+        repo::insert_model(&mut tx, tenant, &model, &report.revenue).await?;
         let both = people.iter().zip(&report.summaries);
         let customers: Vec<_> = both.filter_map(|(person, (_, summary))| Some((person.as_ref()?, summary))).collect();
         for (chunk, first) in customers.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
             repo::insert_customers(&mut tx, tenant, model.id, first, chunk).await?;
         }
-        repo::delete_older(&mut tx, tenant, MODELS_KEPT).await?;
-        audit::write(&mut tx, &needs.pseudonym, principal, (needs.ids.uuid(), needs.clock.now()), &model)?;
+        repo::versions::forget_customers(&mut tx, tenant, CUSTOMERS_KEPT).await?;
+        let resource = format!("value/model/{}", model.id);
+        self.audit(&mut tx, principal, Entry { event_type: "value.model.save", action: "save", resource })?;
         tx.commit().await?;
         Ok(model)
+    }
+
+    /// Lets an entry in the name of `principal` leave with `tx`.
+    pub(super) fn audit(&self, tx: &mut Tx, principal: &Principal, entry: Entry) -> Result<(), StoreError> {
+        let needs = &*self.needs;
+        audit::write(tx, &needs.pseudonym, principal, (needs.ids.uuid(), needs.clock.now()), entry)
+    }
+
+    /// Takes `key` within `tx`; the answer if the work was done before.
+    pub(super) async fn replay(&self, tx: &mut Tx, key: Option<&Key>) -> Result<Option<Response>, ValueError> {
+        let Some(key) = key else { return Ok(None) };
+        match idempotency::begin(tx, key, self.needs.clock.now()).await? {
+            Begin::Fresh => Ok(None),
+            Begin::Replay(response) => Ok(Some(response)),
+            Begin::Conflict => Err(ValueError::KeyConflict),
+            Begin::InProgress => Err(ValueError::KeyInProgress),
+        }
     }
 
     /// The customers of `report`, in their order.
     async fn people(&self, tenant: &TenantId, report: &FitReport) -> Result<Vec<Option<Subject>>, StoreError> {
         let names: Vec<&str> = report.summaries.iter().map(|(name, _)| &**name).collect();
-        self.0.subjects.resolve_many(tenant, &names, Mint::Yes).await
+        self.needs.subjects.resolve_many(tenant, &names, Mint::Yes).await
     }
 
     /// The model that predictions are made with.
@@ -99,7 +161,7 @@ impl Value {
     /// # Errors
     /// [`ValueError::NoModel`], [`ValueError::Store`].
     pub async fn current(&self, tenant: &TenantId) -> Result<SavedModel, ValueError> {
-        repo::current(&self.0.store, tenant).await?.ok_or(ValueError::NoModel)
+        repo::current(&self.needs.store, tenant).await?.ok_or(ValueError::NoModel)
     }
 
     /// Whether the database answers.
@@ -107,18 +169,19 @@ impl Value {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.0.store.ping().await
+        self.needs.store.ping().await
     }
 
     /// What somebody is worth.
     pub(super) async fn predict(
         &self,
         tenant: &TenantId,
-        question: &Question,
+        question: Question,
     ) -> Result<(SavedModel, Prediction), ValueError> {
-        let model = self.current(tenant).await?;
-        let known = self.known(tenant, model.id, std::slice::from_ref(question)).await?;
-        let prediction = answer(&model, &known, question)?;
+        let terms = question.terms;
+        let (model, mut about) = self.about(tenant, vec![question], Asked::Alone).await?;
+        let about = about.pop().ok_or(ValueError::NotFound("customer"))?.0;
+        let prediction = model.parameters.predict(about, &terms);
         Ok((model, prediction))
     }
 
@@ -126,21 +189,41 @@ impl Value {
     pub(super) async fn predict_batch(
         &self,
         tenant: &TenantId,
-        questions: &[Question],
+        questions: Vec<Question>,
     ) -> Result<(SavedModel, Vec<Prediction>), ValueError> {
+        self.answers(tenant, questions, Asked::InBatch, |model, about, terms| model.parameters.predict(about, terms))
+            .await
+    }
+
+    /// Whether each of them comes back, in the order of the questions.
+    pub(super) async fn churn(
+        &self,
+        tenant: &TenantId,
+        questions: Vec<Question>,
+        asked: Asked,
+    ) -> Result<(SavedModel, Vec<Churn>), ValueError> {
+        self.answers(tenant, questions, asked, |model, about, terms| model.parameters.churn(about, terms)).await
+    }
+
+    async fn answers<T>(
+        &self,
+        tenant: &TenantId,
+        questions: Vec<Question>,
+        asked: Asked,
+        answer: impl Fn(&SavedModel, About, &Terms) -> T + Send,
+    ) -> Result<(SavedModel, Vec<T>), ValueError> {
         if questions.len() > BATCH_MAX {
             return Err(ValueError::invalid("requests", "must be at most 10000"));
         }
-        let model = self.current(tenant).await?;
-        let known = self.known(tenant, model.id, questions).await?;
-        let mut predictions = Vec::with_capacity(questions.len());
-        for (index, question) in questions.iter().enumerate() {
-            predictions.push(answer(&model, &known, question).map_err(|error| error.within_batch(index))?);
+        let (model, about) = self.about(tenant, questions, asked).await?;
+        let mut answers = Vec::with_capacity(about.len());
+        for (index, (about, terms)) in about.into_iter().enumerate() {
+            answers.push(answer(&model, about, &terms));
             if index % PREDICTIONS_PER_TURN == PREDICTIONS_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
         }
-        Ok((model, predictions))
+        Ok((model, answers))
     }
 
     /// The customers of a model who are wanted, in the order of their ids' bytes, at most `size` of them.
@@ -152,18 +235,26 @@ impl Value {
         from: Option<PageToken>,
     ) -> Result<Page, ValueError> {
         let size = size.clamp(1, PAGE_MAX);
-        let store = &self.0.store;
+        let store = &self.needs.store;
         let (model, mut after) = match from {
             None => (self.current(tenant).await?, -1),
             Some(token) => {
                 let gone = || ValueError::invalid("page_token", "is of a model that is not kept any more; begin anew");
-                (repo::model(store, tenant, token.model).await?.ok_or_else(gone)?, token.after)
+                let model = repo::model(store, tenant, token.model).await?.ok_or_else(gone)?;
+                match self.still_knows_customers(tenant, &model).await {
+                    Err(ValueError::CustomersGone(_)) => return Err(gone()),
+                    known => known?,
+                }
+                (model, token.after)
             }
         };
+        let until = model.until_day()?;
+        let observed = repo::live::observed_until(store, tenant).await?;
         let mut customers = Vec::new();
         for _ in 0..LOOKED_AT_MAX / CHUNK {
-            let chunk = repo::customers_after(store, &self.0.subjects, tenant, model.id, after, CHUNK).await?;
+            let chunk = repo::customers_after(store, &self.needs.subjects, tenant, model.id, after, CHUNK).await?;
             let is_last = chunk.len() < CHUNK;
+            let chunk = self.caught_up(tenant, until, observed, chunk).await?;
             for (index, customer) in chunk.iter().enumerate() {
                 if customers.len() == size {
                     let next = Some(PageToken { model: model.id, after });
@@ -183,13 +274,33 @@ impl Value {
         Ok(Page { model, customers, next })
     }
 
-    /// The customers that `questions` name and the model knows, and whose data may be worked with.
-    async fn known(
+    /// Customers of a model as they are after the orders that came since.
+    async fn caught_up(
         &self,
         tenant: &TenantId,
-        model: ModelId,
-        questions: &[Question],
-    ) -> Result<HashMap<Arc<str>, Known>, ValueError> {
+        until: i32,
+        observed: Option<i32>,
+        customers: Vec<(Subject, Known)>,
+    ) -> Result<Vec<Known>, ValueError> {
+        let (subjects, mut known): (Vec<Subject>, Vec<Known>) = customers.into_iter().unzip();
+        let Some(observed) = observed else { return Ok(known) };
+        let orders = repo::live::of(&self.needs.store, tenant, &subjects).await?;
+        for (subject, known) in subjects.iter().zip(&mut known) {
+            let since = orders.get(&subject.id).map_or(&[][..], Vec::as_slice);
+            known.summary = caught_up(Some(known.summary), until, since, observed).unwrap_or(known.summary);
+        }
+        Ok(known)
+    }
+
+    /// What `questions` are about, in their order: what the model in force knows of whom they name and whose data may be
+    /// worked with, and what was ordered since.
+    async fn about(
+        &self,
+        tenant: &TenantId,
+        questions: Vec<Question>,
+        asked: Asked,
+    ) -> Result<(SavedModel, Vec<(About, Terms)>), ValueError> {
+        let model = self.current(tenant).await?;
         let named = questions.iter().filter_map(|question| match &question.who {
             Who::Customer(id) => Some(id.as_str()),
             Who::History(..) => None,
@@ -197,27 +308,69 @@ impl Value {
         let mut ids: Vec<&str> = named.collect();
         ids.sort_unstable();
         ids.dedup();
-        let subjects = self.0.subjects.resolve_many(tenant, &ids, Mint::No).await?;
-        let subjects: Vec<_> =
+        let known = self.known(tenant, &model, &ids).await?;
+        let about = questions.into_iter().enumerate().map(|(index, question)| {
+            let terms = question.terms;
+            let about = about(&known, question);
+            let about = about.map_err(|error| match asked {
+                Asked::Alone => error,
+                Asked::InBatch => error.within_batch(index),
+            })?;
+            Ok((about, terms))
+        });
+        let about = about.collect::<Result<_, ValueError>>()?;
+        Ok((model, about))
+    }
+
+    /// The summaries of those of `ids` who are known, by the model or by their orders, and whose data may be worked with.
+    async fn known(
+        &self,
+        tenant: &TenantId,
+        model: &SavedModel,
+        ids: &[&str],
+    ) -> Result<HashMap<Arc<str>, Summary>, ValueError> {
+        let store = &self.needs.store;
+        let subjects = self.needs.subjects.resolve_many(tenant, ids, Mint::No).await?;
+        let subjects: Vec<Subject> =
             subjects.into_iter().flatten().filter(|subject| !subject.restricted && !subject.objected).collect();
-        let customers = repo::customers(&self.0.store, tenant, model, &subjects).await?;
-        Ok(customers.into_iter().map(|customer| (Arc::clone(&customer.id), customer)).collect())
+        if subjects.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let customers = repo::customers(store, tenant, model.id, &subjects).await?;
+        let mut known: HashMap<Arc<str>, Summary> =
+            customers.into_iter().map(|customer| (customer.id, customer.summary)).collect();
+        let Some(observed) = repo::live::observed_until(store, tenant).await? else { return Ok(known) };
+        let (until, orders) = (model.until_day()?, repo::live::of(store, tenant, &subjects).await?);
+        for subject in &subjects {
+            let since = orders.get(&subject.id).map_or(&[][..], Vec::as_slice);
+            let summary = caught_up(known.get(subject.name()).copied(), until, since, observed);
+            known.extend(summary.map(|summary| (Arc::from(subject.name()), summary)));
+        }
+        Ok(known)
     }
 }
 
-fn answer(model: &SavedModel, known: &HashMap<Arc<str>, Known>, question: &Question) -> Result<Prediction, ValueError> {
-    let (id, history, monetary) = match &question.who {
-        Who::History(history, monetary) => ("", *history, *monetary),
-        Who::Customer(id) => {
-            let unknown = || ValueError::UnknownCustomer { customer: id.clone(), field: "customer_id".to_owned() };
-            let summary = known.get(id.as_str()).ok_or_else(unknown)?.summary;
-            (id.as_str(), summary.history()?, summary.monetary())
+fn about(known: &HashMap<Arc<str>, Summary>, question: Question) -> Result<About, ValueError> {
+    let id = match question.who {
+        Who::History(history, monetary) => {
+            return Ok(About { customer_id: String::new(), history, monetary, population: false });
         }
+        Who::Customer(id) => id,
     };
-    Ok(model.parameters.predict(id, &history, monetary, &question.terms))
+    match known.get(id.as_str()) {
+        Some(summary) => {
+            let (history, monetary) = (summary.history()?, summary.monetary());
+            Ok(About { customer_id: id, history, monetary, population: false })
+        }
+        None if question.or_population => {
+            Ok(About { customer_id: id, history: History::new(0.0, 0.0, 0.0)?, monetary: 0.0, population: true })
+        }
+        None => Err(ValueError::UnknownCustomer { customer: id, field: "customer_id".to_owned() }),
+    }
 }
 
-fn saved_model(id: ModelId, created_at: UnixMillis, report: &FitReport) -> Result<SavedModel, ValueError> {
+/// Without the version and times that it has where it is kept.
+fn saved_model(id: ModelId, report: &FitReport) -> Result<SavedModel, ValueError> {
     let mut summaries = report.summaries.iter();
     if let Some((customer, _)) = summaries.find(|(_, summary)| i64::try_from(summary.repeat_micros).is_err()) {
         return Err(ValueError::invalid(
@@ -227,7 +380,9 @@ fn saved_model(id: ModelId, created_at: UnixMillis, report: &FitReport) -> Resul
     }
     Ok(SavedModel {
         id,
-        created_at,
+        version: 0,
+        created_at: UnixMillis(0),
+        promoted_at: UnixMillis(0),
         currency: report.currency,
         parameters: report.parameters(),
         purchases_log_likelihood: report.purchases.log_likelihood(),
@@ -236,7 +391,22 @@ fn saved_model(id: ModelId, created_at: UnixMillis, report: &FitReport) -> Resul
         orders: count(report.orders),
         customers: count(report.summaries.len() as u64),
         calibrate_until: report.calibrate_until.to_string(),
+        figures: report.hold_out.as_ref().map_or(serde_json::Value::Null, |hold_out| {
+            serde_json::json!({
+                "days": hold_out.days,
+                "weeks": hold_out.weeks,
+                "purchases": hold_out.purchases,
+                "spend": hold_out.spend,
+            })
+        }),
     })
+}
+
+/// `value` as an answer that a repeat gets too.
+pub(super) fn json(status: http::StatusCode, value: &impl serde::Serialize) -> Result<Response, ValueError> {
+    let body = serde_json::to_vec(value)
+        .map_err(|error| StoreError::Unreadable { column: "response".to_owned(), why: error.to_string() })?;
+    Ok(Response { status: status.as_u16(), body })
 }
 
 fn count(number: u64) -> i64 {
@@ -245,6 +415,6 @@ fn count(number: u64) -> i64 {
 
 impl std::fmt::Debug for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Value").field("store", &self.0.store).finish_non_exhaustive()
+        f.debug_struct("Value").field("store", &self.needs.store).finish_non_exhaustive()
     }
 }

@@ -4,4 +4,5 @@ mod models;
 mod personal;
 mod predictions;
 mod selection;
+mod serving;
 mod world;

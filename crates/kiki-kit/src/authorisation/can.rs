@@ -47,6 +47,7 @@ can! {
     WebhooksRead
     WebhooksWrite
     ValueRead
+    ValueWrite
     CampaignsRead
     CampaignsWrite
     MessagesSend

@@ -12,10 +12,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use kiki_growth::value::orders::{Format, OrderOptions};
 use kiki_growth::value::report::page;
-use kiki_growth::value::{FitOptions, FitReport, ModelKind, Needs, TimeUnit, Value, fit_orders};
+use kiki_growth::value::{FitOptions, FitReport, ModelKind, Needs, Promote, TimeUnit, Value, fit_orders};
 use kiki_kit::config::Config;
 use kiki_kit::service::Platform;
-use kiki_kit::shutdown::Shutdown;
+use kiki_kit::shutdown::{Shutdown, Tasks};
 use kiki_types::{Principal, TenantId};
 
 use crate::cli::runtime;
@@ -151,7 +151,8 @@ pub fn bar(what: &'static str) -> ProgressBar {
 }
 
 async fn save(config: Config, report: &FitReport) -> anyhow::Result<String> {
-    let platform = Platform::of_process(&config, Shutdown::new());
+    let shutdown = Shutdown::new();
+    let platform = Platform::of_process(&config, shutdown.clone());
     let store = open_store(&config, platform.clock.as_ref(), platform.ids.as_ref()).await?;
     let subjects = keys::open(&config, &store, &platform.clock).await?;
     let pseudonyms = keys::pseudonyms(&config)?;
@@ -159,9 +160,15 @@ async fn save(config: Config, report: &FitReport) -> anyhow::Result<String> {
         store,
         clock: platform.clock,
         ids: platform.ids,
+        tasks: Tasks::new(shutdown),
+        currency: config.currency,
         subjects,
+        request_key: Arc::new({
+            let pseudonyms = pseudonyms.clone();
+            move |tenant, text| pseudonyms.request_key(tenant, text).to_string()
+        }),
         pseudonym: Arc::new(move |tenant, name| pseudonyms.actor(tenant, name).to_string()),
     });
     let principal = Principal { tenant: TenantId::default_tenant(), ..Principal::local_operator() };
-    Ok(value.save(&principal, report).await?.id.to_string())
+    Ok(value.save(&principal, report, Promote::Now).await?.id.to_string())
 }

@@ -154,6 +154,17 @@ const CASES: &[(&str, &str, &str, Permission, Audit)] = &[
     ("engage", "GET", "/sandbox/mailbox/{id}", Permission::SandboxRead, Reads),
     ("value", "POST", "/v1/predictions", Permission::ValueRead, Reads),
     ("value", "GET", "/v1/models/current", Permission::ValueRead, Reads),
+    ("value", "POST", "/predict-ltv", Permission::ValueRead, Reads),
+    ("value", "POST", "/churn", Permission::ValueRead, Reads),
+    ("value", "GET", "/baseline", Permission::ValueRead, Reads),
+    ("value", "GET", "/models", Permission::ValueRead, Reads),
+    ("value", "GET", "/models/compare", Permission::ValueRead, Reads),
+    ("value", "GET", "/models/{version}", Permission::ValueRead, Reads),
+    ("value", "POST", "/models/{version}/promote", Permission::ValueWrite, Writes("value.model.promote")),
+    ("value", "POST", "/models/rollback", Permission::ValueWrite, Writes("value.model.rollback")),
+    ("value", "POST", "/v1/orders", Permission::ValueWrite, Writes("value.orders.record")),
+    ("value", "POST", "/train", Permission::ValueWrite, Writes("value.train")),
+    ("value", "GET", "/train/{id}", Permission::ValueRead, Reads),
 ];
 
 /// gRPC methods and the permission that each needs.
@@ -187,6 +198,10 @@ const METHODS: &[(&str, &str, Permission)] = &[
     ("value", "kiki.value.v1.ValueService/PredictLTV", Permission::ValueRead),
     ("value", "kiki.value.v1.ValueService/PredictLTVBatch", Permission::ValueRead),
     ("value", "kiki.value.v1.ValueService/SelectCustomers", Permission::ValueRead),
+    ("value", "kiki.value.v1.ValueService/PredictLTVStream", Permission::ValueRead),
+    ("value", "kiki.value.v1.ValueService/PredictChurn", Permission::ValueRead),
+    ("value", "kiki.value.v1.ValueService/GetBaseline", Permission::ValueRead),
+    ("value", "kiki.value.v1.OrderService/RecordOrders", Permission::ValueWrite),
 ];
 
 /// What every service serves, to everybody.
@@ -390,6 +405,15 @@ async fn call(
     (status, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
+/// The path of a training of the tenant.
+async fn training(services: &Services, tenant: &str) -> String {
+    let order = json!({"customer": "c", "date": "1997-01-01", "amount": "1"});
+    let (_, begun) = call(services, "value", "POST", "/train?calibrate_until=1997-09-30", tenant, order).await;
+    let path = format!("/train/{}", begun["id"].as_str().unwrap());
+    assert_eq!(call(services, "value", "GET", &path, tenant, Value::Null).await.0, StatusCode::OK);
+    path
+}
+
 #[tokio::test]
 async fn another_tenants_ids_are_as_good_as_unknown() {
     let folder = folder();
@@ -438,6 +462,7 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
         ("engage", "GET", campaign.clone()),
         ("engage", "POST", format!("{campaign}/run")),
         ("engage", "GET", format!("/sandbox/mailbox/{ID}")),
+        ("value", "GET", training(&services, "one").await),
     ] {
         assert_eq!(call(service, method, &path, "other", json!({})).await.0, StatusCode::NOT_FOUND, "{method} {path}");
     }
@@ -456,6 +481,7 @@ async fn another_tenants_ids_are_as_good_as_unknown() {
         ("shield", "/v1/policy/versions", "versions"),
         ("shield", "/v1/breaches", "breaches"),
         ("engage", "/campaigns", "campaigns"),
+        ("value", "/models", "models"),
     ] {
         let (_, page) = call(service, "GET", path, "other", Value::Null).await;
         assert_eq!(page[list], json!([]), "{path}");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use http::{Request, StatusCode};
 use kiki_kit::authorisation::Authenticator;
 use kiki_kit::clock::{Clock as _, ManualClock};
@@ -52,6 +53,29 @@ impl ValueService for FakeValue {
         &self,
         _: tonic::Request<value::PredictLtvBatchRequest>,
     ) -> Result<Response<value::PredictLtvBatchResponse>, Status> {
+        Err(Status::unimplemented("not asked by engage"))
+    }
+
+    type PredictLTVStreamStream = BoxStream<'static, Result<value::PredictLtvResponse, Status>>;
+
+    async fn predict_ltv_stream(
+        &self,
+        _: tonic::Request<tonic::Streaming<value::PredictLtvRequest>>,
+    ) -> Result<Response<Self::PredictLTVStreamStream>, Status> {
+        Err(Status::unimplemented("not asked by engage"))
+    }
+
+    async fn predict_churn(
+        &self,
+        _: tonic::Request<value::PredictLtvRequest>,
+    ) -> Result<Response<value::PredictChurnResponse>, Status> {
+        Err(Status::unimplemented("not asked by engage"))
+    }
+
+    async fn get_baseline(
+        &self,
+        _: tonic::Request<value::GetBaselineRequest>,
+    ) -> Result<Response<value::GetBaselineResponse>, Status> {
         Err(Status::unimplemented("not asked by engage"))
     }
 

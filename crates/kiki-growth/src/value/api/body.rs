@@ -1,10 +1,13 @@
 //! What HTTP reads and writes.
 
+use kiki_models::ltv::History;
 use kiki_types::{Currency, Money};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
+use crate::value::baseline::Baseline;
 use crate::value::error::ValueError;
-use crate::value::model::{BATCH_MAX, Parameters, Prediction, Question, SavedModel, customer, history, terms};
+use crate::value::model::{BATCH_MAX, Churn, Parameters, Prediction, Question, SavedModel, customer, history, terms};
 
 /// A purchase history in the sense of BG/NBD: times in weeks since the first purchase.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -37,6 +40,8 @@ pub(super) struct QuestionBody {
     horizon_weeks: Option<f64>,
     /// Discount a month.
     monthly_discount: Option<f64>,
+    /// Answer for somebody new where nobody knows the customer.
+    or_population: Option<bool>,
 }
 
 /// One question, or a batch of them.
@@ -54,6 +59,8 @@ pub(super) struct PredictionsBody {
     /// Discount a month.
     #[schema(example = 0.01)]
     monthly_discount: Option<f64>,
+    /// Answer for somebody new where nobody knows the customer.
+    or_population: Option<bool>,
     /// A batch.
     #[schema(max_items = 10_000)]
     requests: Option<Vec<QuestionBody>>,
@@ -66,11 +73,13 @@ pub(super) enum Asked {
 }
 
 impl PredictionsBody {
-    pub(super) fn asked(self) -> Result<Asked, ValueError> {
-        let Self { customer_id, history, horizon_weeks, monthly_discount, requests } = self;
+    /// What it asks; `or_population` where it does not say.
+    pub(super) fn asked(self, or_population: bool) -> Result<Asked, ValueError> {
+        let Self { customer_id, history, horizon_weeks, monthly_discount, or_population: all, requests } = self;
+        let or_population = all.unwrap_or(or_population);
         let Some(requests) = requests else {
-            let one = QuestionBody { customer_id, history, horizon_weeks, monthly_discount };
-            return one.question().map(Asked::One);
+            let one = QuestionBody { customer_id, history, horizon_weeks, monthly_discount, or_population: all };
+            return one.question(or_population).map(Asked::One);
         };
         if customer_id.is_some() || history.is_some() || horizon_weeks.is_some() || monthly_discount.is_some() {
             return Err(ValueError::invalid("requests", "must stand alone: each of them says who, and for how long"));
@@ -79,13 +88,14 @@ impl PredictionsBody {
             return Err(ValueError::invalid("requests", "must be at most 10000"));
         }
         let questions = requests.into_iter().enumerate();
-        let questions = questions.map(|(index, one)| one.question().map_err(|error| error.within_batch(index)));
+        let questions =
+            questions.map(|(index, one)| one.question(or_population).map_err(|error| error.within_batch(index)));
         questions.collect::<Result<_, _>>().map(Asked::Batch)
     }
 }
 
 impl QuestionBody {
-    fn question(self) -> Result<Question, ValueError> {
+    fn question(self, or_population: bool) -> Result<Question, ValueError> {
         let who = match (self.customer_id, self.history) {
             (Some(id), None) => customer(id)?,
             (None, Some(HistoryBody { frequency, recency, age, monetary })) => {
@@ -94,7 +104,8 @@ impl QuestionBody {
             (None, None) => return Err(ValueError::invalid("customer_id", "is missing; give it or a history")),
             (Some(_), Some(_)) => return Err(ValueError::invalid("history", "must not be given with customer_id")),
         };
-        Ok(Question { who, terms: terms(self.horizon_weeks, self.monthly_discount)? })
+        let terms = terms(self.horizon_weeks, self.monthly_discount)?;
+        Ok(Question { who, terms, or_population: self.or_population.unwrap_or(or_population) })
     }
 }
 
@@ -114,19 +125,32 @@ pub(super) struct PredictionAnswer {
     /// Expected value of one purchase.
     #[schema(value_type = Object, example = json!({"amount": "24.66", "currency": "USD"}))]
     expected_order_value: Money,
+    /// The history that says so. The same history and version give the same answer.
+    #[schema(value_type = Object, example = json!({"frequency": 2, "recency": 30.43, "age": 38.86}))]
+    history: History,
+    /// Mean value of the repeat purchases in it.
+    monetary: f64,
+    /// Whether nobody knows the customer, so that this is what somebody new is worth.
+    population: bool,
     /// The model that says so.
     model: String,
+    /// Its version.
+    model_version: i64,
 }
 
 impl PredictionAnswer {
     pub(super) fn new(model: &SavedModel, prediction: Prediction) -> Self {
         Self {
-            customer_id: prediction.customer_id,
+            customer_id: prediction.about.customer_id,
             expected_purchases: prediction.expected_purchases,
             probability_alive: prediction.probability_alive,
             value: money(prediction.value, model.currency),
             expected_order_value: money(prediction.expected_order_value, model.currency),
+            history: prediction.about.history,
+            monetary: prediction.about.monetary,
+            population: prediction.about.population,
             model: model.id.to_string(),
+            model_version: model.version,
         }
     }
 }
@@ -150,11 +174,117 @@ pub(super) enum PredictionsAnswer {
     },
 }
 
+/// Whether a customer comes back.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct ChurnAnswer {
+    /// Absent for a history.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    customer_id: String,
+    /// Weeks ahead.
+    horizon_weeks: f64,
+    /// The probability that no purchase comes within the horizon.
+    churn: f64,
+    /// Whether they are still there now.
+    probability_alive: f64,
+    /// Whether they are still there when the horizon ends.
+    probability_alive_after: f64,
+    /// The history that says so.
+    #[schema(value_type = Object)]
+    history: History,
+    /// Whether nobody knows the customer, so that this is about somebody new.
+    population: bool,
+    /// The model that says so.
+    model: String,
+    /// Its version.
+    model_version: i64,
+}
+
+impl ChurnAnswer {
+    pub(super) fn new(model: &SavedModel, churn: Churn) -> Self {
+        Self {
+            customer_id: churn.about.customer_id,
+            horizon_weeks: churn.horizon_weeks,
+            churn: churn.probability_of_no_purchase,
+            probability_alive: churn.probability_alive,
+            probability_alive_after: churn.probability_alive_after,
+            history: churn.about.history,
+            population: churn.about.population,
+            model: model.id.to_string(),
+            model_version: model.version,
+        }
+    }
+}
+
+/// The answer to one question, or to a batch in the order of its questions.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub(super) enum ChurnsAnswer {
+    /// To one.
+    One(ChurnAnswer),
+    /// To a batch.
+    Batch {
+        /// In the order of the requests.
+        churns: Vec<ChurnAnswer>,
+    },
+}
+
+/// What comes in without anything being done.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct BaselineAnswer {
+    /// Days that it is made of.
+    #[schema(example = 90)]
+    days: u32,
+    /// The last of them.
+    #[schema(example = "1998-06-30")]
+    until: String,
+    /// Of those days.
+    #[schema(value_type = Object, example = json!({"amount": "32131.38", "currency": "USD"}))]
+    revenue: Money,
+    /// Of a mean day.
+    #[schema(value_type = Object)]
+    per_day: Money,
+    /// By how much of itself it grows from week to week.
+    #[schema(example = -0.01)]
+    trend_per_week: f64,
+    /// How each weekday is beside a mean day, Monday first.
+    by_weekday: [f64; 7],
+    /// Of as many days ahead, if the trend goes on.
+    #[schema(value_type = Object)]
+    expected: Money,
+    /// The model whose order log it is from.
+    model: String,
+    /// Its version.
+    model_version: i64,
+}
+
+impl BaselineAnswer {
+    pub(super) fn new(model: &SavedModel, baseline: Baseline) -> Self {
+        Self {
+            days: baseline.days,
+            until: baseline.until,
+            revenue: baseline.revenue,
+            per_day: baseline.per_day,
+            trend_per_week: baseline.trend_per_week,
+            by_weekday: baseline.by_weekday,
+            expected: baseline.expected,
+            model: model.id.to_string(),
+            model_version: model.version,
+        }
+    }
+}
+
 /// A model and what it was fitted to.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ModelAnswer {
     /// Its id.
     id: String,
+    /// Its number among the models, from 1.
+    version: i64,
+    /// The model of purchases: `bg-nbd`, `mbg-nbd` or `pareto-nbd`.
+    kind: String,
+    /// When it was last put in force; absent for one that was not, or whose promotion was taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    promoted_at: Option<String>,
     /// When it was saved.
     #[schema(example = "2026-02-05T10:30:00.000Z")]
     created_at: String,
@@ -178,12 +308,19 @@ pub(super) struct ModelAnswer {
     /// The last day that counted.
     #[schema(example = "1997-09-30")]
     calibrate_until: String,
+    /// How well it did in its hold-out; absent where there was none.
+    #[schema(value_type = Object)]
+    #[serde(skip_serializing_if = "Json::is_null")]
+    figures: Json,
 }
 
 impl From<SavedModel> for ModelAnswer {
     fn from(model: SavedModel) -> Self {
         Self {
             id: model.id.to_string(),
+            version: model.version,
+            kind: model.parameters.purchases.kind().to_string(),
+            promoted_at: (model.promoted_at.0 > 0).then(|| model.promoted_at.rfc3339()),
             created_at: model.created_at.rfc3339(),
             currency: model.currency,
             parameters: model.parameters,
@@ -193,6 +330,7 @@ impl From<SavedModel> for ModelAnswer {
             orders: model.orders,
             customers: model.customers,
             calibrate_until: model.calibrate_until,
+            figures: model.figures,
         }
     }
 }

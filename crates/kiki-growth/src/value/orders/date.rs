@@ -19,7 +19,7 @@ pub(in crate::value) fn date_of(day: i32) -> Option<Date> {
 
 /// The day of `YYYYMMDD`, `YYYY-MM-DD`, or an RFC 3339 time, whose day is the one in UTC; also of a time as Shopify writes it,
 /// `YYYY-MM-DD HH:MM:SS -0400`. A time that names no zone, such as `YYYY-MM-DD HH:MM:SS`, is one in UTC.
-pub(super) fn parse(text: &str) -> Option<i32> {
+pub(in crate::value) fn parse(text: &str) -> Option<i32> {
     let bytes = text.as_bytes();
     let date = match bytes {
         [year @ .., _, _, _, _] if bytes.len() == 8 => civil(year, &bytes[4..6], &bytes[6..])?,

@@ -28,12 +28,14 @@ use kiki_models::ltv::{Purchase, Summary};
 use kiki_types::Currency;
 use serde::Serialize;
 
+use super::baseline::Revenue;
 use layout::{Entry, Layout, Row};
 use lines::Lines;
 
 pub use columns::Column;
 pub(in crate::value) use date::date_of;
 pub use date::day_number;
+pub(in crate::value) use date::parse as day_of;
 pub use layout::{Format, NotAFormat};
 pub use refunds::Refunds;
 
@@ -231,6 +233,12 @@ impl OrderLog {
     pub fn days(&self) -> Option<(i32, i32)> {
         let days = self.orders.iter().filter(|(_, purchase)| purchase.micros >= 0).map(|(_, purchase)| purchase.day);
         days.clone().min().zip(days.max())
+    }
+
+    /// What was bought a day, by all customers together.
+    pub(in crate::value) fn revenue(&self) -> Revenue {
+        let purchases = self.orders.iter().map(|(_, purchase)| *purchase);
+        self.days().map_or_else(Revenue::default, |(first, last)| Revenue::of(purchases, first, last))
     }
 
     /// What was known of each customer at the end of the day `until`, in the order of the ids' bytes. Who had not bought by

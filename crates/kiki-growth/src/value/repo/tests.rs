@@ -1,7 +1,7 @@
-use kiki_models::ltv::{BgNbd, GammaGamma};
+use kiki_models::ltv::{BgNbd, GammaGamma, Purchase};
 use kiki_store::personal::Mint;
 use kiki_store::testing::{People, RandomIds, TestDb, on_both};
-use kiki_types::{Currency, UnixMillis};
+use kiki_types::{Currency, IdSource as _, UnixMillis};
 
 use super::*;
 use crate::value::kind::Purchases;
@@ -14,7 +14,9 @@ fn tenant(name: &str) -> TenantId {
 fn model(created_at: i64, customers: i64) -> SavedModel {
     SavedModel {
         id: ModelId::new(&RandomIds),
+        version: created_at + 1,
         created_at: UnixMillis(created_at),
+        promoted_at: UnixMillis(created_at + 1),
         currency: Currency::USD,
         parameters: Parameters {
             purchases: Purchases::BgNbd(
@@ -28,6 +30,7 @@ fn model(created_at: i64, customers: i64) -> SavedModel {
         orders: 6_919,
         customers,
         calibrate_until: "1997-09-30".to_owned(),
+        figures: serde_json::json!({"weeks": 39.0}),
     }
 }
 
@@ -50,12 +53,24 @@ async fn of(people: &People, tenant: &TenantId, names: &[&str], mint: Mint) -> V
     people.resolve_many(tenant, names, mint).await.unwrap().into_iter().flatten().collect()
 }
 
+async fn customers_of(
+    store: &Store,
+    people: &People,
+    tenant: &TenantId,
+    model: ModelId,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Known>, StoreError> {
+    let customers = customers_after(store, people, tenant, model, after, limit).await?;
+    Ok(customers.into_iter().map(|(_, known)| known).collect())
+}
+
 async fn save(db: &TestDb, people: &People, tenant: &TenantId, model: &SavedModel, customers: &[Known]) {
     let names: Vec<&str> = customers.iter().map(|one| &*one.id).collect();
     let subjects = of(people, tenant, &names, Mint::Yes).await;
     let rows: Vec<_> = subjects.iter().zip(customers.iter().map(|one| &one.summary)).collect();
     let mut tx = db.store.begin().await.unwrap();
-    insert_model(&mut tx, tenant, model).await.unwrap();
+    insert_model(&mut tx, tenant, model, &Revenue::default()).await.unwrap();
     insert_customers(&mut tx, tenant, model.id, 0, &rows).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -71,9 +86,9 @@ async fn a_model_and_its_customers_are_read_back_as_they_were() {
 
         assert_eq!(current(&db.store, &own).await.unwrap().as_ref(), Some(&saved));
         assert_eq!(super::model(&db.store, &own, saved.id).await.unwrap(), Some(saved.clone()));
-        let all = customers_after(&db.store, &people, &own, saved.id, -1, 5_000).await.unwrap();
+        let all = customers_of(&db.store, &people, &own, saved.id, -1, 5_000).await.unwrap();
         assert_eq!(all, customers);
-        let some = customers_after(&db.store, &people, &own, saved.id, 600, 2).await.unwrap();
+        let some = customers_of(&db.store, &people, &own, saved.id, 600, 2).await.unwrap();
         assert_eq!(some, customers[601..603]);
 
         let wanted: Vec<&str> = customers.iter().step_by(2).map(|one| &*one.id).chain(["nobody"]).collect();
@@ -85,7 +100,7 @@ async fn a_model_and_its_customers_are_read_back_as_they_were() {
 
         assert_eq!(current(&db.store, &other).await.unwrap(), None);
         assert_eq!(super::model(&db.store, &other, saved.id).await.unwrap(), None);
-        assert_eq!(customers_after(&db.store, &people, &other, saved.id, -1, 10).await.unwrap(), []);
+        assert_eq!(customers_of(&db.store, &people, &other, saved.id, -1, 10).await.unwrap(), []);
         let elsewhere = of(&people, &other, &["A0"], Mint::Yes).await;
         assert_eq!(super::customers(&db.store, &other, saved.id, &elsewhere).await.unwrap(), []);
     })
@@ -93,33 +108,101 @@ async fn a_model_and_its_customers_are_read_back_as_they_were() {
 }
 
 #[tokio::test]
-async fn only_the_newest_models_of_a_tenant_are_kept() {
+async fn models_stay_and_only_the_newest_and_those_in_force_keep_their_customers() {
     on_both(async |db| {
         let (own, other) = (tenant("a"), tenant("b"));
         let people = People::of(&db.store).await;
-        let models: Vec<SavedModel> = (0..4).map(|at| model(at, 1)).collect();
-        for saved in &models {
+        let mut models: Vec<SavedModel> = (0..6).map(|at| model(at, 1)).collect();
+        // The first one was promoted last, and the second before it.
+        for (saved, at) in models.iter_mut().zip([9, 8, 0, 0, 0, 0]) {
+            saved.promoted_at = UnixMillis(at);
             save(db, &people, &own, saved, &[known(0)]).await;
         }
         let elsewhere = model(0, 1);
         save(db, &people, &other, &elsewhere, &[known(0)]).await;
         let mut tx = db.store.begin().await.unwrap();
-        delete_older(&mut tx, &own, 2).await.unwrap();
+        versions::forget_customers(&mut tx, &own, 2).await.unwrap();
         tx.commit().await.unwrap();
 
-        assert_eq!(current(&db.store, &own).await.unwrap().as_ref(), Some(&models[3]));
+        assert_eq!(current(&db.store, &own).await.unwrap().as_ref(), Some(&models[0]));
         let mut tx = db.store.begin().await.unwrap();
-        assert_eq!(newest_time(&mut tx, &own).await.unwrap(), Some(UnixMillis(3)));
-        assert_eq!(newest_time(&mut tx, &tenant("c")).await.unwrap(), None);
+        let newest = versions::newest(&mut tx, &own).await.unwrap();
+        assert_eq!((newest.version, newest.created_at, newest.promoted_at), (6, UnixMillis(5), UnixMillis(9)));
+        assert_eq!(versions::newest(&mut tx, &tenant("c")).await.unwrap().version, 0);
+        assert_eq!(versions::in_force(&mut tx, &own).await.unwrap(), models[..2]);
         tx.rollback().await.unwrap();
-        for (saved, kept) in models.iter().zip([false, false, true, true]) {
-            assert_eq!(super::model(&db.store, &own, saved.id).await.unwrap().is_some(), kept);
-            assert_eq!(
-                customers_after(&db.store, &people, &own, saved.id, -1, 9).await.unwrap().len(),
-                usize::from(kept)
-            );
+        for (saved, kept) in models.iter().zip([true, true, false, false, true, true]) {
+            assert_eq!(versions::has_customers(&db.store, &own, saved.id).await.unwrap(), kept, "{}", saved.version);
         }
-        assert_eq!(customers_after(&db.store, &people, &other, elsewhere.id, -1, 9).await.unwrap().len(), 1);
+        assert!(!versions::has_customers(&db.store, &other, models[0].id).await.unwrap());
+        let mut tx = db.store.begin().await.unwrap();
+        versions::set_promoted(&mut tx, &other, models[0].id, UnixMillis(0)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(
+            current(&db.store, &own).await.unwrap().as_ref(),
+            Some(&models[0]),
+            "another tenant changes nothing"
+        );
+
+        let listed = versions::list(&db.store, &own, 6, 2).await.unwrap();
+        assert_eq!(listed, [models[4].clone(), models[3].clone()]);
+        assert_eq!(versions::of_version(&db.store, &own, 2).await.unwrap().as_ref(), Some(&models[1]));
+        assert_eq!(versions::of_version(&db.store, &other, 2).await.unwrap(), None);
+        assert_eq!(customers_of(&db.store, &people, &other, elsewhere.id, -1, 9).await.unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn orders_are_kept_once_the_latest_word_about_each_and_by_tenant() {
+    on_both(async |db| {
+        let (own, other, people) = (tenant("a"), tenant("b"), People::of(&db.store).await);
+        let both = of(&people, &own, &["ann", "bob"], Mint::Yes).await;
+        let ordered = |day, micros, counts| live::Ordered { purchase: Purchase { day, micros }, counts };
+        let put = async |rows: &[(String, &Subject, live::Ordered)], last| {
+            let mut tx = db.store.begin().await.unwrap();
+            live::put(&mut tx, &own, UnixMillis(5), rows).await.unwrap();
+            live::observed(&mut tx, &own, last).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        assert_eq!(live::observed_until(&db.store, &own).await.unwrap(), None);
+        let key = |name: &str| name.to_owned();
+        put(&[(key("1"), &both[0], ordered(20, 7, true)), (key("2"), &both[0], ordered(10, 5, true))], 20).await;
+        put(&[(key("1"), &both[0], ordered(21, 3, true)), (key("3"), &both[1], ordered(11, 9, true))], 11).await;
+        put(&[(key("3"), &both[1], ordered(11, 9, false))], 11).await;
+        assert_eq!(live::observed_until(&db.store, &own).await.unwrap(), Some(20));
+        assert_eq!(live::observed_until(&db.store, &other).await.unwrap(), None);
+        let found = live::of(&db.store, &own, &both).await.unwrap();
+        let purchases = [Purchase { day: 10, micros: 5 }, Purchase { day: 21, micros: 3 }];
+        assert_eq!(found.get(&both[0].id).map(Vec::as_slice), Some(&purchases[..]));
+        assert_eq!(found.get(&both[1].id), None, "cancelled");
+        assert!(live::of(&db.store, &other, &both).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_training_is_found_by_its_tenant_as_it_ended() {
+    on_both(async |db| {
+        let (own, other) = (tenant("a"), tenant("b"));
+        let (well, badly) = (RandomIds.uuid(), RandomIds.uuid());
+        let mut tx = db.store.begin().await.unwrap();
+        for id in [well, badly] {
+            trainings::insert(&mut tx, &own, id, (UnixMillis(1), UnixMillis(2))).await.unwrap();
+        }
+        trainings::end(&mut tx, &own, well, Ok(7)).await.unwrap();
+        trainings::end(&mut tx, &other, badly, Ok(7)).await.unwrap();
+        tx.commit().await.unwrap();
+        let found = async |tenant, id| trainings::find(&db.store, tenant, id).await.unwrap();
+        let done = found(&own, well).await.unwrap();
+        assert_eq!((done.state.as_str(), done.version, done.lease_until), ("done", 7, UnixMillis(2)));
+        assert_eq!(found(&own, badly).await.unwrap().state, "running", "another tenant ends nothing");
+        assert_eq!(found(&other, well).await, None);
+        let mut tx = db.store.begin().await.unwrap();
+        trainings::end(&mut tx, &own, badly, Err("no")).await.unwrap();
+        tx.commit().await.unwrap();
+        let failed = found(&own, badly).await.unwrap();
+        assert_eq!((failed.state.as_str(), failed.version, failed.problem.as_str()), ("failed", 0, "no"));
     })
     .await;
 }

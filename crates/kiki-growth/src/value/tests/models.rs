@@ -12,6 +12,8 @@ use kiki_types::{Permission, Principal};
 use serde_json::{Value as Json, json};
 use tonic::Code;
 
+use crate::value::Promote;
+
 use super::world::{World, about, of_tenant, report, who};
 
 #[tokio::test]
@@ -35,7 +37,7 @@ async fn without_a_model_the_answer_says_how_to_make_one() {
 async fn the_current_model_is_the_one_saved_last() {
     on_both(async |db| {
         let world = World::fitted(&db.store).await;
-        let last = world.value.save(&who(), report()).await.unwrap();
+        let last = world.value.save(&who(), report(), Promote::Now).await.unwrap();
         let (status, json) = world.model(who()).await;
         assert_eq!((status, &json["id"]), (StatusCode::OK, &json!(last.id.to_string())));
         assert_eq!(

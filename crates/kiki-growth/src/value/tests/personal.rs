@@ -6,6 +6,7 @@ use tonic::Code;
 
 use super::selection::everybody;
 use super::world::{World, about, report, who};
+use crate::value::Promote;
 use crate::value::personal::Purchases;
 
 /// The fourth customer of the sample.
@@ -83,7 +84,7 @@ async fn models_that_were_replaced_long_ago_go_with_what_they_know_and_the_newes
         let expire =
             async |before: i64, limit, dry| store.expire(&tenant, &cutoffs(before), limit, dry).await.unwrap().rows;
         assert_eq!(expire(i64::MAX, 10, true).await, 0, "the newest stays however old it is");
-        world.value.save(&who(), report()).await.unwrap();
+        world.value.save(&who(), report(), Promote::Now).await.unwrap();
         assert_eq!(expire(0, 10, true).await, 0);
         assert_eq!(expire(i64::MAX, 10, true).await, customers + 1);
         let mut gone = 0;

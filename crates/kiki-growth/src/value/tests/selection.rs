@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 
 use super::world::{World, about, field, of_tenant, report, who};
 use crate::value::FitReport;
+use crate::value::Promote;
 
 pub(super) fn everybody() -> proto::SelectCustomersRequest {
     proto::SelectCustomersRequest::default()
@@ -85,14 +86,14 @@ async fn pages_go_on_in_the_model_in_which_they_began() {
     let first = world.page(everybody()).await.unwrap();
     let next = proto::SelectCustomersRequest { page_token: first.next_page_token, ..everybody() };
     for _ in 0..2 {
-        world.value.save(&who(), report()).await.unwrap();
+        world.value.save(&who(), report(), Promote::Now).await.unwrap();
         let page = world.page(next.clone()).await.unwrap();
         assert_eq!(
             (page.customers[0].customer_id.as_str(), &page.customers[0].model),
             ("0501", &first.customers[0].model)
         );
     }
-    world.value.save(&who(), report()).await.unwrap();
+    world.value.save(&who(), report(), Promote::Now).await.unwrap();
     let status = world.page(next.clone()).await.unwrap_err();
     assert_eq!((status.code(), field(&status)), (Code::InvalidArgument, "page_token"));
     let status = world.client(of_tenant("other")).select_customers(next).await.unwrap_err();
@@ -126,7 +127,7 @@ async fn a_page_that_finds_nobody_yet_says_where_to_go_on() {
     let ids = (0..20_500).map(|number| format!("{number:05}").into());
     let mut summaries: Vec<_> = ids.map(|id| (id, once)).collect();
     summaries[20_100].1 = often;
-    world.value.save(&who(), &FitReport { summaries, ..report().clone() }).await.unwrap();
+    world.value.save(&who(), &FitReport { summaries, ..report().clone() }, Promote::Now).await.unwrap();
     let rich = proto::SelectCustomersRequest { value_min: Some(50.0), horizon_weeks: 4.0, ..everybody() };
     let first = world.page(rich.clone()).await.unwrap();
     assert_eq!((first.customers.len(), first.customers_known), (0, 20_500));

@@ -9,7 +9,7 @@ use kiki_kit::clock::ManualClock;
 use kiki_kit::inprocess::{Transport, in_process};
 use kiki_kit::problem::GRPC_FIELD_KEY;
 use kiki_kit::service::{HttpService, Limits, Platform};
-use kiki_kit::shutdown::Shutdown;
+use kiki_kit::shutdown::{Shutdown, Tasks};
 use kiki_proto::value::v1 as proto;
 use kiki_proto::value::v1::predict_ltv_request::Who;
 use kiki_proto::value::v1::value_service_client::ValueServiceClient;
@@ -17,11 +17,12 @@ use kiki_store::Store;
 use kiki_store::testing::{People, RandomIds};
 use kiki_types::{Currency, Principal, TenantId, UnixMillis};
 use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
 use tonic::Status;
 use tower::ServiceExt as _;
 
 use crate::value::orders::OrderOptions;
-use crate::value::{FitOptions, FitReport, ModelKind, Needs, TimeUnit, Value, fit_orders, routes, services};
+use crate::value::{FitOptions, FitReport, ModelKind, Needs, Promote, TimeUnit, Value, fit_orders, routes, services};
 
 const SAMPLE: &[u8] = include_bytes!("../../../../../examples/cdnow/CDNOW_sample.txt");
 
@@ -55,8 +56,11 @@ impl World {
             store: store.clone(),
             clock: clock.clone(),
             ids: Arc::new(RandomIds),
+            tasks: Tasks::new(Shutdown::new()),
+            currency: Currency::USD,
             subjects: (*people).clone(),
             pseudonym: Arc::new(|tenant, name| format!("hash-{tenant}-{}", name.len())),
+            request_key: Arc::new(|tenant, text| format!("key-{tenant}-{:x}", Sha256::digest(text))),
         });
         let platform = Platform {
             clock,
@@ -73,7 +77,7 @@ impl World {
     /// With the fit of CDNOW saved for [`who`].
     pub(super) async fn fitted(store: &Store) -> Self {
         let world = Self::new(store).await;
-        world.value.save(&who(), report()).await.unwrap();
+        world.value.save(&who(), report(), Promote::Now).await.unwrap();
         world
     }
 
@@ -107,6 +111,12 @@ impl World {
         self.http(who(), request.body(body.to_string().into()).unwrap()).await
     }
 
+    pub(super) async fn call(&self, method: &str, path: &str, body: Option<Json>) -> (StatusCode, Json) {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let body = body.map_or_else(Body::empty, |body| body.to_string().into());
+        self.http(who(), request.body(body).unwrap()).await
+    }
+
     pub(super) async fn model(&self, principal: Principal) -> (StatusCode, Json) {
         self.http(principal, Request::get("/v1/models/current").body(Body::empty()).unwrap()).await
     }
@@ -121,12 +131,16 @@ pub(super) fn of_tenant(name: &str) -> Principal {
 }
 
 pub(super) fn about(customer: &str, horizon_weeks: f64) -> proto::PredictLtvRequest {
-    proto::PredictLtvRequest { who: Some(Who::CustomerId(customer.to_owned())), horizon_weeks, monthly_discount: None }
+    proto::PredictLtvRequest {
+        who: Some(Who::CustomerId(customer.to_owned())),
+        horizon_weeks,
+        ..proto::PredictLtvRequest::default()
+    }
 }
 
 pub(super) fn with_history(frequency: f64, recency: f64, age: f64, monetary: f64) -> proto::PredictLtvRequest {
     let history = proto::History { frequency, recency, age, monetary };
-    proto::PredictLtvRequest { who: Some(Who::History(history)), horizon_weeks: 0.0, monthly_discount: None }
+    proto::PredictLtvRequest { who: Some(Who::History(history)), ..proto::PredictLtvRequest::default() }
 }
 
 pub(super) fn field(status: &Status) -> &str {

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::ProgressBar;
-use kiki_growth::value::{FitOptions, FitReport, ModelKind, TimeUnit, fit_orders};
+use kiki_growth::value::{FitOptions, FitReport, ModelKind, Promote, TimeUnit, fit_orders};
 use kiki_kit::config::Config;
 use kiki_sandbox::mailbox::Faults;
 use kiki_types::money::MICROS_PER_UNIT;
@@ -94,7 +94,7 @@ fn own_config(mut config: Config) -> anyhow::Result<Config> {
 async fn go(services: &Services) -> anyhow::Result<Outcome> {
     let fitted = tokio::task::spawn_blocking(fit).await??;
     let operator = Operator::new(services);
-    services.value.save(&Principal::local_operator(), &fitted).await.context("saving the model")?;
+    services.value.save(&Principal::local_operator(), &fitted, Promote::Now).await.context("saving the model")?;
     let ids: Vec<_> = fitted.summaries.iter().map(|(id, _)| id.clone()).collect();
     let consented = people::grant(&operator, &ids).await.context("recording consent")?;
     let population = people::score(&operator).await.context("scoring the customers")?;

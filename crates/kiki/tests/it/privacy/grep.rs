@@ -145,6 +145,10 @@ impl Run {
             self.done("engage", "POST", "/trigger", own, S::OK).await;
             let prediction = json!({"customer_id": who});
             self.done("value", "POST", "/v1/predictions", prediction, S::OK).await;
+            let order = json!({"order_id": who, "customer_id": who, "ordered_at": "1998-07-01", "amount": "5"});
+            self.done("value", "POST", "/v1/orders", json!({"orders": [order]}), S::OK).await;
+            let train = format!("/train?calibrate_until=1997-09-30&amount_column={EMAIL}");
+            self.done("value", "POST", &train, json!({"customer": who, "date": who, "amount": who}), S::ACCEPTED).await;
             for (field, value) in [("name", who), ("account", who)] {
                 let mut named = campaign.clone();
                 named[field] = json!(value);

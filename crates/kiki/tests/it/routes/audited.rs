@@ -4,14 +4,17 @@
 use std::path::PathBuf;
 
 use kiki_audit::Reader;
+use kiki_growth::value::orders::OrderOptions;
+use kiki_growth::value::{FitOptions, ModelKind, Promote, TimeUnit, fit_orders};
 use kiki_shield::Pseudonyms;
+use kiki_types::Currency;
 use kiki_types::event::AuditEvent;
 
 use super::*;
 use crate::harness::PATIENCE;
 
 /// Verbs that change nothing although their method could, and why.
-const ONLY_ASKS: &[(&str, &str)] = &[("POST", "/v1/predictions")];
+const ONLY_ASKS: &[(&str, &str)] = &[("POST", "/v1/predictions"), ("POST", "/predict-ltv"), ("POST", "/churn")];
 /// Methods that change something although they should not: the seeds type them so.
 const CHANGES_BY_GET: &[(&str, &str)] =
     &[("GET", "/spend"), ("GET", "/check"), ("GET", "/v1/subject-requests/{id}/export")];
@@ -114,7 +117,42 @@ impl World {
         self.call("engage", "POST", "/campaigns", campaign()).await["id"].as_str().unwrap().to_owned()
     }
 
-    /// As [`World::ready`], of what is about people.
+    /// The version of a model that is in force.
+    async fn model(&self) -> i64 {
+        let options = FitOptions {
+            orders: OrderOptions::default(),
+            calibrate_until: "1997-09-30".parse().unwrap(),
+            currency: Currency::USD,
+            time_unit: TimeUnit::Week,
+            model: ModelKind::BgNbd,
+            hold_out: false,
+        };
+        let log = std::fs::read(here("../../examples/cdnow/CDNOW_sample.txt")).unwrap();
+        let report = fit_orders(&*log, &options, &mut |_| ()).unwrap();
+        let value = &self.services.value;
+        value.save(&Principal::local_operator(), &report, Promote::Now).await.unwrap().version
+    }
+
+    /// As [`World::ready`], of what value knows.
+    async fn ready_about_value(&self, path: &str) -> Option<(String, Value)> {
+        let order = json!({"order_id": "1", "customer_id": "c", "ordered_at": "1997-10-01", "amount": "1"});
+        Some(match path {
+            "/models/{version}/promote" => (path.replace("{version}", &self.model().await.to_string()), json!({})),
+            "/models/rollback" => {
+                self.model().await;
+                self.model().await;
+                (path.to_owned(), json!({}))
+            }
+            "/v1/orders" => (path.to_owned(), json!({"orders": [order]})),
+            "/train" => {
+                let log = json!({"customer": "c", "date": "1997-01-01", "amount": "1"});
+                (format!("{path}?calibrate_until=1997-09-30"), log)
+            }
+            _ => return None,
+        })
+    }
+
+    /// As [`World::ready`], of what is about people and what they buy.
     async fn ready_about_people(&self, path: &str) -> Option<(String, Value)> {
         Some(match path {
             "/consent/grant" | "/consent/revoke" => {
@@ -142,7 +180,7 @@ impl World {
                 (path.replace("{version}", "v1"), json!({"purpose": "marketing", "text": "We write to you."}))
             }
             "/dsr/create" => (path.to_owned(), json!({"customer_id": "c", "request_type": "ACCESS"})),
-            _ => return None,
+            _ => return self.ready_about_value(path).await,
         })
     }
 

@@ -1,0 +1,116 @@
+//! Orders that came after a model was fitted.
+
+use std::collections::HashMap;
+
+use kiki_models::ltv::Purchase;
+use kiki_store::personal::{Subject, SubjectId};
+use kiki_store::{Columns as _, Store, StoreError, Tx};
+use kiki_types::{TenantId, UnixMillis};
+use sqlx::AssertSqlSafe;
+
+use super::{ROWS_PER_STATEMENT, numbered, placeholders, unreadable};
+
+const SEALED: &str = "value_order.sealed";
+const VALUES: usize = 5;
+/// Orders of one statement's customers that are read at the most.
+const ORDERS_READ_MAX: i64 = 200_000;
+
+/// What is known of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::value) struct Ordered {
+    pub(in crate::value) purchase: Purchase,
+    /// Not where it was cancelled, or everything was given back.
+    pub(in crate::value) counts: bool,
+}
+
+/// Keeps orders by their keys, of which none comes twice. The latest word about one stands.
+pub(in crate::value) async fn put(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    now: UnixMillis,
+    orders: &[(String, &Subject, Ordered)],
+) -> Result<(), StoreError> {
+    for rows in orders.chunks(ROWS_PER_STATEMENT) {
+        let sql = format!(
+            "INSERT INTO value_order (tenant, order_key, subject, recorded_at, sealed) VALUES {} \
+             ON CONFLICT (tenant, order_key) DO UPDATE SET subject = excluded.subject, \
+             recorded_at = excluded.recorded_at, sealed = excluded.sealed",
+            placeholders(rows.len(), VALUES)
+        );
+        let mut insert = sqlx::query(AssertSqlSafe(sql));
+        for (key, subject, ordered) in rows {
+            let sealed = subject.seal(SEALED, key, &sealed_form(*ordered));
+            insert =
+                insert.bind(tenant.as_str()).bind(key.as_str()).bind(subject.id.to_string()).bind(now.0).bind(sealed);
+        }
+        insert.execute(tx.sql()).await?;
+    }
+    Ok(())
+}
+
+/// Customers who have no order by `day` were silent until then.
+pub(in crate::value) async fn observed(tx: &mut Tx, tenant: &TenantId, day: i32) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO value_feed (tenant, until_day) VALUES ($1, $2) ON CONFLICT (tenant) DO UPDATE SET \
+         until_day = excluded.until_day WHERE value_feed.until_day < excluded.until_day",
+    )
+    .bind(tenant.as_str())
+    .bind(i64::from(day))
+    .execute(tx.sql())
+    .await?;
+    Ok(())
+}
+
+/// How far the orders go that came; `None` where none ever did.
+pub(in crate::value) async fn observed_until(store: &Store, tenant: &TenantId) -> Result<Option<i32>, StoreError> {
+    let row = sqlx::query("SELECT until_day FROM value_feed WHERE tenant = $1")
+        .bind(tenant.as_str())
+        .fetch_optional(store.pool())
+        .await?;
+    let day = row.map(|row| row.int("until_day")).transpose()?;
+    day.map(|day| i32::try_from(day).map_err(|error| unreadable("until_day", &error))).transpose()
+}
+
+/// The orders of `subjects` that count, in the order of their days.
+pub(in crate::value) async fn of(
+    store: &Store,
+    tenant: &TenantId,
+    subjects: &[Subject],
+) -> Result<HashMap<SubjectId, Vec<Purchase>>, StoreError> {
+    let mut found: HashMap<SubjectId, Vec<Purchase>> = HashMap::new();
+    for subjects in subjects.chunks(ROWS_PER_STATEMENT) {
+        let sql = format!(
+            "SELECT order_key, subject, sealed FROM value_order WHERE tenant = $1 AND subject IN {} LIMIT $2",
+            numbered(3, subjects.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant.as_str()).bind(ORDERS_READ_MAX);
+        for subject in subjects {
+            query = query.bind(subject.id.to_string());
+        }
+        let by_id: HashMap<SubjectId, &Subject> = subjects.iter().map(|subject| (subject.id, subject)).collect();
+        for row in &query.fetch_all(store.pool()).await? {
+            let Some(subject) = by_id.get(&row.parsed("subject")?) else { continue };
+            let sealed = row.bytes_opt("sealed")?.unwrap_or_default();
+            let opened = subject.open(SEALED, &row.text("order_key")?, &sealed)?;
+            let ordered = ordered(&opened).ok_or_else(|| unreadable("sealed", &"is not what is sealed here"))?;
+            if ordered.counts {
+                found.entry(subject.id).or_default().push(ordered.purchase);
+            }
+        }
+    }
+    found.values_mut().for_each(|orders| orders.sort_unstable());
+    Ok(found)
+}
+
+/// An order as it is sealed: 13 bytes.
+fn sealed_form(Ordered { purchase, counts }: Ordered) -> Vec<u8> {
+    let Purchase { day, micros } = purchase;
+    day.to_le_bytes().into_iter().chain([u8::from(counts)]).chain(micros.to_le_bytes()).collect()
+}
+
+fn ordered(bytes: &[u8]) -> Option<Ordered> {
+    let (day, rest) = bytes.split_first_chunk::<4>()?;
+    let (counts, micros) = rest.split_first()?;
+    let purchase = Purchase { day: i32::from_le_bytes(*day), micros: i64::from_le_bytes(micros.try_into().ok()?) };
+    Some(Ordered { purchase, counts: *counts == 1 })
+}
