@@ -9,6 +9,8 @@ use super::{Covariance, Fit, FitError, Parametric};
 /// The gradient of a fit: no component of the mean log-likelihood's derivative by the logarithm of a parameter is larger.
 const GRADIENT_MAX: f64 = 1e-9;
 const ITERATIONS_MAX: u32 = 200;
+/// A step damped more than this changes nothing that a number could show.
+const DAMPING_MAX: f64 = 1e9;
 /// The largest change of a parameter in one step, as a logarithm.
 const STEP_MAX: f64 = 2.0;
 /// A parameter whose logarithm has a larger standard error is not determined: the data allow it to be e^5 = 150 times as
@@ -62,6 +64,10 @@ impl<const N: usize> Surface<N> {
         Self::from_natural(parameters, customers, value, &gradient, &hessian)
     }
 
+    fn failure(&self, error: FitError) -> Failure {
+        Failure { error, value: if self.value.is_finite() { self.value } else { f64::INFINITY } }
+    }
+
     fn steepest(&self) -> f64 {
         largest(&self.gradient)
     }
@@ -112,6 +118,13 @@ impl<const N: usize> Optimum<N> {
     }
 }
 
+/// How a search ended that found no minimum.
+pub(super) struct Failure {
+    error: FitError,
+    /// How low it came.
+    value: f64,
+}
+
 /// A search: where from, and which parameters it moves.
 pub(super) struct Search<'a, const N: usize> {
     pub(super) names: [&'static str; N],
@@ -124,13 +137,18 @@ pub(super) struct Search<'a, const N: usize> {
 
 impl<const N: usize> Search<'_, N> {
     /// Walks down to the minimum.
-    pub(super) fn run(&self) -> Result<Optimum<N>, FitError> {
+    pub(super) fn run(&self) -> Result<Optimum<N>, Failure> {
         let mut at = self.start.map(f64::ln);
         let mut here = (self.surface)(&self.start);
         let mut damping = 0.0_f64;
         for iterations in 0..ITERATIONS_MAX {
             if here.is_finite() && here.steepest() <= GRADIENT_MAX {
-                return self.accept(&at, &here, iterations);
+                let (parameters, gradient) = (at.map(f64::exp), here.steepest());
+                let covariance = self.covariance(&here).map_err(|error| here.failure(error))?;
+                return Ok(Optimum { parameters, value: here.value, gradient, iterations, covariance });
+            }
+            if damping > DAMPING_MAX {
+                break;
             }
             let Some((step, promised)) = here.step(damping) else {
                 damping = raised(damping);
@@ -148,9 +166,11 @@ impl<const N: usize> Search<'_, N> {
             }
             damping = if level || gained > 0.5 * promised { lowered(damping) } else { raised(damping) };
             (at, here) = (next, there);
-            self.check_range(&at)?;
+            self.check_range(&at).map_err(|error| here.failure(error))?;
         }
-        Err(FitError::NotConverged { iterations: ITERATIONS_MAX, gradient: here.steepest() })
+        // What creeps along a ridge ends where rounding hides the slope: nothing is wrong with the search.
+        self.covariance(&here).map_err(|error| here.failure(error))?;
+        Err(here.failure(FitError::NotConverged { iterations: ITERATIONS_MAX, gradient: here.steepest() }))
     }
 
     fn check_range(&self, at: &[f64; N]) -> Result<(), FitError> {
@@ -158,11 +178,15 @@ impl<const N: usize> Search<'_, N> {
         outside.map_or(Ok(()), |i| Err(FitError::Undetermined { parameter: self.names[i] }))
     }
 
-    fn accept(&self, at: &[f64; N], here: &Surface<N>, iterations: u32) -> Result<Optimum<N>, FitError> {
+    /// The inverse of the observed information, if that determines each parameter.
+    fn covariance(&self, here: &Surface<N>) -> Result<[[f64; N]; N], FitError> {
         let undetermined = |i: usize| FitError::Undetermined { parameter: self.names[i] };
         let flattest = (0..N).min_by(|&i, &j| here.hessian[i][i].total_cmp(&here.hessian[j][j])).unwrap_or(0);
-        let factor = cholesky(&here.hessian).ok_or_else(|| undetermined(flattest))?;
         let mut covariance = [[0.0; N]; N];
+        if !here.is_finite() {
+            return Ok(covariance);
+        }
+        let factor = cholesky(&here.hessian).ok_or_else(|| undetermined(flattest))?;
         for (i, row) in covariance.iter_mut().enumerate() {
             let unit = std::array::from_fn(|j| if i == j { 1.0 } else { 0.0 });
             *row = solve(&factor, &unit).map(|entry| entry / self.customers);
@@ -170,25 +194,42 @@ impl<const N: usize> Search<'_, N> {
                 return Err(undetermined(i));
             }
         }
-        let (parameters, gradient) = (at.map(f64::exp), here.steepest());
-        Ok(Optimum { parameters, value: here.value, gradient, iterations, covariance })
+        Ok(covariance)
     }
 }
 
 /// Searches from each of `starts` until one ends in a minimum; else tells how the first one ended.
 pub(super) fn first_minimum<const N: usize>(
     starts: &[[f64; N]],
-    search: impl Fn([f64; N]) -> Result<Optimum<N>, FitError>,
+    search: impl Fn([f64; N]) -> Result<Optimum<N>, Failure>,
 ) -> Result<Optimum<N>, FitError> {
-    let mut first_error = None;
-    for &start in starts {
-        match search(start) {
-            Ok(optimum) => return Ok(optimum),
-            Err(error) => first_error = first_error.or(Some(error)),
-        }
-    }
-    Err(first_error.unwrap_or(FitError::NotConverged { iterations: 0, gradient: f64::INFINITY }))
+    let mut ends = starts.iter().map(|&start| search(start));
+    let first = ends.next().unwrap_or(Err(NOWHERE));
+    first.or_else(|failure| ends.find_map(Result::ok).ok_or(failure.error))
 }
+
+/// Searches from each of `starts` and takes the lowest minimum. If there is none, or a search went lower without an end, tells
+/// how the first search ended, or that one: a maximum of the likelihood with a higher ridge beside it says nothing.
+pub(super) fn lowest_minimum<const N: usize>(
+    starts: &[[f64; N]],
+    search: impl Fn([f64; N]) -> Result<Optimum<N>, Failure>,
+) -> Result<Optimum<N>, FitError> {
+    let low = |end: &Result<Optimum<N>, Failure>| match end {
+        Ok(minimum) => minimum.value,
+        // A ridge that is as low as the minimum is the way to it.
+        Err(failure) => failure.value + 1e-9 * failure.value.abs(),
+    };
+    let ends = starts.iter().map(|&start| search(start));
+    let lowest = ends.reduce(|best, end| match (&best, &end) {
+        (Err(_), Err(_)) => best,
+        _ if low(&end) < low(&best) => end,
+        _ => best,
+    });
+    lowest.unwrap_or(Err(NOWHERE)).map_err(|failure| failure.error)
+}
+
+const NOWHERE: Failure =
+    Failure { error: FitError::NotConverged { iterations: 0, gradient: f64::INFINITY }, value: f64::INFINITY };
 
 fn raised(damping: f64) -> f64 {
     (damping * 8.0).max(1e-3)
@@ -239,7 +280,8 @@ mod tests {
 
     fn search(surface: &dyn Fn(&[f64; 2]) -> Surface<2>) -> Result<Optimum<2>, FitError> {
         let within = [(1e-6, 1e6); 2];
-        Search { names: ["x", "y"], start: [1.0, 1.0], within, customers: 100.0, surface }.run()
+        let search = Search { names: ["x", "y"], start: [1.0, 1.0], within, customers: 100.0, surface };
+        search.run().map_err(|failure| failure.error)
     }
 
     /// A narrow curved valley in ln x, ln y with its minimum at (3, 0.5).

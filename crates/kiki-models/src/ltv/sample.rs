@@ -3,7 +3,7 @@
 use super::History;
 
 /// Below this many customers a sample saves nothing.
-const CUSTOMERS_MIN: usize = 100_000;
+const CUSTOMERS_MIN: usize = 50_000;
 const SAMPLE: usize = 20_000;
 
 /// What `fit` finds for every so-manieth of `histories`, where they are many; `None` otherwise, and if it finds nothing.

@@ -52,6 +52,21 @@ fn mbgnbd_is_recovered() {
     ]);
 }
 
+/// Where few leave, the likelihood of MBG/NBD has a second, lower maximum, with a and b near 0, which says nothing.
+#[test]
+fn a_maximum_with_a_higher_one_beside_it_is_no_fit() {
+    let truth = MbgNbd::new(0.07, 0.5, 0.54, 13.2).unwrap();
+    let mut fits = 0;
+    for seed in 0..12 {
+        let customers = simulated(&truth, 1_000, 60.0, seed);
+        if let Ok(fit) = MbgNbd::fit(&customers) {
+            assert!(fit.log_likelihood >= truth.log_likelihood(&customers), "{seed}: {fit:?}");
+            fits += 1;
+        }
+    }
+    assert!(fits >= 2, "{fits}");
+}
+
 #[test]
 fn pareto_nbd_is_recovered() {
     // α below β and above it, slow and quick.

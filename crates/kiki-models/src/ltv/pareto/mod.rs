@@ -197,7 +197,8 @@ impl PurchaseModel for ParetoNbd {
         };
         let sampled = with_sample(histories, |sample| Self::fit(sample).map(|fit| fit.model.parameters()));
         let starts = STARTS.map(|[r, s, beta]| [r, r / rate, s, (beta * age).clamp(WITHIN.0, WITHIN.1)]);
-        let optimum = first_minimum(&sampled.into_iter().chain(starts).collect::<Vec<_>>(), search)?;
+        let from_all = || first_minimum(&starts, search);
+        let optimum = sampled.and_then(|start| search(start).ok()).map_or_else(from_all, Ok)?;
         let [r, alpha, s, beta] = optimum.parameters;
         Ok(optimum.fit(Self { r, alpha, s, beta }, customers))
     }
