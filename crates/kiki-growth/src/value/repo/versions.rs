@@ -16,7 +16,16 @@ pub(in crate::value) struct Newest {
     pub(in crate::value) promoted_at: UnixMillis,
 }
 
+/// Lets no other transaction number or promote the tenant's models until `tx` ends. Without a model there is nothing to wait
+/// for: then of two that are the first at once, one fails.
+async fn lock(tx: &mut Tx, tenant: &TenantId) -> Result<(), StoreError> {
+    let sql = "UPDATE value_models SET created_at = created_at WHERE tenant = $1";
+    sqlx::query(sql).bind(tenant.as_str()).execute(tx.sql()).await?;
+    Ok(())
+}
+
 pub(in crate::value) async fn newest(tx: &mut Tx, tenant: &TenantId) -> Result<Newest, StoreError> {
+    lock(tx, tenant).await?;
     let row = sqlx::query(
         "SELECT COALESCE(MAX(version), 0) AS version, COALESCE(MAX(created_at), 0) AS created_at, \
          COALESCE(MAX(promoted_at), 0) AS promoted_at FROM value_models WHERE tenant = $1",
@@ -84,6 +93,7 @@ pub(in crate::value) async fn set_promoted(
 
 /// The two models that were promoted last: the one in force, and the one that a rollback puts back.
 pub(in crate::value) async fn in_force(tx: &mut Tx, tenant: &TenantId) -> Result<Vec<SavedModel>, StoreError> {
+    lock(tx, tenant).await?;
     let sql = format!(
         "SELECT {MODEL_COLUMNS} FROM value_models WHERE tenant = $1 AND promoted_at > 0 ORDER BY promoted_at DESC LIMIT 2"
     );

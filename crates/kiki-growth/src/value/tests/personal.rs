@@ -45,6 +45,34 @@ async fn a_person_is_told_what_they_bought_and_then_no_model_knows_them() {
 }
 
 #[tokio::test]
+async fn orders_that_came_are_told_forgotten_and_go_when_their_time_is_over() {
+    on_both(async |db| {
+        let (world, tenant) = (World::fitted(&db.store).await, who().tenant);
+        let store = Purchases(db.store.clone());
+        let order = |id: &str, customer: &str| {
+            json!({"order_id": id, "customer_id": customer, "ordered_at": "1998-07-01", "amount": "5"})
+        };
+        let orders = json!({"orders": [order("1", ANN), order("2", "new"), order("3", "new")]});
+        assert_eq!(world.call("POST", "/v1/orders", Some(orders)).await.0, http::StatusCode::OK);
+        let of = async |name| world.people.resolve(&tenant, name, Mint::No).await.unwrap().unwrap();
+        let (ann, new) = (of(ANN).await, of("new").await);
+        let documents = store.export(&new).await.unwrap();
+        assert_eq!((documents.len(), documents[0].name.as_str(), documents[0].provided), (1, "orders", true));
+        assert_eq!(json!(documents[0].rows[0]), json!({"day": "1998-07-01", "amount": "5.00"}));
+        assert_eq!(store.rectify(&new, &Map::new()).await.unwrap(), Rectified::Derived);
+
+        assert_eq!(store.erase(&tenant, &[ann.id]).await.unwrap(), 2, "what the model knew, and an order");
+        assert_eq!(world.predict(about(ANN, 39.0)).await.unwrap_err().code(), Code::NotFound);
+        assert!(world.predict(about("new", 39.0)).await.is_ok());
+        for (dry, rows) in [(true, 2), (false, 2), (false, 0)] {
+            assert_eq!(store.expire(&tenant, &cutoffs(i64::MAX), 10, dry).await.unwrap().rows, rows);
+        }
+        assert_eq!(world.predict(about("new", 39.0)).await.unwrap_err().code(), Code::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_restricted_is_neither_predicted_nor_selected_until_they_take_it_back() {
     on_both(async |db| {
         let (world, tenant) = (World::fitted(&db.store).await, who().tenant);

@@ -64,6 +64,22 @@ async fn a_promotion_puts_a_version_in_force_and_a_rollback_takes_it_back() {
 }
 
 #[tokio::test]
+async fn models_that_are_saved_or_promoted_at_once_get_a_number_and_a_place_each() {
+    on_both(async |db| {
+        let world = World::fitted(&db.store).await;
+        let principal = who();
+        let save = || world.value.save(&principal, report(), Promote::Now);
+        let (two, three) = futures::try_join!(save(), save()).unwrap();
+        assert_eq!(BTreeSet::from([two.version, three.version]), BTreeSet::from([2, 3]));
+        assert_ne!(two.promoted_at, three.promoted_at);
+        let promote = |path| answered(&world, "POST", path, json!({}));
+        let (one, two) = futures::join!(promote("/models/1/promote"), promote("/models/2/promote"));
+        assert_ne!(one["promoted_at"], two["promoted_at"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_repeated_key_rolls_back_once() {
     on_both(async |db| {
         let world = World::fitted(&db.store).await;
