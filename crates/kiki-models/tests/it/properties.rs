@@ -1,8 +1,8 @@
 //! Whatever the history and the model: numbers, and such as make sense.
 
 use kiki_models::ltv::{
-    BgBb, BgNbd, GammaGamma, History, MbgNbd, OPPORTUNITIES_MAX, Opportunities, Parametric, ParetoNbd, PurchaseModel,
-    Terms, WEEKS_MAX, discounted_value,
+    BgBb, BgNbd, Estimate, GammaGamma, History, MbgNbd, OPPORTUNITIES_MAX, Opportunities, Parametric, ParetoNbd,
+    PurchaseModel, Scale, Terms, WEEKS_MAX, discounted_value,
 };
 use proptest::prelude::*;
 
@@ -61,7 +61,27 @@ fn assert_number(model: &dyn PurchaseModel, history: &History, weeks: f64) -> Re
     Ok(())
 }
 
+/// A model whose parameters have intervals, or a reason.
+fn assert_fits_or_refuses<M: PurchaseModel + Parametric>(histories: &[History]) -> Result<(), TestCaseError> {
+    let Ok(fit) = M::fit(histories) else { return Ok(()) };
+    prop_assert!(fit.log_likelihood.is_finite() && fit.gradient <= 1e-9);
+    for parameter in fit.parameters() {
+        let Estimate { value, low, high, .. } = parameter.estimate;
+        prop_assert!(0.0 < low && low <= value && value <= high && high.is_finite(), "{parameter:?}");
+    }
+    let expected = fit.estimate(Scale::Positive, |model| model.expected_by(52.0));
+    prop_assert!(expected.low <= expected.value && expected.value <= expected.high, "{expected:?}");
+    Ok(())
+}
+
 proptest! {
+    #[test]
+    fn fitting_anything_ends_with_a_model_or_a_reason(histories in prop::collection::vec(history(), 0..40)) {
+        assert_fits_or_refuses::<BgNbd>(&histories)?;
+        assert_fits_or_refuses::<MbgNbd>(&histories)?;
+        assert_fits_or_refuses::<ParetoNbd>(&histories)?;
+    }
+
     #[test]
     fn bgnbd_makes_sense(model in model::<BgNbd>(), history in history(), weeks in 0.0..=6e5) {
         assert_sense(&model, &history, weeks)?;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiki_models::ltv::{
-    BgBb, BgNbd, Estimate, Fit, GammaGamma, History, Lives, MbgNbd, Opportunities, Parametric, ParetoNbd,
+    BgBb, BgNbd, Estimate, Fit, FitError, GammaGamma, History, Lives, MbgNbd, Opportunities, Parametric, ParetoNbd,
     PurchaseModel, Scale, Spend, simulate, simulate_history,
 };
 use rand::rngs::StdRng;
@@ -76,6 +76,39 @@ fn pareto_nbd_is_recovered() {
         [0.8, 40.0, 1.5, 15.0],
         [5.0, 10.0, 0.5, 8.0],
     ]);
+}
+
+/// Models of all kinds, many of which leave too little behind to be known again.
+fn search<M: PurchaseModel + Lives + Parametric>(models: u64) {
+    let name = std::any::type_name::<M>();
+    let mut fits = 0;
+    for seed in 0..models {
+        let mut random = StdRng::seed_from_u64(seed);
+        let ranges = [(-3.0, 2.5), (-1.0, 5.0), (-3.0, 2.0), (-1.5, 5.0)];
+        let parameters =
+            ranges.map(|(least, most): (f64, f64)| (least + (most - least) * random.random::<f64>()).exp());
+        let truth = M::with_values(&parameters).unwrap();
+        let (customers, weeks) =
+            ([30, 200, 1_000][usize::try_from(seed % 3).unwrap()], 10.0 + 150.0 * random.random::<f64>());
+        let customers = simulated(&truth, customers, weeks, seed);
+        match M::fit(&customers) {
+            Ok(fit) => {
+                assert!(fit.log_likelihood >= truth.log_likelihood(&customers), "{name} {seed} {parameters:?}");
+                fits += 1;
+            }
+            Err(error) => {
+                assert!(!matches!(error, FitError::NotConverged { .. }), "{name} {seed} {parameters:?}: {error}")
+            }
+        }
+    }
+    assert!(fits > models / 3, "{name}: {fits}");
+}
+
+#[test]
+fn every_search_ends_at_the_top_or_with_what_is_missing() {
+    search::<BgNbd>(120);
+    search::<MbgNbd>(120);
+    search::<ParetoNbd>(60);
 }
 
 #[test]

@@ -141,15 +141,6 @@ proptest! {
     }
 
     #[test]
-    fn fitting_anything_ends_with_a_model_or_a_reason(
-        histories in prop::collection::vec(history(), 0..40),
-    ) {
-        if let Ok(fit) = BgNbd::fit(&histories) {
-            prop_assert!(fit.log_likelihood.is_finite() && fit.gradient <= 1e-9);
-        }
-    }
-
-    #[test]
     fn no_number_makes_a_history_panic(x in any::<f64>(), recency in any::<f64>(), age in any::<f64>()) {
         if let Ok(history) = History::new(x, recency, age) {
             prop_assert!(published().probability_alive(&history).is_finite());
