@@ -97,7 +97,7 @@ fn search<M: PurchaseModel + Lives + Parametric>(models: u64) {
                 fits += 1;
             }
             Err(error) => {
-                assert!(!matches!(error, FitError::NotConverged { .. }), "{name} {seed} {parameters:?}: {error}")
+                assert!(!matches!(error, FitError::NotConverged { .. }), "{name} {seed} {parameters:?}: {error}");
             }
         }
     }
