@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::groups::Groups;
 use super::model::{CUSTOMERS_MIN, PURCHASES_MAX, weeks_ahead};
-use super::newton::{Search, Surface, lowest_minimum};
+use super::newton::{Search, Surface, first_minimum, lowest_minimum};
 use super::sample::with_sample;
 use super::simulate::{Leaves, Life, Lives, Uniform, beta, gamma};
 use super::special::ln_rising;
@@ -208,7 +208,8 @@ impl<const FIRST: u32> PurchaseModel for BetaGeometric<FIRST> {
             Search { names: NAMES, start, within: [WITHIN; 4], customers, surface: &surface }.run()
         };
         let sampled = with_sample(histories, |sample| Self::fit(sample).map(|fit| fit.model.parameters()));
-        let from_all = || lowest_minimum(&STARTS.map(|[r, a, b]| [r, r / rate, a, b]), search);
+        let starts = STARTS.map(|[r, a, b]| [r, r / rate, a, b]);
+        let from_all = || if FIRST == 0 { first_minimum(&starts, search) } else { lowest_minimum(&starts, search) };
         let optimum = sampled.and_then(|start| search(start).ok()).map_or_else(from_all, Ok)?;
         let [r, alpha, a, b] = optimum.parameters;
         Ok(optimum.fit(Self { r, alpha, a, b }, customers))
@@ -263,8 +264,8 @@ fn negative_binomial(r: f64, span: f64, n: u32) -> (f64, f64) {
 const SPAN_SUMMED_MAX: f64 = 1e3;
 const TERMS_MAX: f64 = 1e6;
 
-/// Where searches start: r, a, b. The rate α is taken from the data. Where few customers leave, there can be a second, lower
-/// maximum of the likelihood, with a and b near 0; so all are tried.
+/// Where searches start: r, a, b. The rate α is taken from the data. The likelihood of MBG/NBD can have a second, lower maximum
+/// with a and b near 0 where few customers leave, so all are tried; that of BG/NBD had none in 1,200 simulated populations.
 const STARTS: [[f64; 3]; 4] = [[0.5, 1.0, 3.0], [1.0, 0.5, 5.0], [0.2, 2.0, 2.0], [3.0, 1.0, 20.0]];
 
 #[cfg(test)]
