@@ -11,6 +11,8 @@ CREATE TABLE value_models (
     currency TEXT NOT NULL,
     -- JSON, by the type of the same name.
     parameters TEXT NOT NULL,
+    -- JSON, by the type of the same name: how far the data determine the parameters.
+    covariances TEXT NOT NULL,
     -- Decimal numbers.
     purchases_log_likelihood TEXT NOT NULL,
     gamma_gamma_log_likelihood TEXT NOT NULL,

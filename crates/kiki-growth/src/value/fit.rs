@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use super::baseline::Revenue;
 use super::holdout::{HoldOut, HoldOutError};
 use super::kind::{ModelKind, PurchasesFit};
-use super::model::Parameters;
+use super::model::{Covariances, Parameters};
 use super::orders::{BadRows, OrderLog, OrderOptions, OrdersError, Progress, Refunds, date_of, day_number};
 use super::unit::TimeUnit;
 
@@ -182,6 +182,13 @@ impl FitReport {
     #[must_use]
     pub fn parameters(&self) -> Parameters {
         Parameters { purchases: self.purchases.purchases(), gamma_gamma: self.gamma_gamma.model }
+    }
+
+    /// How far the data determine the parameters.
+    #[must_use]
+    pub fn covariances(&self) -> Covariances {
+        let purchases = self.purchases.covariance().clone();
+        Covariances { purchases, gamma_gamma: self.gamma_gamma.covariance.clone() }
     }
 
     /// The report as a table for a person.

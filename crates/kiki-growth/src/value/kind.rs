@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use kiki_models::ltv::{
-    BgNbd, Fit, FitError, History, MbgNbd, ParameterError, ParameterEstimate, Parametric, ParetoNbd, PurchaseModel,
+    BgNbd, Covariance, Estimate, Fit, FitError, GammaGamma, History, MbgNbd, ParameterError, ParameterEstimate,
+    Parametric, ParetoNbd, PurchaseModel, Scale, joint_estimate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +106,34 @@ impl Purchases {
         (1.0 - alive * (1.0 - silent)).clamp(0.0, 1.0)
     }
 
+    /// `of` the model, with its standard error and 95 % interval, by the covariance of its parameters.
+    pub(super) fn estimate(
+        &self,
+        covariance: &Covariance,
+        scale: Scale,
+        of: impl Fn(&dyn PurchaseModel) -> f64,
+    ) -> Estimate {
+        match self {
+            Self::BgNbd(model) => covariance.estimate(model, scale, |model| of(model)),
+            Self::MbgNbd(model) => covariance.estimate(model, scale, |model| of(model)),
+            Self::ParetoNbd(model) => covariance.estimate(model, scale, |model| of(model)),
+        }
+    }
+
+    /// The same of this model and that of spend together.
+    pub(super) fn estimate_with(
+        &self,
+        covariance: &Covariance,
+        spend: (&GammaGamma, &Covariance),
+        of: impl Fn(&dyn PurchaseModel, &GammaGamma) -> f64,
+    ) -> Estimate {
+        match self {
+            Self::BgNbd(model) => joint_estimate((model, covariance), spend, |model, spend| of(model, spend)),
+            Self::MbgNbd(model) => joint_estimate((model, covariance), spend, |model, spend| of(model, spend)),
+            Self::ParetoNbd(model) => joint_estimate((model, covariance), spend, |model, spend| of(model, spend)),
+        }
+    }
+
     fn silent_if_alive(&self, history: &History, weeks: f64) -> Result<f64, ParameterError> {
         let (x, age) = (f64::from(history.frequency()), history.age());
         let no_purchase = |r: f64, alpha: f64| (-(r + x) * (weeks / (alpha + age)).ln_1p()).exp();
@@ -163,6 +192,16 @@ impl PurchasesFit {
             Self::BgNbd(fit) => fit.log_likelihood,
             Self::MbgNbd(fit) => fit.log_likelihood,
             Self::ParetoNbd(fit) => fit.log_likelihood,
+        }
+    }
+
+    /// How far the data determine the parameters.
+    #[must_use]
+    pub const fn covariance(&self) -> &Covariance {
+        match self {
+            Self::BgNbd(fit) => &fit.covariance,
+            Self::MbgNbd(fit) => &fit.covariance,
+            Self::ParetoNbd(fit) => &fit.covariance,
         }
     }
 

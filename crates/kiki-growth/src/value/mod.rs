@@ -38,6 +38,6 @@ pub use error::ValueError;
 pub use fit::{FitOptions, FitOrdersError, FitReport, fit_orders};
 pub use grpc::services;
 pub use kind::{ModelKind, NotAModel, Purchases, PurchasesFit};
-pub use model::{Parameters, SavedModel};
+pub use model::{Covariances, Parameters, SavedModel};
 pub use service::{Needs, Promote, Pseudonym, Value};
 pub use unit::{NotAUnit, TimeUnit};

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use kiki_models::ltv::{GammaGamma, History, HistoryError, Summary, Terms, discounted_value};
+use kiki_models::ltv::{
+    Covariance, Estimate, GammaGamma, History, HistoryError, PurchaseModel, Scale, Summary, Terms, discounted_value,
+};
 use kiki_store::StoreError;
 use kiki_types::id::ModelId;
 use kiki_types::{Currency, UnixMillis};
@@ -34,6 +36,16 @@ pub struct Parameters {
     pub gamma_gamma: GammaGamma,
 }
 
+/// How far the data determine the parameters of both models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Covariances {
+    /// Of the model of purchases.
+    pub purchases: Covariance,
+    /// Of Gamma-Gamma.
+    pub gamma_gamma: Covariance,
+}
+
 /// A model that was saved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedModel {
@@ -49,6 +61,8 @@ pub struct SavedModel {
     pub currency: Currency,
     /// Its parameters.
     pub parameters: Parameters,
+    /// How far the data determine them.
+    pub covariances: Covariances,
     /// The logarithm of the likelihood of the model of purchases.
     pub purchases_log_likelihood: f64,
     /// The logarithm of the likelihood of Gamma-Gamma.
@@ -107,6 +121,7 @@ pub(super) struct About {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Prediction {
     pub(super) about: About,
+    pub(super) terms: Terms,
     pub(super) expected_purchases: f64,
     pub(super) probability_alive: f64,
     /// Discounted, over the horizon, in units of the currency.
@@ -145,6 +160,7 @@ impl Parameters {
             probability_alive: purchases.probability_alive(history),
             value: discounted_value(purchases, gamma_gamma, history, *monetary, terms),
             expected_order_value: gamma_gamma.expected_order_value(history.frequency(), *monetary),
+            terms: *terms,
             about,
         }
     }
@@ -212,7 +228,32 @@ pub(super) fn customer(id: String) -> Result<Who, ValueError> {
     Ok(Who::Customer(id))
 }
 
+/// What a prediction would be with a larger sample, with a confidence of 95 %. It does not tell how one customer's purchases
+/// scatter about their expectation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Intervals {
+    pub(super) expected_purchases: Estimate,
+    pub(super) probability_alive: Estimate,
+    pub(super) value: Estimate,
+}
+
 impl SavedModel {
+    /// The intervals of a prediction of this model.
+    pub(super) fn intervals(&self, Prediction { about, terms, .. }: &Prediction) -> Intervals {
+        let (Parameters { purchases, gamma_gamma }, Covariances { purchases: own, gamma_gamma: of_spend }) =
+            (&self.parameters, &self.covariances);
+        let (history, weeks) = (&about.history, terms.horizon_weeks());
+        let worth = |model: &dyn PurchaseModel, spend: &GammaGamma| {
+            discounted_value(model, spend, history, about.monetary, terms)
+        };
+        Intervals {
+            expected_purchases: purchases
+                .estimate(own, Scale::Positive, |model| model.expected_purchases(history, weeks)),
+            probability_alive: purchases.estimate(own, Scale::Probability, |model| model.probability_alive(history)),
+            value: purchases.estimate_with(own, (gamma_gamma, of_spend), worth),
+        }
+    }
+
     /// The last day that counted.
     pub(super) fn until_day(&self) -> Result<i32, ValueError> {
         let date = self.calibrate_until.parse().map_err(|error: jiff::Error| StoreError::Unreadable {

@@ -22,7 +22,7 @@ use super::model::{Known, SavedModel};
 /// Rows of one statement: far below the bound on parameters of both databases, and few enough to stay short.
 const ROWS_PER_STATEMENT: usize = 500;
 
-const MODEL_COLUMNS: &str = "id, version, created_at, promoted_at, currency, parameters, purchases_log_likelihood, \
+const MODEL_COLUMNS: &str = "id, version, created_at, promoted_at, currency, parameters, covariances, purchases_log_likelihood, \
                              gamma_gamma_log_likelihood, data_sha256, orders, customers, calibrate_until, figures";
 const CUSTOMER_VALUES: usize = 5;
 const SEALED: &str = "value_customer.sealed";
@@ -34,8 +34,9 @@ pub(super) async fn insert_model(
     revenue: &Revenue,
 ) -> Result<(), StoreError> {
     let parameters = serde_json::to_string(&model.parameters).map_err(|error| unreadable("parameters", &error))?;
+    let covariances = serde_json::to_string(&model.covariances).map_err(|error| unreadable("covariances", &error))?;
     let revenue = serde_json::to_string(revenue).map_err(|error| unreadable("revenue", &error))?;
-    let sql = format!("INSERT INTO value_models (tenant, {MODEL_COLUMNS}, revenue) VALUES {}", placeholders(1, 15));
+    let sql = format!("INSERT INTO value_models (tenant, {MODEL_COLUMNS}, revenue) VALUES {}", placeholders(1, 16));
     sqlx::query(AssertSqlSafe(sql))
         .bind(tenant.as_str())
         .bind(model.id.to_string())
@@ -44,6 +45,7 @@ pub(super) async fn insert_model(
         .bind(model.promoted_at.0)
         .bind(model.currency.as_str())
         .bind(parameters)
+        .bind(covariances)
         .bind(model.purchases_log_likelihood.to_string())
         .bind(model.gamma_gamma_log_likelihood.to_string())
         .bind(model.data_sha256.as_str())
@@ -157,6 +159,7 @@ pub(super) async fn customers_after(
 
 fn saved_model(row: &AnyRow) -> Result<SavedModel, StoreError> {
     let parameters = serde_json::from_str(&row.text("parameters")?).map_err(|why| unreadable("parameters", &why))?;
+    let covariances = serde_json::from_str(&row.text("covariances")?).map_err(|why| unreadable("covariances", &why))?;
     Ok(SavedModel {
         id: row.parsed("id")?,
         version: row.int("version")?,
@@ -164,6 +167,7 @@ fn saved_model(row: &AnyRow) -> Result<SavedModel, StoreError> {
         promoted_at: row.time("promoted_at")?,
         currency: row.parsed("currency")?,
         parameters,
+        covariances,
         purchases_log_likelihood: row.parsed("purchases_log_likelihood")?,
         gamma_gamma_log_likelihood: row.parsed("gamma_gamma_log_likelihood")?,
         data_sha256: row.text("data_sha256")?,

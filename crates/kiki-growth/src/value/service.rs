@@ -385,6 +385,7 @@ fn saved_model(id: ModelId, report: &FitReport) -> Result<SavedModel, ValueError
         promoted_at: UnixMillis(0),
         currency: report.currency,
         parameters: report.parameters(),
+        covariances: report.covariances(),
         purchases_log_likelihood: report.purchases.log_likelihood(),
         gamma_gamma_log_likelihood: report.gamma_gamma.log_likelihood,
         data_sha256: report.data_sha256.clone(),

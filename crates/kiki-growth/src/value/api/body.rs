@@ -7,7 +7,9 @@ use serde_json::Value as Json;
 
 use crate::value::baseline::Baseline;
 use crate::value::error::ValueError;
-use crate::value::model::{BATCH_MAX, Churn, Parameters, Prediction, Question, SavedModel, customer, history, terms};
+use crate::value::model::{
+    BATCH_MAX, Churn, Intervals, Parameters, Prediction, Question, SavedModel, customer, history, terms,
+};
 
 /// A purchase history in the sense of BG/NBD: times in weeks since the first purchase.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -61,10 +63,15 @@ pub(super) struct PredictionsBody {
     monthly_discount: Option<f64>,
     /// Answer for somebody new where nobody knows the customer.
     or_population: Option<bool>,
+    /// Tell standard errors and 95 % intervals too, of at most 1,000 customers at once.
+    intervals: Option<bool>,
     /// A batch.
     #[schema(max_items = 10_000)]
     requests: Option<Vec<QuestionBody>>,
 }
+
+/// Customers of one answer with intervals at the most: each takes dozens of predictions.
+const INTERVALS_MAX: usize = 1_000;
 
 /// What was asked.
 pub(super) enum Asked {
@@ -73,9 +80,14 @@ pub(super) enum Asked {
 }
 
 impl PredictionsBody {
+    pub(super) fn intervals(&self) -> bool {
+        self.intervals.unwrap_or(false)
+    }
+
     /// What it asks; `or_population` where it does not say.
     pub(super) fn asked(self, or_population: bool) -> Result<Asked, ValueError> {
-        let Self { customer_id, history, horizon_weeks, monthly_discount, or_population: all, requests } = self;
+        let intervals = self.intervals();
+        let Self { customer_id, history, horizon_weeks, monthly_discount, or_population: all, requests, .. } = self;
         let or_population = all.unwrap_or(or_population);
         let Some(requests) = requests else {
             let one = QuestionBody { customer_id, history, horizon_weeks, monthly_discount, or_population: all };
@@ -86,6 +98,9 @@ impl PredictionsBody {
         }
         if requests.len() > BATCH_MAX {
             return Err(ValueError::invalid("requests", "must be at most 10000"));
+        }
+        if intervals && requests.len() > INTERVALS_MAX {
+            return Err(ValueError::invalid("requests", "must be at most 1000 with intervals"));
         }
         let questions = requests.into_iter().enumerate();
         let questions =
@@ -132,6 +147,10 @@ pub(super) struct PredictionAnswer {
     monetary: f64,
     /// Whether nobody knows the customer, so that this is what somebody new is worth.
     population: bool,
+    /// Of expected_purchases, probability_alive and value, in units of the currency: value, standard_error, low, high.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intervals: Option<Box<Intervals>>,
     /// The model that says so.
     model: String,
     /// Its version.
@@ -139,8 +158,9 @@ pub(super) struct PredictionAnswer {
 }
 
 impl PredictionAnswer {
-    pub(super) fn new(model: &SavedModel, prediction: Prediction) -> Self {
+    pub(super) fn new(model: &SavedModel, prediction: Prediction, intervals: bool) -> Self {
         Self {
+            intervals: intervals.then(|| Box::new(model.intervals(&prediction))),
             customer_id: prediction.about.customer_id,
             expected_purchases: prediction.expected_purchases,
             probability_alive: prediction.probability_alive,

@@ -5,7 +5,7 @@ use kiki_types::{Currency, IdSource as _, UnixMillis};
 
 use super::*;
 use crate::value::kind::Purchases;
-use crate::value::model::Parameters;
+use crate::value::model::{Covariances, Parameters};
 
 fn tenant(name: &str) -> TenantId {
     name.parse().unwrap()
@@ -23,6 +23,10 @@ fn model(created_at: i64, customers: i64) -> SavedModel {
                 BgNbd::new(0.242_594_522_424_173_54, 4.413_602_72, 0.792_921_83, 2.425_905_73).unwrap(),
             ),
             gamma_gamma: GammaGamma::new(6.249_572_28, 3.744_224_67, 15.443_521_02).unwrap(),
+        },
+        covariances: Covariances {
+            purchases: vec![vec![0.25, 0.1], vec![0.1, 0.5]].try_into().unwrap(),
+            gamma_gamma: vec![vec![1.0 / 3.0]].try_into().unwrap(),
         },
         purchases_log_likelihood: -9_582.429_117_3,
         gamma_gamma_log_likelihood: -4_055.917_694_8,

@@ -157,6 +157,27 @@ async fn an_answers_history_and_version_give_the_answer_again() {
 }
 
 #[tokio::test]
+async fn intervals_hold_what_is_predicted_and_are_told_when_asked_for() {
+    on_both(async |db| {
+        let world = World::fitted(&db.store).await;
+        let plain = answered(&world, "POST", "/predict-ltv", json!({"customer_id": "0001"})).await;
+        assert_eq!(plain["intervals"], Json::Null);
+        let told = answered(&world, "POST", "/predict-ltv", json!({"customer_id": "0001", "intervals": true})).await;
+        for name in ["expected_purchases", "probability_alive"] {
+            assert_eq!(told["intervals"][name]["value"], plain[name], "{name}");
+        }
+        for name in ["expected_purchases", "probability_alive", "value"] {
+            let number = |part: &str| told["intervals"][name][part].as_f64().unwrap();
+            assert!(number("low") < number("value") && number("value") < number("high"), "{told}");
+            assert!(number("standard_error") > 0.0 && number("high") < 2.0 * number("value"), "{told}");
+        }
+        let many = json!({"intervals": true, "requests": vec![json!({"customer_id": "0001"}); 1_001]});
+        assert_eq!(world.call("POST", "/predict-ltv", Some(many)).await.0, StatusCode::BAD_REQUEST);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn churn_is_the_chance_of_silence_and_grows_less_the_longer_one_waits() {
     let db = TestDb::sqlite().await;
     let world = World::fitted(&db.store).await;
