@@ -7,8 +7,8 @@ mod rate_limit;
 mod seeds;
 mod v1;
 
-use http::HeaderValue;
-use http::header::RETRY_AFTER;
+use http::header::{ALLOW, RETRY_AFTER};
+use http::{HeaderValue, Method, StatusCode};
 use kiki_kit::authorisation::{Allowed, RemoteNetwork};
 use kiki_kit::problem::Problem;
 use kiki_spend::owner::Decision;
@@ -32,6 +32,15 @@ pub fn routes(shield: Shield) -> OpenApiRouter {
         .merge(crate::audit::routes())
         .merge(crate::consent::routes());
     OpenApiRouter::new().merge(seeds::routes()).merge(v1).with_state(shield)
+}
+
+/// Refuses the HEAD that a GET route answers too, where to answer it would do what GET does.
+pub(crate) fn only_get(method: &Method) -> Result<(), Problem> {
+    if method == Method::GET {
+        return Ok(());
+    }
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Fetch it by GET.");
+    Err(problem.with_header(ALLOW, HeaderValue::from_static("GET")))
 }
 
 pub(crate) fn caller<P>(allowed: &Allowed<P>, network: RemoteNetwork) -> Caller

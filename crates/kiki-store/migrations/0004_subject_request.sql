@@ -27,6 +27,8 @@ CREATE TABLE subject_request (
     lifted_at BIGINT NOT NULL DEFAULT 0,
     -- When the copy that was asked for was fetched first.
     fetched_at BIGINT NOT NULL DEFAULT 0,
+    -- When an officer said that a deletion waits for no copy.
+    waived_at BIGINT NOT NULL DEFAULT 0,
     -- Sealed: what was asked for in words.
     details {{BYTES}} NOT NULL,
     -- Sealed: the code that was mailed, until when it counts, how often it was tried, how many there were.

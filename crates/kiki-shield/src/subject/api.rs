@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use kiki_kit::authorisation::{Allowed, RemoteNetwork, can};
 use kiki_kit::extract::{IdempotencyKey, Json, JsonOrQuery, Path, Query};
 use kiki_kit::problem::Problem;
@@ -15,12 +15,12 @@ use uuid::Uuid;
 
 use super::body::{
     BulkAnswer, BulkBody, CorrectedBody, DestroyKeyQuery, ExtendBody, PageOfRequests, RefuseBody, RequestAnswer,
-    RequestsAnswer, SubjectRequestAnswer, SubjectRequestBody, VerifyBody, VouchAnswer, VouchBody,
+    RequestsAnswer, RetryQuery, SubjectRequestAnswer, SubjectRequestBody, VerifyBody, VouchAnswer, VouchBody,
 };
 use super::error::SubjectError;
 use super::repo::Wanted;
 use super::service::{BULK_MAX, Requests};
-use crate::api::caller;
+use crate::api::{caller, only_get};
 use crate::error::ShieldError;
 use crate::once::Claim;
 use crate::pages;
@@ -284,7 +284,9 @@ async fn refuse(
 }
 
 /// Ask the stores that failed again at once. A repeat while they are asked is refused.
-#[utoipa::path(post, path = "/v1/subject-requests/{id}/retry", tag = "privacy", params(("id" = String, Path)),
+///
+/// With `without_copy` a deletion of which nothing was carried out goes on, although a copy was not fetched.
+#[utoipa::path(post, path = "/v1/subject-requests/{id}/retry", tag = "privacy", params(("id" = String, Path), RetryQuery),
     responses((status = 200, body = RequestAnswer), (status = 404, description = "No such request"),
         (status = 409, description = "It is not waiting")))]
 async fn retry(
@@ -292,8 +294,9 @@ async fn retry(
     allowed: Allowed<can::SubjectRequestsDecide>,
     network: RemoteNetwork,
     Path(id): Path<SubjectRequestId>,
+    Query(RetryQuery { without_copy }): Query<RetryQuery>,
 ) -> Answered {
-    Ok(Json(RequestAnswer::of(requests.retry(&caller(&allowed, network), id).await?)))
+    Ok(Json(RequestAnswer::of(requests.retry(&caller(&allowed, network), id, without_copy).await?)))
 }
 
 /// End a restriction. A repeat ends what is left of it, and tells nobody again.
@@ -345,16 +348,20 @@ async fn destroy_key(
 }
 
 /// What is held of the person, as a ZIP of JSON and CSV with a manifest of hashes.
+///
+/// A deletion of the same person goes on 24 hours after the first time. HEAD is refused: it fetches nothing.
 #[utoipa::path(get, path = "/v1/subject-requests/{id}/export", tag = "privacy", params(("id" = String, Path)),
     responses((status = 200, body = [u8], content_type = "application/zip"),
         (status = 404, description = "No such request, or no export of it is kept"),
         (status = 410, description = "The person was erased")))]
 async fn export(
+    method: Method,
     State(requests): State<Requests>,
     allowed: Allowed<can::PersonalRead>,
     network: RemoteNetwork,
     Path(id): Path<SubjectRequestId>,
 ) -> Result<Response, Problem> {
+    only_get(&method)?;
     let zip = requests.download(&caller(&allowed, network), id).await?;
     let fixed = [
         (CONTENT_TYPE, HeaderValue::from_static("application/zip")),

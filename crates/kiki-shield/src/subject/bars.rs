@@ -1,9 +1,9 @@
 //! What the governor is told about people: what stands against their consents, and that they are to be forgotten.
 
 use futures::future::BoxFuture;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use kiki_spend::{Command, Digest};
-use kiki_store::personal::Subject;
+use kiki_store::personal::{Stores, Subject};
 use kiki_types::Bar;
 use kiki_types::event::AuditEvent;
 
@@ -31,6 +31,24 @@ impl Requests {
         // No bound stands against it.
         self.shield().0.governor.decide(command, draft).await.map_err(ShieldError::from)?;
         Ok(())
+    }
+
+    /// Restricts everything about people whose deletion waits. Whoever is restricted is not told to the governor again.
+    pub(super) async fn restrict_meanwhile(&self, caller: &Caller, people: &[&Subject]) -> Result<(), SubjectError> {
+        let one = |person: &Subject| {
+            let person = person.clone();
+            async move {
+                if !self.shield().bars(&person).await?.contains(&Bar::Restricted) {
+                    self.bar_at_once(caller, &person).await?;
+                }
+                for store in self.stores().into_iter().flat_map(Stores::iter) {
+                    store.restrict(&person, true).await?;
+                }
+                Ok(())
+            }
+            .boxed()
+        };
+        all_at_once(people.iter().map(|person| one(person)).collect()).await.map(drop)
     }
 
     /// Lets the governor forget people.

@@ -276,6 +276,15 @@ pub(crate) struct CorrectedBody {
     pub(crate) note: String,
 }
 
+/// How a request is tried again.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RetryQuery {
+    /// Whether a deletion waits for no copy: the person does not want it any more.
+    #[serde(default)]
+    pub(crate) without_copy: bool,
+}
+
 /// How a key is destroyed.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -9,7 +9,7 @@ use super::error::SubjectError;
 use super::letters::MAIL_TASK;
 use super::model::{Delay, Event, Ground, Impossible, Kind, State};
 use super::repo::work::Task;
-use super::repo::{self, Request, restriction};
+use super::repo::{self, Request, copies, restriction};
 use super::service::Requests;
 use crate::mail::Letter;
 use crate::service::Caller;
@@ -59,11 +59,17 @@ impl Requests {
         ground: Ground,
     ) -> Result<Request, SubjectError> {
         let now = self.now();
+        let person = self.person(&request).await?;
+        let restricts = request.kind == Kind::Deletion
+            && matches!(request.state, State::InProgress | State::Extended | State::Refused);
+        if let Some(person) = person.as_ref().filter(|_| restricts && request.state == State::Refused) {
+            // A refusal that was broken off left it standing.
+            self.unrestrict(caller, &request, person).await?;
+        }
         let state = request.state.after(Event::Refused, request.is_extended())?;
         if request.awaits_source() && self.has_changed(&request).await? {
             return Err(SubjectError::Running);
         }
-        let person = self.person(&request).await?;
         let mut tx = self.store().begin().await?;
         if !repo::refuse(&mut tx, &request, ground, now).await? {
             return Err(SubjectError::Running);
@@ -72,22 +78,38 @@ impl Requests {
         self.write_to(&mut tx, &request.tenant, Letter::Refused { request: request.id })?;
         tx.commit().await?;
         self.0.letters.notify_one();
+        if let Some(person) = person.as_ref().filter(|_| restricts) {
+            self.unrestrict(caller, &request, person).await?;
+        }
         Ok(Request { state, ground: Some(ground), ended_at: now, ..request })
     }
 
-    /// Asks the stores that failed again at once.
-    pub(crate) async fn retry(&self, caller: &Caller, id: SubjectRequestId) -> Result<Request, SubjectError> {
+    /// Asks the stores that failed again at once. A deletion that waits for a copy goes on `without_copy`, where the person
+    /// does not want it any more.
+    pub(crate) async fn retry(
+        &self,
+        caller: &Caller,
+        id: SubjectRequestId,
+        without_copy: bool,
+    ) -> Result<Request, SubjectError> {
         let (tenant, now) = (&caller.principal.tenant, self.now());
         let request = self.request(tenant, id).await?;
         running(&request)?;
         if request.awaits_source() {
             return Err(SubjectError::AwaitsSource);
         }
+        if without_copy && request.kind != Kind::Deletion {
+            return Err(SubjectError::WrongType(request.kind));
+        }
         let mut tx = self.store().begin().await?;
-        if !repo::hasten(&mut tx, &request, now).await? {
+        let (is_moved, reason) = match without_copy {
+            true => (copies::waive(&mut tx, &request, now).await?, "without_copy"),
+            false => (repo::hasten(&mut tx, &request, now).await?, ""),
+        };
+        if !is_moved {
             return Err(SubjectError::Running);
         }
-        self.tell(&mut tx, caller, "retry", &request, None, "")?;
+        self.tell(&mut tx, caller, "retry", &request, None, reason)?;
         tx.commit().await?;
         self.0.work.notify_one();
         Ok(Request { next_at: now, ..request })
@@ -110,14 +132,25 @@ impl Requests {
         }
         tx.commit().await?;
         self.0.letters.notify_one();
-        if !restriction::stands(self.store(), &request).await? {
-            self.set_restricted(caller, &person, false).await?;
+        self.unrestrict(caller, &request, &person).await?;
+        Ok(request)
+    }
+
+    /// Takes back what restricts the person whom `request` is about, unless a request stands that wants it so.
+    pub(super) async fn unrestrict(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        person: &Subject,
+    ) -> Result<(), SubjectError> {
+        if !restriction::stands(self.store(), request).await? {
+            self.set_restricted(caller, person, false).await?;
             // What began meanwhile set its bar before this one was taken, perhaps.
-            if restriction::stands(self.store(), &request).await? {
-                self.set_restricted(caller, &person, true).await?;
+            if restriction::stands(self.store(), request).await? {
+                self.set_restricted(caller, person, true).await?;
             }
         }
-        Ok(request)
+        Ok(())
     }
 
     async fn set_restricted(&self, caller: &Caller, person: &Subject, on: bool) -> Result<(), SubjectError> {
@@ -148,6 +181,9 @@ impl Requests {
         let unasked = self.need_name(&request).await?;
         if !by_hand && !unasked.is_empty() {
             return Err(SubjectError::NeedName(unasked));
+        }
+        if self.holds_on(&request.tenant, &[request.subject]).await?.get(&request.subject) == Some(&true) {
+            return Err(SubjectError::State(Impossible(request.state)));
         }
         if let Some(person) = self.person(&request).await? {
             self.forget(&Self::itself(&request.tenant), &[&person]).await?;

@@ -7,8 +7,9 @@
 //! | 2 | the governor forgets them; their keys are destroyed, which the register and the log are told |
 //! | 3 | the requests are completed |
 //!
-//! A copy is sealed under the person's key and goes with it. So a deletion waits until the copy was fetched or is kept no
-//! more, and no longer than its own last day begins.
+//! A copy is sealed under the person's key and goes with it. So a deletion waits until a day after the copy was fetched
+//! first, so that a download that broke can be repeated, or until it is kept no more; and no longer than its own last day
+//! begins.
 //!
 //! Whatever somebody writes about a person between steps 1 and 2 is unreadable after it. A request whose person is gone
 //! already, as after a restored backup, goes on by handle.
@@ -17,9 +18,9 @@ use std::collections::{HashMap, HashSet};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
-use kiki_store::personal::Cause;
+use kiki_store::personal::{Cause, SubjectId};
 use kiki_types::id::SubjectRequestId;
-use kiki_types::{Bar, UnixMillis};
+use kiki_types::{TenantId, UnixMillis};
 
 use super::bars::all_at_once;
 use super::decide::BY_HAND;
@@ -43,7 +44,7 @@ const LETTER_TRIES_MAX: i64 = 12;
 
 /// When to look again whether the copy is made that a person asked for as well.
 const MAKING_WAIT_MS: i64 = 2_000;
-/// When to look again whether its time is over. Who fetches it lets the deletion go on at once.
+/// When to look again whether it was fetched, or its time is over.
 const FETCHING_WAIT_MS: i64 = 600_000;
 /// How long before the end of its last day a deletion waits for no copy any more.
 const LAST_DAY_MS: i64 = 86_400_000;
@@ -52,7 +53,11 @@ impl Request {
     /// Whether a deletion can wait at `now` for copies that the person asked for as well.
     pub(super) fn waits_for_copies(&self, now: UnixMillis) -> bool {
         let is_running = matches!(self.state, State::InProgress | State::Extended);
-        self.kind == Kind::Deletion && is_running && self.step == 0 && now < self.due().plus(-LAST_DAY_MS)
+        self.kind == Kind::Deletion
+            && is_running
+            && self.step == 0
+            && self.waived_at.0 == 0
+            && now < self.due().plus(-LAST_DAY_MS)
     }
 }
 
@@ -109,13 +114,29 @@ impl Requests {
         if !is_ours {
             return Err(SubjectError::Running);
         }
-        for request in refused {
+        for request in &refused {
             let person = wave.people.get(&request.subject);
             self.tell(&mut tx, &wave.caller, "refuse", request, person, Ground::LegalHold.as_str())?;
             self.write_to(&mut tx, &wave.tenant, Letter::Refused { request: request.id })?;
         }
         tx.commit().await?;
+        self.unrestrict_all(wave, &refused).await;
+        let waiting = making.iter().chain(&fetching).filter_map(|request| wave.people.get(&request.subject));
+        if let Err(error) = self.restrict_meanwhile(&wave.caller, &waiting.collect::<Vec<_>>()).await {
+            // They are looked at again soon; those that go on wait for nobody.
+            tracing::warn!(%error, "not everybody whose deletion waits is restricted yet");
+        }
         Ok(go)
+    }
+
+    /// Takes back what restricts people whose deletion was refused. Who is left is taken care of by a repeat of the refusal.
+    async fn unrestrict_all(&self, wave: &Wave<'_>, refused: &[&Request]) {
+        for request in refused {
+            let Some(person) = wave.people.get(&request.subject) else { continue };
+            if let Err(error) = self.unrestrict(&wave.caller, request, person).await {
+                tracing::warn!(%error, request = %request.id, "a restriction outlives the deletion that it came with");
+            }
+        }
     }
 
     async fn erase_in_stores<'w>(
@@ -162,10 +183,12 @@ impl Requests {
 
     /// Destroys the keys; a person who was put under a hold all the same keeps theirs.
     async fn destroy<'w>(&self, wave: &Wave<'_>, requests: &[&'w Request]) -> Result<Vec<&'w Request>, SubjectError> {
+        // Who is held stays: what they decided is not forgotten.
+        let (mut held, requests) = self.held(wave, requests).await?;
         let people: Vec<_> = requests.iter().filter_map(|request| wave.people.get(&request.subject)).collect();
         self.forget(&wave.caller, &people).await?;
         let who: Vec<_> = requests.iter().map(|request| request.subject).collect();
-        let of = match requests {
+        let of = match &requests[..] {
             [one] => one.id.to_string(),
             _ => String::new(),
         };
@@ -173,22 +196,42 @@ impl Requests {
         if let Some(mailbox) = wave.stores.get(MAILBOX) {
             mailbox.erase(&wave.tenant, &who).await?;
         }
-        let (held, gone): (Vec<&Request>, Vec<&Request>) =
-            requests.iter().copied().partition(|request| destroyed.held.contains(&request.subject));
-        for request in &held {
-            if let Some(person) = wave.people.get(&request.subject) {
-                self.shield().bar(&wave.caller, person, Bar::Restricted, false).await?;
-            }
-        }
+        let (held_since, gone): (Vec<&Request>, Vec<&Request>) =
+            requests.into_iter().partition(|request| destroyed.held.contains(&request.subject));
+        held.extend(held_since);
         if !held.is_empty() {
             let mut tx = self.store().begin().await?;
             work::change(&mut tx, wave.worker, &held, &Change::Refused(Ground::LegalHold, self.now())).await?;
-            for request in held {
+            for request in &held {
                 self.tell(&mut tx, &wave.caller, "refuse", request, None, Ground::LegalHold.as_str())?;
             }
             tx.commit().await?;
+            self.unrestrict_all(wave, &held).await;
         }
         Ok(gone)
+    }
+
+    /// `requests` of people who stand under a legal hold, and the others.
+    async fn held<'w>(
+        &self,
+        wave: &Wave<'_>,
+        requests: &[&'w Request],
+    ) -> Result<(Vec<&'w Request>, Vec<&'w Request>), SubjectError> {
+        let who: Vec<_> = requests.iter().map(|request| request.subject).collect();
+        let holds = self.holds_on(&wave.tenant, &who).await?;
+        Ok(requests.iter().copied().partition(|request| holds.get(&request.subject) == Some(&true)))
+    }
+
+    /// Who of `people` is there, and whether they stand under a legal hold.
+    pub(super) async fn holds_on(
+        &self,
+        tenant: &TenantId,
+        people: &[SubjectId],
+    ) -> Result<HashMap<SubjectId, bool>, SubjectError> {
+        let mut tx = self.store().begin().await?;
+        let holds = work::locked(&mut tx, "", tenant, people).await?;
+        tx.commit().await?;
+        Ok(holds)
     }
 
     async fn end(&self, wave: &Wave<'_>, requests: &[&Request]) -> Result<(), SubjectError> {

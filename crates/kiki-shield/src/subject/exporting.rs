@@ -121,7 +121,8 @@ impl Requests {
         Ok(tx.commit().await?)
     }
 
-    /// The ZIP of a request, if it is kept. That it is handed out stands in the log; a deletion that waits for it goes on.
+    /// The ZIP of a request, if it is kept. That it is handed out stands in the log; a deletion that waits for it goes on a
+    /// day after the first time.
     pub(crate) async fn download(&self, caller: &Caller, id: SubjectRequestId) -> Result<Vec<u8>, SubjectError> {
         let request = self.request(&caller.principal.tenant, id).await?;
         let parts = work::export(self.store(), &request, self.now()).await?;
@@ -137,7 +138,6 @@ impl Requests {
         copies::fetched(&mut tx, &request, self.now()).await?;
         self.tell(&mut tx, caller, "download", &request, Some(&person), "")?;
         tx.commit().await?;
-        self.0.work.notify_one();
         Ok(zip)
     }
 }

@@ -228,6 +228,7 @@ impl Requests {
             step: 0,
             next_at: now,
             lease_until: UnixMillis(0),
+            waived_at: UnixMillis(0),
         }
     }
 

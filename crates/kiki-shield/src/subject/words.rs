@@ -20,7 +20,9 @@ pub(super) fn came_to(request: &Request, erased_on: Option<&str>) -> String {
 fn ready(is_part: bool, erased_on: Option<&str>) -> String {
     let until = match erased_on {
         None => "for 30 days".to_owned(),
-        Some(day) => format!("until they are erased, as you asked for too: once they were fetched, or on {day}"),
+        Some(day) => {
+            format!("until they are erased, as you asked for too: a day after they were fetched first, or on {day}")
+        }
     };
     let whole = if is_part { "; they are too many to be whole" } else { "" };
     format!("Your data are ready, and can be fetched {until}{whole}.")

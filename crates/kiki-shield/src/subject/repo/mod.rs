@@ -29,7 +29,7 @@ use super::model::{Ground, Kind, Outcome, Regime, State, reminder};
 
 const REQUEST: &str = "tenant, id, subject, kind, regime, state, outcome, ground, received_at, received_on, \
      acknowledge_by, due_at, extended_due_at, acknowledged_at, verified_at, verified_by, extended_at, ended_at, details, \
-     code_until, codes, reminded, step, next_at, lease_until";
+     code_until, codes, reminded, step, next_at, lease_until, waived_at";
 
 /// A subject request. A time of 0 did not come yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub(crate) struct Request {
     pub(crate) step: i64,
     pub(crate) next_at: UnixMillis,
     pub(crate) lease_until: UnixMillis,
+    /// When an officer said that a deletion waits for no copy.
+    pub(crate) waived_at: UnixMillis,
 }
 
 impl Request {
@@ -89,7 +91,7 @@ pub(crate) struct Tally {
     pub(crate) count: i64,
 }
 
-/// Rows of one statement at the most: 25 values each, of the 32,766 that SQLite takes.
+/// Rows of one statement at the most: 26 values each, of the 32,766 that SQLite takes.
 const ROWS_MAX: usize = 500;
 
 pub(crate) async fn insert(tx: &mut Tx, requests: &[Request]) -> Result<(), StoreError> {
@@ -120,7 +122,8 @@ pub(crate) async fn insert(tx: &mut Tx, requests: &[Request]) -> Result<(), Stor
                 .bind(request.reminded)
                 .bind(request.step)
                 .bind(request.next_at.0)
-                .bind(request.lease_until.0);
+                .bind(request.lease_until.0)
+                .bind(request.waived_at.0);
         });
         query.query()?.execute(tx.sql()).await?;
     }
@@ -354,6 +357,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Request, StoreError> {
         step: row.int("step")?,
         next_at: row.time("next_at")?,
         lease_until: row.time("lease_until")?,
+        waived_at: row.time("waived_at")?,
     })
 }
 

@@ -33,6 +33,7 @@ fn request(subject: SubjectId, number: u128, ended_at: i64) -> Request {
         step: 2,
         next_at: UnixMillis(5),
         lease_until: UnixMillis(0),
+        waived_at: UnixMillis(0),
     }
 }
 

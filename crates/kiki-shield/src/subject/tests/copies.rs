@@ -3,12 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use kiki_store::personal::Subject;
 use kiki_store::testing::on_both;
+use kiki_types::Bar;
 use kiki_types::id::SubjectRequestId;
 
 use super::world::{DAY, World, officer, wanted};
 use crate::subject::error::SubjectError;
-use crate::subject::model::{Awaits, Delay, Kind, Outcome, State};
+use crate::subject::model::{Awaits, Delay, Ground, Kind, Outcome, State};
 use crate::subject::service::NewRequest;
 
 /// Longer than a deletion that waits for a copy goes without looking.
@@ -33,7 +35,7 @@ async fn outcome(world: &World, id: SubjectRequestId) -> Option<Outcome> {
 }
 
 #[tokio::test]
-async fn who_asked_for_a_copy_as_well_is_erased_once_it_was_fetched() {
+async fn who_asked_for_a_copy_as_well_is_erased_a_day_after_it_was_fetched() {
     on_both(async |db| {
         let world = World::new(db).await;
         let person = world.person("ann").await;
@@ -41,16 +43,21 @@ async fn who_asked_for_a_copy_as_well_is_erased_once_it_was_fetched() {
         let (deletion, access) = both(&world, "ann").await;
         assert_eq!(outcome(&world, access).await, Some(Outcome::Whole));
         let said = world.post.taken.lock().unwrap().last().unwrap().body.clone();
-        assert!(said.contains("once they were fetched, or on 2026-03-05"), "{said}");
+        assert!(said.contains("a day after they were fetched first, or on 2026-03-05"), "{said}");
         world.clock.advance(DAY);
         world.work().await;
         let waits = world.see(deletion).await;
         assert_eq!((waits.request.state, waits.awaits), (State::InProgress, Some(Awaits::Copy)));
         assert_eq!(world.orders.held(person.id), 1, "nothing is touched");
 
-        world.requests.download(&officer(), access).await.unwrap();
+        let first = world.requests.download(&officer(), access).await.unwrap();
+        world.clock.advance(DAY - A_WHILE);
         world.work().await;
-        assert_eq!(outcome(&world, deletion).await, Some(Outcome::Whole), "at once");
+        assert_eq!(world.see(deletion).await.awaits, Some(Awaits::Copy), "it may have been broken off");
+        assert_eq!(world.requests.download(&officer(), access).await.unwrap(), first);
+        world.clock.advance(A_WHILE);
+        world.work().await;
+        assert_eq!(outcome(&world, deletion).await, Some(Outcome::Whole), "a day after the first time, not the last");
         let again = world.requests.download(&officer(), access).await;
         assert!(matches!(again, Err(SubjectError::Erased | SubjectError::Shield(_))), "the copy went with the person");
         assert_eq!(world.state(unproven).await, State::IdentityCheck, "who proves nothing holds nothing up");
@@ -115,6 +122,57 @@ async fn a_copy_that_a_store_holds_up_is_waited_for_as_long_and_one_of_nothing_n
         world.work().await;
         assert_eq!(outcome(&world, access).await, Some(Outcome::NothingHeld));
         assert_eq!(outcome(&world, deletion).await, Some(Outcome::NothingHeld));
+    })
+    .await;
+}
+
+/// Whether `person` is restricted where decisions are made, and where stores look.
+async fn restricted(world: &World, person: &Subject) -> (bool, Option<bool>) {
+    let bars = world.requests.shield().bars(person).await.unwrap();
+    (bars.contains(&Bar::Restricted), world.orders.restricted.lock().unwrap().get(&person.id).copied())
+}
+
+#[tokio::test]
+async fn who_waits_for_a_copy_is_restricted_until_the_deletion_is_refused() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        for (name, was_restricted) in [("ann", false), ("bea", true)] {
+            let person = world.person(name).await;
+            if was_restricted {
+                let restriction = world.ask(name, Kind::Restriction).await;
+                world.carry_out(restriction).await;
+            }
+            let (deletion, _) = both(&world, name).await;
+            assert_eq!(restricted(&world, &person).await, (true, Some(true)), "{name}");
+            world.requests.refuse(&officer(), deletion, Ground::LegalClaims).await.unwrap();
+            assert_eq!(restricted(&world, &person).await, (was_restricted, Some(was_restricted)), "{name}");
+
+            let (deletion, _) = both(&world, name).await;
+            world.requests.hold(&officer(), name, "A v. B").await.unwrap();
+            world.clock.advance(A_WHILE);
+            world.work().await;
+            assert_eq!(world.state(deletion).await, State::Refused);
+            assert_eq!(restricted(&world, &person).await, (was_restricted, Some(was_restricted)), "{name} held");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_officer_lets_a_deletion_go_on_without_the_copy_and_the_log_hears_of_it() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.person("ann").await;
+        let (deletion, access) = both(&world, "ann").await;
+        let refused = world.requests.retry(&officer(), access, true).await;
+        assert!(matches!(refused, Err(SubjectError::State(_) | SubjectError::WrongType(_))));
+        world.requests.retry(&officer(), deletion, false).await.unwrap();
+        world.work().await;
+        assert_eq!(world.see(deletion).await.awaits, Some(Awaits::Copy), "another try is no waiver");
+        world.requests.retry(&officer(), deletion, true).await.unwrap();
+        world.work().await;
+        assert_eq!(outcome(&world, deletion).await, Some(Outcome::Whole));
+        assert!(world.entries().await.contains(&("dsr.retry".to_owned(), "without_copy".to_owned())));
     })
     .await;
 }

@@ -33,7 +33,7 @@ async fn a_store_that_fails_is_named_and_asked_again_alone() {
         assert_eq!(world.see(id).await.tasks.iter().map(|task| task.attempts).max(), Some(1), "not at once");
 
         world.orders.fails.store(false, Ordering::SeqCst);
-        world.requests.retry(&officer(), id).await.unwrap();
+        world.requests.retry(&officer(), id, false).await.unwrap();
         world.work().await;
         let seen = world.see(id).await;
         assert_eq!((seen.request.state, seen.request.outcome), (State::Completed, Some(Outcome::Whole)));
@@ -53,7 +53,7 @@ async fn what_has_begun_to_stand_against_somebody_is_not_refused_but_carried_out
         let refused = world.requests.refuse(&officer(), id, Ground::Excessive).await;
         assert!(matches!(refused, Err(SubjectError::Running)), "the bar stands already");
         world.orders.fails.store(false, Ordering::SeqCst);
-        world.requests.retry(&officer(), id).await.unwrap();
+        world.requests.retry(&officer(), id, false).await.unwrap();
         world.work().await;
         assert_eq!(world.state(id).await, State::Completed);
         world.requests.lift(&officer(), id).await.unwrap();

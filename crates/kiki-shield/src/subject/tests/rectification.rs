@@ -127,7 +127,7 @@ async fn a_source_counts_only_after_every_store_was_asked() {
         world.carry_out(id).await;
         assert!(matches!(world.correct(id).await, Err(SubjectError::TooEarly)));
         world.orders.fails.store(false, Ordering::SeqCst);
-        world.requests.retry(&officer(), id).await.unwrap();
+        world.requests.retry(&officer(), id, false).await.unwrap();
         world.work().await;
         world.correct(id).await.unwrap();
         assert_eq!(world.state(id).await, State::Completed);

@@ -153,7 +153,7 @@ impl World {
             "vouch" => requests.vouch(&officer, id).await,
             "extend" => requests.extend(&officer, id, Delay::Number).await,
             "refuse" => requests.refuse(&officer, id, Ground::Unfounded).await,
-            "retry" => requests.retry(&officer, id).await,
+            "retry" => requests.retry(&officer, id, false).await,
             "lift" => requests.lift(&officer, id).await,
             "corrected" => requests.corrected(&officer, id, "the order log".to_owned()).await,
             "destroy_key" => requests.destroy_key(&officer, id, false).await,

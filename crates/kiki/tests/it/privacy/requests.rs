@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Http, PATIENCE, Serving, folder, kiki, succeed};
+use crate::harness::{Http, PATIENCE, Serving, folder, kiki, request, succeed};
 
 /// All services, and a client of theirs.
 pub(super) struct World {
@@ -71,6 +71,16 @@ impl World {
         }
     }
 
+    /// Lets the deletion at `path` wait for no copy, as soon as nobody looks at it.
+    async fn go_on_without_copy(&self, path: &str) {
+        let url = self.serving.url("shield", &format!("{path}/retry?without_copy=true"));
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.http.send(request(Method::POST, &url, None)).await.status != StatusCode::OK {
+            assert!(tokio::time::Instant::now() < deadline, "{path} is always being looked at");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Proves by the code that is mailed. Returns it.
     async fn prove(&self, path: &str) -> String {
         self.post(&format!("{path}/code"), json!({})).await;
@@ -100,7 +110,10 @@ async fn a_person_sees_all_that_is_held_and_has_it_erased() {
     for store in ["consents", "decisions", "mailbox", "messages", "purchases", "requests"] {
         assert!(stores.contains(&store), "{store}: {stores:?}");
     }
-    let zip = world.http.get(&world.serving.url("shield", &format!("{access}/export"))).await;
+    let url = world.serving.url("shield", &format!("{access}/export"));
+    let looked = world.http.send(request(Method::HEAD, &url, None)).await;
+    assert_eq!(looked.status, StatusCode::METHOD_NOT_ALLOWED, "to look is not to fetch");
+    let zip = world.http.get(&url).await;
     assert_eq!(
         (&zip.headers["content-type"], &zip.headers["cache-control"]),
         (&"application/zip".parse().unwrap(), &"no-store".parse().unwrap())
@@ -117,6 +130,9 @@ async fn a_person_sees_all_that_is_held_and_has_it_erased() {
     world.letter(&deletion, "We received your request").await;
     // Codes of one person are a minute apart, whatever they are for.
     world.post(&format!("{deletion}/vouch"), json!({})).await;
+    // It was fetched a moment ago, and may be fetched again.
+    world.until(&deletion, |seen| seen["awaits"] == "copy").await;
+    world.go_on_without_copy(&deletion).await;
     let seen = world.until(&deletion, |seen| seen["status"] == "completed").await;
     assert!(seen["customer_id"].is_null(), "{seen}");
     let gone = world.http.get(&world.serving.url("shield", &format!("{access}/export"))).await;
