@@ -41,7 +41,7 @@ impl Claim {
     /// No key came with the request.
     pub(crate) const NONE: Self = Self(None);
 
-    /// An id for what is made: the same each time the same request comes with the same key.
+    /// An id for what is made: the same each time the same request comes in one life of the key.
     pub(crate) fn id(&self) -> Option<Uuid> {
         self.0.as_ref().map(Key::derived_id)
     }
@@ -91,9 +91,9 @@ impl Shield {
 
     /// Takes `key`, unless it was taken.
     pub(crate) async fn turn(&self, key: Option<Key>) -> Result<Turn, ShieldError> {
-        let Some(key) = key else { return Ok(Turn::Mine(Claim::NONE)) };
+        let Some(mut key) = key else { return Ok(Turn::Mine(Claim::NONE)) };
         let mut tx = self.0.store.begin().await?;
-        let begun = idempotency::begin(&mut tx, &key, self.0.clock.now()).await?;
+        let begun = idempotency::claim(&mut tx, &mut key, self.0.clock.now()).await?;
         tx.commit().await?;
         match begun {
             Begin::Fresh => Ok(Turn::Mine(Claim(Some(key)))),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kiki_kit::clock::Clock as _;
 use kiki_store::idempotency::{Key, LEASE_MS};
 use kiki_store::testing::{TestDb, on_both};
 use kiki_types::{Channel, Purpose, UnixMillis};
@@ -15,6 +16,7 @@ use crate::error::ShieldError;
 use crate::testing::{World, caller};
 
 const NO: Gpc = Gpc(false);
+const MORE_THAN_A_LIFE: Duration = Duration::from_secs(25 * 60 * 60);
 const LEASE: Duration = Duration::from_millis(LEASE_MS as u64);
 
 impl World {
@@ -86,6 +88,46 @@ async fn what_was_decided_and_not_remembered_is_not_decided_again() {
             assert_eq!(Some(world.consent(act, key).await.unwrap().record.id), id, "and is remembered now");
             assert_eq!((world.history().await.len(), world.stands().await), (before, stands), "{act}");
         }
+    })
+    .await;
+}
+
+/// Callers have keys that mean something, such as `unsubscribe-17`, and send them again years later.
+#[tokio::test]
+async fn what_comes_with_a_key_of_long_ago_is_done() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        for (round, is_kept_up) in [false, true, false].into_iter().enumerate() {
+            for (act, stands) in [(Act::Grant, true), (Act::Revoke, false)] {
+                let made = world.consent(act, act.as_str()).await.unwrap();
+                assert_eq!(world.stands().await, stands, "{act}");
+                assert_eq!(world.consent(act, act.as_str()).await.unwrap(), made);
+            }
+            let by = caller("default");
+            world.shield.give_consent(&by, wanted(), NO).await.unwrap();
+            assert_eq!(world.history().await.len(), 3 * (round + 1), "each act has a record of its own");
+            world.clock.advance(MORE_THAN_A_LIFE);
+            if is_kept_up {
+                assert_eq!(idempotency::purge(&world.store, world.clock.now(), 10).await.unwrap(), 2);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_fails_late_leaves_the_key_to_who_took_it_over() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let slow = world.claim("x", "k").await;
+        world.clock.advance(LEASE);
+        let quick = world.claim("x", "k").await;
+        let failed = world.shield.in_turn(slow, |_| async { Err::<(), _>(ShieldError::Starting) }).await;
+        assert!(failed.is_err());
+        let meanwhile = world.shield.turn(world.key_of("x", "k")).await;
+        assert!(matches!(meanwhile, Err(ShieldError::KeyInProgress)), "nobody else begins");
+        let mut tx = world.store.begin().await.unwrap();
+        quick.remember(&mut tx, &[]).await.unwrap();
     })
     .await;
 }

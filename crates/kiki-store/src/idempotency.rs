@@ -4,6 +4,10 @@
 //! one transaction: a concurrent repeat waits for it and gets the answer. Where the effect reaches out, commit
 //! after `begin`, act, then `finish` in the transaction that records the effect: a repeat meanwhile is told that it is
 //! in progress, and after a crash the key is free again when its lease ends. [`abandon`] frees it at once.
+//! [`claim`] in the place of [`begin`] ties the key to its life and to who took it, as such work needs it.
+//!
+//! A key's life lasts from its first taking until it expires. Whoever takes it over, or takes it after it was given back,
+//! goes on in the same life; what comes later with the same text is another key.
 //!
 //! Keys and requests are kept as keyed hashes: callers put orders, addresses and names of people into them, and without the
 //! key nobody can test a guess. They live until they expire; [`purge`] removes those in small batches.
@@ -30,6 +34,10 @@ pub struct Key {
     scope: &'static str,
     key_hash: String,
     request_hash: String,
+    /// When the life began that it was claimed in.
+    life: Option<UnixMillis>,
+    /// Until when it is whose who claimed it: no two have the same.
+    lease: Option<UnixMillis>,
 }
 
 impl Key {
@@ -52,11 +60,11 @@ impl Key {
         // A scope holds no zero byte, so no key stands for the request of another one.
         let key_hash = hash(&format!("{scope}\0{key}"));
         let request_hash = hash(&format!("{scope}\0\0{:x}", Sha256::digest(request)));
-        Ok(Self { tenant: tenant.clone(), scope, key_hash, request_hash })
+        Ok(Self { tenant: tenant.clone(), scope, key_hash, request_hash, life: None, lease: None })
     }
 
     /// An id (UUIDv8) that this key and request give every time: for an effect that reaches out under an id of its own
-    /// and is repeated after a crash.
+    /// and is repeated after a crash. Of a key that was claimed, every time in its life.
     #[must_use]
     pub fn derived_id(&self) -> Uuid {
         let digest = Sha256::new()
@@ -66,6 +74,7 @@ impl Key {
             .chain_update([0])
             .chain_update(&self.key_hash)
             .chain_update(&self.request_hash)
+            .chain_update(self.life.map_or(0, |life| life.0).to_be_bytes())
             .finalize();
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
@@ -105,13 +114,35 @@ pub enum Begin {
 /// # Errors
 /// The database does not answer.
 pub async fn begin(tx: &mut Tx, key: &Key, now: UnixMillis) -> Result<Begin, StoreError> {
-    let taken = sqlx::query(
+    if take(tx, key, now).await?.is_some() { Ok(Begin::Fresh) } else { Ok(found(tx, key).await?.0) }
+}
+
+/// As [`begin`], and tells `key` its life, and if it is the caller's that it is: [`finish`] and [`abandon`] then leave it
+/// alone once another has taken it over.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn claim(tx: &mut Tx, key: &mut Key, now: UnixMillis) -> Result<Begin, StoreError> {
+    if let Some(life) = take(tx, key, now).await? {
+        (key.life, key.lease) = (Some(life), Some(now.plus(LEASE_MS)));
+        return Ok(Begin::Fresh);
+    }
+    let (begun, life) = found(tx, key).await?;
+    (key.life, key.lease) = (Some(life), None);
+    Ok(begun)
+}
+
+/// Takes the key, if it is free. Returns when its life began.
+async fn take(tx: &mut Tx, key: &Key, now: UnixMillis) -> Result<Option<UnixMillis>, StoreError> {
+    let row = sqlx::query(
         "INSERT INTO idempotency (tenant, scope, key_hash, request_hash, created_at, lease_until, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant, scope, key_hash) DO UPDATE SET \
-         request_hash = excluded.request_hash, status = NULL, body = NULL, created_at = excluded.created_at, \
+         request_hash = excluded.request_hash, status = NULL, body = NULL, created_at = CASE \
+         WHEN idempotency.expires_at <= excluded.created_at THEN excluded.created_at ELSE idempotency.created_at END, \
          lease_until = excluded.lease_until, expires_at = excluded.expires_at \
          WHERE idempotency.expires_at <= excluded.created_at OR (idempotency.status IS NULL AND \
-         idempotency.lease_until <= excluded.created_at AND idempotency.request_hash = excluded.request_hash)",
+         idempotency.lease_until <= excluded.created_at AND \
+         (idempotency.lease_until = 0 OR idempotency.request_hash = excluded.request_hash)) RETURNING created_at",
     )
     .bind(key.tenant.as_str())
     .bind(key.scope)
@@ -120,28 +151,30 @@ pub async fn begin(tx: &mut Tx, key: &Key, now: UnixMillis) -> Result<Begin, Sto
     .bind(now.0)
     .bind(now.plus(LEASE_MS).0)
     .bind(now.plus(LIFE_MS).0)
-    .execute(tx.sql())
-    .await?
-    .rows_affected();
-    if taken == 1 { Ok(Begin::Fresh) } else { found(tx, key).await }
+    .fetch_optional(tx.sql())
+    .await?;
+    row.map(|row| row.time("created_at")).transpose()
 }
 
-async fn found(tx: &mut Tx, key: &Key) -> Result<Begin, StoreError> {
+/// What the key means that was taken, and when its life began.
+async fn found(tx: &mut Tx, key: &Key) -> Result<(Begin, UnixMillis), StoreError> {
     let row = sqlx::query(
-        "SELECT request_hash, status, body FROM idempotency WHERE tenant = $1 AND scope = $2 AND key_hash = $3",
+        "SELECT request_hash, status, body, created_at FROM idempotency \
+         WHERE tenant = $1 AND scope = $2 AND key_hash = $3",
     )
     .bind(key.tenant.as_str())
     .bind(key.scope)
     .bind(key.key_hash.as_str())
     .fetch_one(tx.sql())
     .await?;
+    let life = row.time("created_at")?;
     if row.text("request_hash")? != key.request_hash {
-        return Ok(Begin::Conflict);
+        return Ok((Begin::Conflict, life));
     }
-    let Some(status) = row.int_opt("status")? else { return Ok(Begin::InProgress) };
+    let Some(status) = row.int_opt("status")? else { return Ok((Begin::InProgress, life)) };
     let status = u16::try_from(status)
         .map_err(|error| StoreError::Unreadable { column: "status".to_owned(), why: error.to_string() })?;
-    Ok(Begin::Replay(Response { status, body: row.bytes_opt("body")?.unwrap_or_default() }))
+    Ok((Begin::Replay(Response { status, body: row.bytes_opt("body")?.unwrap_or_default() }), life))
 }
 
 /// Remembers the answer to a key that [`begin`] called [`Begin::Fresh`]. `false`: its lease ended, and whoever took it over
@@ -151,13 +184,14 @@ async fn found(tx: &mut Tx, key: &Key) -> Result<Begin, StoreError> {
 /// The database does not answer.
 pub async fn finish(tx: &mut Tx, key: &Key, response: &Response) -> Result<bool, StoreError> {
     let finished = sqlx::query(
-        "UPDATE idempotency SET status = $5, body = $6 \
-         WHERE tenant = $1 AND scope = $2 AND key_hash = $3 AND request_hash = $4 AND status IS NULL",
+        "UPDATE idempotency SET status = $6, body = $7 WHERE tenant = $1 AND scope = $2 AND key_hash = $3 \
+         AND request_hash = $4 AND status IS NULL AND ($5 = 0 OR lease_until = $5)",
     )
     .bind(key.tenant.as_str())
     .bind(key.scope)
     .bind(key.key_hash.as_str())
     .bind(key.request_hash.as_str())
+    .bind(key.lease.map_or(0, |lease| lease.0))
     .bind(i64::from(response.status))
     .bind(response.body.clone())
     .execute(tx.sql())
@@ -165,19 +199,20 @@ pub async fn finish(tx: &mut Tx, key: &Key, response: &Response) -> Result<bool,
     Ok(finished.rows_affected() == 1)
 }
 
-/// Gives back a key whose work did not happen.
+/// Gives back a key whose work did not happen: any request may take it. Its row keeps its life.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn abandon(tx: &mut Tx, key: &Key) -> Result<(), StoreError> {
     sqlx::query(
-        "DELETE FROM idempotency \
-         WHERE tenant = $1 AND scope = $2 AND key_hash = $3 AND request_hash = $4 AND status IS NULL",
+        "UPDATE idempotency SET lease_until = 0 WHERE tenant = $1 AND scope = $2 AND key_hash = $3 \
+         AND request_hash = $4 AND status IS NULL AND ($5 = 0 OR lease_until = $5)",
     )
     .bind(key.tenant.as_str())
     .bind(key.scope)
     .bind(key.key_hash.as_str())
     .bind(key.request_hash.as_str())
+    .bind(key.lease.map_or(0, |lease| lease.0))
     .execute(tx.sql())
     .await?;
     Ok(())

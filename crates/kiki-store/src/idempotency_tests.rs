@@ -131,21 +131,80 @@ async fn whoever_lost_the_key_to_another_is_told_when_they_finish() {
     .await;
 }
 
+async fn claim_alone(store: &Store, key: &mut Key, now: UnixMillis) -> Begin {
+    let mut tx = store.begin().await.unwrap();
+    let begun = claim(&mut tx, key, now).await.unwrap();
+    tx.commit().await.unwrap();
+    begun
+}
+
+async fn abandon_alone(store: &Store, key: &Key) {
+    let mut tx = store.begin().await.unwrap();
+    abandon(&mut tx, key).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_id_of_a_claimed_key_is_that_of_its_life() {
+    on_both(async |db| {
+        let [first, waiting, over, again, later, last] = &mut [(); 6].map(|()| key("acme", "k", "a"));
+        claim_alone(&db.store, first, NOW).await;
+        assert_eq!(claim_alone(&db.store, waiting, NOW.plus(1)).await, Begin::InProgress);
+        assert_eq!(claim_alone(&db.store, over, NOW.plus(LEASE_MS)).await, Begin::Fresh);
+        abandon_alone(&db.store, over).await;
+        assert_eq!(claim_alone(&db.store, again, NOW.plus(LEASE_MS + 1)).await, Begin::Fresh);
+        let life = again.derived_id();
+        assert_eq!([&*first, &*waiting, &*over].map(Key::derived_id), [life; 3]);
+        finish_alone(&db.store, again).await;
+        let expired = NOW.plus(LEASE_MS + 1 + LIFE_MS);
+        assert_eq!(claim_alone(&db.store, later, expired).await, Begin::Fresh);
+        assert_ne!(later.derived_id(), life, "where the row is still there");
+        purge(&db.store, expired.plus(LIFE_MS), 10).await.unwrap();
+        assert_eq!(claim_alone(&db.store, last, expired.plus(LIFE_MS)).await, Begin::Fresh);
+        assert!(![life, later.derived_id()].contains(&last.derived_id()), "where the row is gone");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_lost_a_claim_to_another_does_not_end_that() {
+    on_both(async |db| {
+        let (mut slow, mut quick) = (key("acme", "k", "a"), key("acme", "k", "a"));
+        claim_alone(&db.store, &mut slow, NOW).await;
+        let lapsed = NOW.plus(LEASE_MS);
+        assert_eq!(claim_alone(&db.store, &mut quick, lapsed).await, Begin::Fresh);
+        abandon_alone(&db.store, &slow).await;
+        assert_eq!(begin_alone(&db.store, &key("acme", "k", "a"), lapsed).await, Begin::InProgress);
+        let mut tx = db.store.begin().await.unwrap();
+        assert!(!finish(&mut tx, &slow, &created()).await.unwrap());
+        assert!(finish(&mut tx, &quick, &created()).await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_request_may_take_a_key_that_was_given_back() {
+    on_both(async |db| {
+        let (mine, other) = (key("acme", "k", "a"), key("acme", "k", "b"));
+        begin_alone(&db.store, &mine, NOW).await;
+        abandon_alone(&db.store, &mine).await;
+        assert_eq!(begin_alone(&db.store, &other, NOW).await, Begin::Fresh);
+        assert_eq!(begin_alone(&db.store, &mine, NOW).await, Begin::Conflict);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_abandoned_key_is_free_and_an_answered_one_cannot_be_abandoned() {
     on_both(async |db| {
         let key = key("acme", "k", "a");
         for expected in [Begin::Fresh, Begin::Fresh] {
             assert_eq!(begin_alone(&db.store, &key, NOW).await, expected);
-            let mut tx = db.store.begin().await.unwrap();
-            abandon(&mut tx, &key).await.unwrap();
-            tx.commit().await.unwrap();
+            abandon_alone(&db.store, &key).await;
         }
         begin_alone(&db.store, &key, NOW).await;
         finish_alone(&db.store, &key).await;
-        let mut tx = db.store.begin().await.unwrap();
-        abandon(&mut tx, &key).await.unwrap();
-        tx.commit().await.unwrap();
+        abandon_alone(&db.store, &key).await;
         assert_eq!(begin_alone(&db.store, &key, NOW).await, Begin::Replay(created()));
     })
     .await;
