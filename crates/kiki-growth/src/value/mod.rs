@@ -10,6 +10,7 @@
 //!
 //! Start with [`orders`], [`fit`] and [`holdout`], `model` for the words, `service` for the verbs.
 
+mod about;
 mod api;
 mod audit;
 mod baseline;

@@ -1,11 +1,10 @@
 //! The verbs of value: they own the transaction, make ids and times, and write the audit entry.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use kiki_kit::clock::Clock;
 use kiki_kit::shutdown::Tasks;
-use kiki_models::ltv::{History, Summary, Terms};
+use kiki_models::ltv::Terms;
 use kiki_store::idempotency::{self, Begin, Key, Response};
 use kiki_store::personal::{Mint, Subject, Subjects};
 use kiki_store::{Store, StoreError, Tx};
@@ -15,10 +14,7 @@ use kiki_types::{Currency, IdSource, Principal, TenantId, UnixMillis};
 use super::audit::{self, Entry};
 use super::error::ValueError;
 use super::fit::FitReport;
-use super::live::caught_up;
-use super::model::{
-    About, BATCH_MAX, Churn, Known, PAGE_MAX, PageToken, Prediction, Question, SavedModel, Selection, Who,
-};
+use super::model::{About, BATCH_MAX, Churn, PAGE_MAX, PageToken, Prediction, Question, SavedModel, Selection};
 use super::repo;
 use super::training::Trainings;
 
@@ -272,100 +268,6 @@ impl Value {
         }
         let next = Some(PageToken { model: model.id, after });
         Ok(Page { model, customers, next })
-    }
-
-    /// Customers of a model as they are after the orders that came since.
-    async fn caught_up(
-        &self,
-        tenant: &TenantId,
-        until: i32,
-        observed: Option<i32>,
-        customers: Vec<(Subject, Known)>,
-    ) -> Result<Vec<Known>, ValueError> {
-        let (subjects, mut known): (Vec<Subject>, Vec<Known>) = customers.into_iter().unzip();
-        let Some(observed) = observed else { return Ok(known) };
-        let orders = repo::live::of(&self.needs.store, tenant, &subjects).await?;
-        for (subject, known) in subjects.iter().zip(&mut known) {
-            let since = orders.get(&subject.id).map_or(&[][..], Vec::as_slice);
-            known.summary = caught_up(Some(known.summary), until, since, observed).unwrap_or(known.summary);
-        }
-        Ok(known)
-    }
-
-    /// What `questions` are about, in their order: what the model in force knows of whom they name and whose data may be
-    /// worked with, and what was ordered since.
-    async fn about(
-        &self,
-        tenant: &TenantId,
-        questions: Vec<Question>,
-        asked: Asked,
-    ) -> Result<(SavedModel, Vec<(About, Terms)>), ValueError> {
-        let model = self.current(tenant).await?;
-        let named = questions.iter().filter_map(|question| match &question.who {
-            Who::Customer(id) => Some(id.as_str()),
-            Who::History(..) => None,
-        });
-        let mut ids: Vec<&str> = named.collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let known = self.known(tenant, &model, &ids).await?;
-        let about = questions.into_iter().enumerate().map(|(index, question)| {
-            let terms = question.terms;
-            let about = about(&known, question);
-            let about = about.map_err(|error| match asked {
-                Asked::Alone => error,
-                Asked::InBatch => error.within_batch(index),
-            })?;
-            Ok((about, terms))
-        });
-        let about = about.collect::<Result<_, ValueError>>()?;
-        Ok((model, about))
-    }
-
-    /// The summaries of those of `ids` who are known, by the model or by their orders, and whose data may be worked with.
-    async fn known(
-        &self,
-        tenant: &TenantId,
-        model: &SavedModel,
-        ids: &[&str],
-    ) -> Result<HashMap<Arc<str>, Summary>, ValueError> {
-        let store = &self.needs.store;
-        let subjects = self.needs.subjects.resolve_many(tenant, ids, Mint::No).await?;
-        let subjects: Vec<Subject> =
-            subjects.into_iter().flatten().filter(|subject| !subject.restricted && !subject.objected).collect();
-        if subjects.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let customers = repo::customers(store, tenant, model.id, &subjects).await?;
-        let mut known: HashMap<Arc<str>, Summary> =
-            customers.into_iter().map(|customer| (customer.id, customer.summary)).collect();
-        let Some(observed) = repo::live::observed_until(store, tenant).await? else { return Ok(known) };
-        let (until, orders) = (model.until_day()?, repo::live::of(store, tenant, &subjects).await?);
-        for subject in &subjects {
-            let since = orders.get(&subject.id).map_or(&[][..], Vec::as_slice);
-            let summary = caught_up(known.get(subject.name()).copied(), until, since, observed);
-            known.extend(summary.map(|summary| (Arc::from(subject.name()), summary)));
-        }
-        Ok(known)
-    }
-}
-
-fn about(known: &HashMap<Arc<str>, Summary>, question: Question) -> Result<About, ValueError> {
-    let id = match question.who {
-        Who::History(history, monetary) => {
-            return Ok(About { customer_id: String::new(), history, monetary, population: false });
-        }
-        Who::Customer(id) => id,
-    };
-    match known.get(id.as_str()) {
-        Some(summary) => {
-            let (history, monetary) = (summary.history()?, summary.monetary());
-            Ok(About { customer_id: id, history, monetary, population: false })
-        }
-        None if question.or_population => {
-            Ok(About { customer_id: id, history: History::new(0.0, 0.0, 0.0)?, monetary: 0.0, population: true })
-        }
-        None => Err(ValueError::UnknownCustomer { customer: id, field: "customer_id".to_owned() }),
     }
 }
 
