@@ -104,10 +104,12 @@ pub enum ShieldError {
 impl ShieldError {
     /// Whether it is certain that the governor decided nothing, and will not.
     pub(crate) const fn has_decided_nothing(&self) -> bool {
-        matches!(
-            self,
-            Self::Exhausted(_) | Self::Invalid { .. } | Self::NotFound(_) | Self::Undecided(OwnerError::Busy)
-        )
+        self.is_refusal() || matches!(self, Self::Exhausted(_) | Self::Undecided(OwnerError::Busy))
+    }
+
+    /// Whether the governor would answer the same again.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Invalid { .. } | Self::NotFound(_))
     }
 
     /// A wrong field.

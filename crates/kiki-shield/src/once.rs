@@ -26,6 +26,8 @@ pub(crate) enum Turn {
     Mine(Claim),
     /// Nobody's: it was done before, and made what has these ids.
     Before(Vec<Uuid>),
+    /// Somebody's who has not ended. What they make has this id, where it is one thing.
+    Theirs(Uuid),
 }
 
 /// A key that was taken for what is being done; without one nothing is remembered.
@@ -86,6 +88,7 @@ impl Shield {
         match self.turn(key).await? {
             Turn::Mine(claim) => self.in_turn(claim, act).await,
             Turn::Before(made) => again(made).await,
+            Turn::Theirs(_) => Err(ShieldError::KeyInProgress.into()),
         }
     }
 
@@ -101,7 +104,7 @@ impl Shield {
                 Ok(Turn::Before(body.chunks_exact(16).filter_map(|id| Uuid::from_slice(id).ok()).collect()))
             }
             Begin::Conflict => Err(ShieldError::KeyConflict),
-            Begin::InProgress => Err(ShieldError::KeyInProgress),
+            Begin::InProgress => Ok(Turn::Theirs(key.derived_id())),
         }
     }
 

@@ -27,7 +27,7 @@ impl World {
     async fn claim(&self, verb: &'static str, key: &str) -> Claim {
         match self.shield.turn(self.key_of(verb, key)).await.unwrap() {
             Turn::Mine(claim) => claim,
-            Turn::Before(made) => panic!("it was done before: {made:?}"),
+            Turn::Before(_) | Turn::Theirs(_) => panic!("it was taken before"),
         }
     }
 
@@ -125,7 +125,7 @@ async fn whoever_fails_late_leaves_the_key_to_who_took_it_over() {
         let failed = world.shield.in_turn(slow, |_| async { Err::<(), _>(ShieldError::Starting) }).await;
         assert!(failed.is_err());
         let meanwhile = world.shield.turn(world.key_of("x", "k")).await;
-        assert!(matches!(meanwhile, Err(ShieldError::KeyInProgress)), "nobody else begins");
+        assert!(matches!(meanwhile, Ok(Turn::Theirs(_))), "nobody else begins");
         let mut tx = world.store.begin().await.unwrap();
         quick.remember(&mut tx, &[]).await.unwrap();
     })
@@ -202,6 +202,103 @@ async fn what_fails_frees_its_key() {
             let act = |_| async { Err::<(), _>(ShieldError::Starting) };
             let failed = world.shield.once(world.key_of("x", "k"), act, async |_| Ok(())).await;
             assert!(matches!(failed, Err(ShieldError::Starting)), "{failed:?}");
+        }
+    })
+    .await;
+}
+
+/// Whoever took the key may have ended, and every decision until its lease ends would pass.
+#[tokio::test]
+async fn a_revocation_is_not_kept_from_its_effect_by_its_key() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.consent(Act::Grant, "g").await.unwrap();
+        let id = world.claim("revoke", "k").await.id();
+        let made = world.consent(Act::Revoke, "k").await.unwrap();
+        assert_eq!((Some(made.record.id), world.stands().await), (id, false));
+        world.clock.advance(LEASE);
+        world.consent(Act::Grant, "h").await.unwrap();
+        assert_eq!(world.consent(Act::Revoke, "k").await.unwrap().record.id, made.record.id);
+        assert!(world.stands().await, "it was agreed to after that");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_revocation_with_a_key_does_not_wait_for_who_writes() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db).await;
+    world.consent(Act::Grant, "g").await.unwrap();
+    let writing = db.store.begin().await.unwrap();
+    let (made, stood) = tokio::join!(world.consent(Act::Revoke, "k"), async {
+        let until_it_stands_no_more = async {
+            while world.stands().await {
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(3), until_it_stands_no_more).await;
+        writing.rollback().await.unwrap();
+        ended
+    });
+    assert!(stood.is_ok(), "the governor was not told while somebody wrote");
+    assert!(made.unwrap().record.entry.is_some());
+}
+
+#[tokio::test]
+async fn the_signal_counts_whatever_the_key_says() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let tenant = TenantId::default_tenant();
+        let by = caller("default");
+        let bars = async |customer: &str| world.shield.standing(&tenant, customer).await.unwrap().bars.len();
+        for (customer, act, verb) in [("ann", Act::Grant, "grant"), ("bob", Act::Revoke, "revoke")] {
+            let wanted = || Wanted { customer_id: customer.to_owned(), ..wanted() };
+            let send = async |gpc| world.shield.consent_once(&by, world.key_of(verb, "k"), act, wanted(), gpc).await;
+            let made = send(NO).await.unwrap();
+            assert_eq!(bars(customer).await, 0);
+            assert_eq!(send(Gpc(true)).await.unwrap().record, made.record);
+            assert_eq!(bars(customer).await, 1);
+        }
+        let other = world.shield.key(&tenant, "grant", Some("k"), &"another").unwrap();
+        let eve = Wanted { customer_id: "eve".to_owned(), ..wanted() };
+        world.shield.give_consent(&by, eve.clone(), NO).await.unwrap();
+        let refused = world.shield.consent_once(&by, other, Act::Grant, eve, Gpc(true)).await;
+        assert!(matches!(refused, Err(ShieldError::KeyConflict)));
+        assert_eq!(bars("eve").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_confirmation_that_was_broken_off_is_answered_or_done() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let (tenant, by) = (TenantId::default_tenant(), caller("default"));
+        for is_decided in [true, false] {
+            let asked = Wanted { double_opt_in: true, ..wanted() };
+            let id = world.shield.give_consent(&by, asked, NO).await.unwrap().record.id;
+            let token = world.shield.confirmation(&tenant, id).await.unwrap().unwrap().token.to_string();
+            let key = if is_decided { "decided" } else { "noted" };
+            let under = world.claim("confirm", key).await.id();
+            // The process ends right after.
+            if is_decided {
+                world.shield.confirm_consent(&by, &token, under, NO).await.unwrap();
+            } else {
+                world.shield.take_confirmation(&by, &token, under, NO).await.unwrap();
+            }
+            world.clock.advance(LEASE);
+            let send =
+                async |key, gpc| world.shield.confirm_once(&by, world.key_of("confirm", key), token.clone(), gpc).await;
+            if is_decided {
+                let another = send("another", NO).await;
+                assert!(matches!(another, Err(ShieldError::NotFound(_))), "{another:?}");
+            }
+            for _ in 0..2 {
+                let made = send(key, NO).await.unwrap();
+                assert_eq!((made.record.id, made.record.state), (id, State::Standing));
+            }
+            assert_eq!(send(key, Gpc(true)).await.unwrap().signal.is_some(), is_decided, "once it is heeded");
+            assert!(world.stands().await);
         }
     })
     .await;

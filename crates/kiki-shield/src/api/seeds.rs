@@ -184,7 +184,7 @@ async fn consent(
     act: Act,
 ) -> Result<Json<ConsentAnswer>, Problem> {
     let verb = if act == Act::Grant { "seeds.consent.grant" } else { "seeds.consent.revoke" };
-    let key = shield.key(&caller.principal.tenant, verb, key, &(&request, gpc))?;
+    let key = shield.key(&caller.principal.tenant, verb, key, &request)?;
     let purpose: Purpose = request.consent_type.parse().map_err(|error| ShieldError::invalid("consent_type", error))?;
     let channel = request.channel.as_deref().map_or(Ok(Channel::Any), str::parse);
     let channel = channel.map_err(|error| ShieldError::invalid("channel", error))?;

@@ -53,7 +53,7 @@ async fn give(
     Json(body): Json<ConsentBody>,
 ) -> Result<(StatusCode, Json<MadeAnswer>), Problem> {
     let caller = caller(&allowed, network);
-    let key = shield.key(&caller.principal.tenant, "consent.grant", key.as_deref(), &(&body, gpc))?;
+    let key = shield.key(&caller.principal.tenant, "consent.grant", key.as_deref(), &body)?;
     let wanted = body.wanted(shield.0.clock.now())?;
     let made = shield.consent_once(&caller, key, Act::Grant, wanted, gpc).await?;
     let status = if waited(&made.record) { StatusCode::ACCEPTED } else { StatusCode::CREATED };
@@ -73,7 +73,7 @@ async fn revoke(
     Json(body): Json<RevokeBody>,
 ) -> Result<Json<MadeAnswer>, Problem> {
     let caller = caller(&allowed, network);
-    let key = shield.key(&caller.principal.tenant, "consent.revoke", key.as_deref(), &(&body, gpc))?;
+    let key = shield.key(&caller.principal.tenant, "consent.revoke", key.as_deref(), &body)?;
     let made = shield.consent_once(&caller, key, Act::Revoke, body.wanted()?, gpc).await?;
     Ok(Json(MadeAnswer::new(made, &shield)))
 }
@@ -91,7 +91,7 @@ async fn confirm(
     Json(body): Json<ConfirmBody>,
 ) -> Result<Json<MadeAnswer>, Problem> {
     let caller = caller(&allowed, network);
-    let key = shield.key(&caller.principal.tenant, "consent.confirm", key.as_deref(), &(&body, gpc))?;
+    let key = shield.key(&caller.principal.tenant, "consent.confirm", key.as_deref(), &body)?;
     let made = shield.confirm_once(&caller, key, body.token, gpc).await?;
     Ok(Json(MadeAnswer::new(made, &shield)))
 }

@@ -1,7 +1,8 @@
 //! Consent that stands once the customer confirms it, by a token that is mailed to them.
 //!
 //! What they take back stays so: the record says how long the log was when they were asked, and the governor refuses a
-//! confirmation of what was taken back by a later entry. No clock and no database has a part in that.
+//! confirmation of what was taken back by a later entry. No clock and no database has a part in that. So a token counts
+//! until what it confirms was decided: whatever came between, the same confirmation may be sent again.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,6 +20,7 @@ use super::model::{About, Record, State};
 use super::repo;
 use super::service::{Evidence, Made};
 use crate::error::ShieldError;
+use crate::once::Claim;
 use crate::service::{Caller, Shield};
 
 /// The outbox topic of letters to people.
@@ -49,25 +51,31 @@ pub struct Confirmation {
 
 impl Shield {
     /// Lets stand what a customer confirms by the token that was mailed to them, unless they have taken it back since.
-    pub(crate) async fn confirm_consent(&self, caller: &Caller, token: &str, gpc: Gpc) -> Result<Made, ShieldError> {
-        let (who, made) = self.take_confirmation(caller, token, gpc).await?;
+    /// `under` tells the request from others with the same token.
+    pub(crate) async fn confirm_consent(
+        &self,
+        caller: &Caller,
+        token: &str,
+        under: Option<Uuid>,
+        gpc: Gpc,
+    ) -> Result<Made, ShieldError> {
+        let (who, made) = self.take_confirmation(caller, token, under, gpc).await?;
         let record = self.decide_record(caller, &who, made.record, "confirm", true).await?;
         Ok(Made { record, ..made })
     }
 
-    /// Uses the token up. What it confirms is noted, and not decided yet.
-    pub(super) async fn take_confirmation(
+    /// Takes the token's word. What it confirms is noted, and not decided yet; the token counts until it is.
+    pub(crate) async fn take_confirmation(
         &self,
         caller: &Caller,
         token: &str,
+        under: Option<Uuid>,
         gpc: Gpc,
     ) -> Result<(Subject, Made), ShieldError> {
         let now = self.0.clock.now();
         let tenant = &caller.principal.tenant;
-        let mut bytes = [0; TOKEN_BYTES];
-        let read = URL_SAFE_NO_PAD.decode_slice(token, &mut bytes);
-        let id = Uuid::from_slice(&bytes[..16]).ok().filter(|_| read == Ok(TOKEN_BYTES)).ok_or(UNKNOWN)?;
-        let (row, mut record, sealed) = repo::awaiting(&self.0.store, tenant, id).await?.ok_or(UNKNOWN)?;
+        let id = record_of(token)?;
+        let (row, mut record, sealed) = repo::with_person(&self.0.store, tenant, id).await?.ok_or(UNKNOWN)?;
         let who = self.0.subjects.unlock(&row)?;
         let known = sealed.token.and_then(|sealed| who.open(TOKEN, &id.to_string(), &sealed).ok()).ok_or(UNKNOWN)?;
         if !bool::from(known.ct_eq(token.as_bytes())) || record.confirm_by < now {
@@ -79,7 +87,7 @@ impl Shield {
             return Err(ShieldError::Barred(bar));
         }
         let mut evidence = Evidence::open(&who, id, &sealed.evidence);
-        evidence.confirmed_at = Some(now.rfc3339());
+        (evidence.confirmed_at, evidence.confirmed_under) = (Some(now.rfc3339()), under);
         let mut tx = self.0.store.begin().await?;
         if !repo::confirm(&mut tx, (tenant, id), now, &evidence.seal(&who, id)).await? {
             return Err(UNKNOWN);
@@ -87,6 +95,29 @@ impl Shield {
         tx.commit().await?;
         (record.state, record.at) = (State::Noted, now);
         Ok((who, Made { record, signal }))
+    }
+
+    /// What the same request came to that was broken off before its end was remembered.
+    pub(super) async fn confirmed_before_the_end(
+        &self,
+        caller: &Caller,
+        token: &str,
+        claim: &Claim,
+        gpc: Gpc,
+    ) -> Result<Option<Made>, ShieldError> {
+        let Some(under) = claim.id() else { return Ok(None) };
+        let id = record_of(token)?;
+        let found = repo::with_person(&self.0.store, &caller.principal.tenant, id).await?;
+        let Some((row, record, sealed)) = found.filter(|found| found.1.state == State::Standing) else {
+            return Ok(None);
+        };
+        let who = self.0.subjects.unlock(&row)?;
+        // It was this request that the record took its word from, so it had the token.
+        if Evidence::open(&who, id, &sealed.evidence).confirmed_under != Some(under) {
+            return Ok(None);
+        }
+        let signal = self.heed(caller, &who, gpc).await?;
+        Ok(Some(Made { record, signal }))
     }
 
     /// How many entries the log has: what is decided from now on comes after.
@@ -99,7 +130,10 @@ impl Shield {
     /// # Errors
     /// The database does not answer, or the record cannot be read.
     pub async fn confirmation(&self, tenant: &TenantId, id: Uuid) -> Result<Option<Confirmation>, ShieldError> {
-        let Some((row, record, sealed)) = repo::awaiting(&self.0.store, tenant, id).await? else { return Ok(None) };
+        let found = repo::with_person(&self.0.store, tenant, id).await?;
+        let Some((row, record, sealed)) = found.filter(|found| found.1.state == State::Awaiting) else {
+            return Ok(None);
+        };
         let who = self.0.subjects.unlock(&row)?;
         let (About::Purpose(purpose, channel), Some(token)) = (record.about, sealed.token) else { return Ok(None) };
         let token = who.open(TOKEN, &id.to_string(), &token).map_err(StoreError::from)?;
@@ -131,4 +165,11 @@ impl Shield {
         bytes[16..].copy_from_slice(&(self.0.random)()[..16]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
+}
+
+/// The record that a token is about.
+fn record_of(token: &str) -> Result<Uuid, ShieldError> {
+    let mut bytes = [0; TOKEN_BYTES];
+    let read = URL_SAFE_NO_PAD.decode_slice(token, &mut bytes);
+    Uuid::from_slice(&bytes[..16]).ok().filter(|_| read == Ok(TOKEN_BYTES)).ok_or(UNKNOWN)
 }

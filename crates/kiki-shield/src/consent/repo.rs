@@ -58,7 +58,8 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Moves a record on from one of two states; returns whether it was there.
+/// Moves a record on that does not stand yet; it waits again only for a confirmation that was not decided and not taken
+/// back. Returns whether it was there.
 pub(crate) async fn settle<'c>(
     sql: impl Executor<'c, Database = Any>,
     (tenant, id): (&TenantId, Uuid),
@@ -66,8 +67,9 @@ pub(crate) async fn settle<'c>(
     entry: Option<u64>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "UPDATE consent_record SET state = $3, entry = $4, token = NULL \
-         WHERE tenant = $1 AND id = $2 AND state IN ('noted', 'void')",
+        "UPDATE consent_record SET state = $3, entry = $4, token = CASE WHEN $3 = 'awaiting' THEN token ELSE NULL END \
+         WHERE tenant = $1 AND id = $2 AND state IN ('noted', 'void', 'awaiting') \
+         AND ($3 <> 'awaiting' OR (state = 'noted' AND token IS NOT NULL))",
     )
     .bind(tenant.as_str())
     .bind(id.to_string())
@@ -78,7 +80,7 @@ pub(crate) async fn settle<'c>(
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes a record that waits for its confirmation; whoever comes second finds it taken.
+/// Notes that a record was confirmed, unless that was decided. Its token stays until then.
 pub(crate) async fn confirm(
     tx: &mut Tx,
     (tenant, id): (&TenantId, Uuid),
@@ -86,8 +88,8 @@ pub(crate) async fn confirm(
     evidence: &[u8],
 ) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "UPDATE consent_record SET state = 'noted', token = NULL, evidence = $4, at = $3 \
-         WHERE tenant = $1 AND id = $2 AND state = 'awaiting' AND confirm_by >= $3",
+        "UPDATE consent_record SET state = 'noted', evidence = $4, at = $3 WHERE tenant = $1 AND id = $2 \
+         AND state IN ('awaiting', 'noted') AND token IS NOT NULL AND confirm_by >= $3",
     )
     .bind(tenant.as_str())
     .bind(id.to_string())
@@ -107,8 +109,8 @@ pub(crate) async fn void_awaiting(
     asked: UnixMillis,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE consent_record SET state = 'void', token = NULL \
-         WHERE tenant = $1 AND subject = $2 AND purpose = $3 AND state = 'awaiting' \
+        "UPDATE consent_record SET state = CASE state WHEN 'awaiting' THEN 'void' ELSE state END, token = NULL \
+         WHERE tenant = $1 AND subject = $2 AND purpose = $3 AND state IN ('awaiting', 'noted') \
          AND ($4 = '' OR channel IN ($4, 'any')) \
          AND at <= $5",
     )
@@ -122,7 +124,8 @@ pub(crate) async fn void_awaiting(
     Ok(())
 }
 
-/// What was noted before `before` and has no entry came to nothing. Returns how many.
+/// What was noted before `before` and has no entry came to nothing: what may still be confirmed waits for that again.
+/// Returns how many.
 pub(crate) async fn void_noted(store: &Store, before: UnixMillis) -> Result<u64, StoreError> {
     // Looked at every second, and mostly there is none: nobody who writes should wait for that.
     let one = sqlx::query("SELECT id FROM consent_record WHERE state = 'noted' AND at < $1 LIMIT 1").bind(before.0);
@@ -130,16 +133,19 @@ pub(crate) async fn void_noted(store: &Store, before: UnixMillis) -> Result<u64,
         return Ok(0);
     }
     let mut tx = store.begin().await?;
-    let done = sqlx::query("UPDATE consent_record SET state = 'void' WHERE state = 'noted' AND at < $1")
-        .bind(before.0)
-        .execute(tx.sql())
-        .await?;
+    let done = sqlx::query(
+        "UPDATE consent_record SET state = CASE WHEN token IS NOT NULL AND confirm_by >= $1 THEN 'awaiting' \
+         ELSE 'void' END WHERE state = 'noted' AND at < $1",
+    )
+    .bind(before.0)
+    .execute(tx.sql())
+    .await?;
     tx.commit().await?;
     Ok(done.rows_affected())
 }
 
-/// A record that waits for its confirmation, with its row, from which the person can be unlocked, and what is sealed.
-pub(crate) async fn awaiting(
+/// A record, with its row, from which the person can be unlocked, and what is sealed.
+pub(crate) async fn with_person(
     store: &Store,
     tenant: &TenantId,
     id: Uuid,
@@ -147,7 +153,7 @@ pub(crate) async fn awaiting(
     let query = format!(
         "SELECT {SUBJECT_COLUMNS}, {RECORD}, c.token AS c_token FROM consent_record c \
          JOIN subject s ON s.tenant = c.tenant AND s.id = c.subject \
-         WHERE c.tenant = $1 AND c.id = $2 AND c.state = 'awaiting'",
+         WHERE c.tenant = $1 AND c.id = $2",
     );
     let row = sqlx::query(AssertSqlSafe(query))
         .bind(tenant.as_str())

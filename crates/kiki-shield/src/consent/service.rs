@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::confirm::{TOKEN, UNKNOWN};
 use super::gpc::Gpc;
 use super::model::{About, Act, Basis, CONFIRM_MS, EVIDENCE_BYTES_MAX, Record, State as RecordState};
+use super::repeat::waited;
 use super::repo::{self, Sealed};
 use crate::error::ShieldError;
 use crate::names::check_name;
@@ -85,6 +86,9 @@ pub(crate) struct Evidence {
     pub(crate) given: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) confirmed_at: Option<String>,
+    /// The request that confirmed it, by its idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confirmed_under: Option<Uuid>,
 }
 
 impl Evidence {
@@ -125,7 +129,7 @@ impl Shield {
             asked: if wanted.double_opt_in { Some(self.decided().await?) } else { None },
             entry: None,
         };
-        let evidence = Evidence { given: wanted.evidence, confirmed_at: None }.seal(&who, record.id);
+        let evidence = Evidence { given: wanted.evidence, ..Evidence::default() }.seal(&who, record.id);
         let mut sealed = Sealed { evidence, token: None };
         let mut tx = self.0.store.begin().await?;
         if wanted.double_opt_in {
@@ -171,7 +175,7 @@ impl Shield {
             asked: None,
             entry: None,
         };
-        let evidence = Evidence { given: wanted.evidence, confirmed_at: None }.seal(who, record.id);
+        let evidence = Evidence { given: wanted.evidence, ..Evidence::default() }.seal(who, record.id);
         let noted = async {
             let about = (wanted.purpose, wanted.channel);
             let mut tx = self.0.store.begin().await?;
@@ -230,15 +234,32 @@ impl Shield {
         };
         let decision = match decided {
             Ok(decision) => decision,
-            // It was not decided, and will not be: nobody asks for it once more.
-            Err(error) if error.has_decided_nothing() => {
-                let (store, id) = (&self.0.store, (&who.tenant, record.id));
-                repo::settle(store.pool(), id, RecordState::Void, None).await?;
+            Err(error) => {
+                self.leave_undecided(&who.tenant, &record, &error).await?;
                 return Err(error);
             }
-            Err(error) => return Err(error),
         };
         Ok(self.settled_record(record, &who.tenant, decision.index).await)
+    }
+
+    /// Takes back what was noted, and was not decided.
+    pub(super) async fn leave_undecided(
+        &self,
+        tenant: &TenantId,
+        record: &Record,
+        error: &ShieldError,
+    ) -> Result<(), ShieldError> {
+        let state = if waited(record) && !error.is_refusal() {
+            // If it was decided after all, the follower of the log finds it; to confirm it twice does no harm.
+            RecordState::Awaiting
+        } else if error.has_decided_nothing() {
+            // And will not be: nobody asks for it once more.
+            RecordState::Void
+        } else {
+            return Ok(());
+        };
+        repo::settle(self.0.store.pool(), (tenant, record.id), state, None).await?;
+        Ok(())
     }
 
     /// Asks the governor for what the record says.

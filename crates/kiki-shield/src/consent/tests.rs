@@ -10,7 +10,7 @@ use http::StatusCode;
 use kiki_kit::clock::{Clock as _, ManualClock};
 use kiki_kit::problem::Problem;
 use kiki_kit::shutdown::Tasks;
-use kiki_spend::{Command, Digest, Outcome, Owner, Settings};
+use kiki_spend::{Command, Digest, Outcome, Owner, OwnerError, Settings};
 use kiki_store::outbox;
 use kiki_store::personal::{Cause, Cutoffs, Mint, PersonalStore as _, Stores};
 use kiki_store::testing::{People, RandomIds, TestDb, on_both};
@@ -121,7 +121,7 @@ impl World {
     }
 
     async fn confirm(&self, tenant: &str, token: &str) -> Result<Made, ShieldError> {
-        self.shield.confirm_consent(&caller(tenant), token, NO).await
+        self.shield.confirm_consent(&caller(tenant), token, None, NO).await
     }
 }
 

@@ -66,13 +66,13 @@ async fn what_is_taken_back_is_not_confirmed_by_an_older_token_whatever_the_regi
     .await;
 }
 
-/// The gate is between the two steps of a confirmation: its token is used up, and the governor has not heard of it.
+/// The gate is between the two steps of a confirmation: it is noted, and the governor has not heard of it.
 #[tokio::test]
 async fn what_is_taken_back_in_the_middle_of_its_confirmation_stays_so() {
     on_both(async |db| {
         let world = World::new(db).await;
         let token = world.ask(by(Channel::Any)).await;
-        let (who, made) = world.shield.take_confirmation(&caller("a"), &token, NO).await.unwrap();
+        let (who, made) = world.shield.take_confirmation(&caller("a"), &token, None, NO).await.unwrap();
         world.revoke(wanted("ann")).await;
         let decided = world.shield.decide_record(&caller("a"), &who, made.record, "confirm", true).await;
         assert!(matches!(decided, Err(ShieldError::NotFound("confirmation"))), "{decided:?}");
@@ -109,6 +109,36 @@ async fn what_was_taken_back_waits_for_no_confirmation_once_the_register_heard_o
         assert!(world.shield.confirmation(&tenant, early).await.unwrap().is_none(), "nobody is asked any more");
         let token = world.token(late).await;
         world.confirm("a", &token).await.unwrap();
+    })
+    .await;
+}
+
+/// A full queue, a broken-off request, the end of the process: whatever comes between, the customer's word is not lost.
+#[tokio::test]
+async fn a_confirmation_that_was_not_decided_is_sent_again() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let busy = ShieldError::Undecided(OwnerError::Busy);
+        for (error, is_followed) in [(Some(busy), false), (None, false), (None, true)] {
+            let token = world.ask(by(Channel::Any)).await;
+            let (_, made) = world.shield.take_confirmation(&caller("a"), &token, None, NO).await.unwrap();
+            if let Some(error) = error {
+                world.shield.leave_undecided(&"a".parse().unwrap(), &made.record, &error).await.unwrap();
+            }
+            if is_followed {
+                assert_eq!(repo::void_noted(&db.store, world.clock.now().plus(1)).await.unwrap(), 1);
+            }
+            assert!(!world.agrees_to_marketing().await);
+            world.confirm("a", &token).await.unwrap();
+            assert!(world.agrees_to_marketing().await);
+            assert!(is_refused(&world.confirm("a", &token).await), "it is used up");
+            world.revoke(wanted("ann")).await;
+        }
+        let token = world.ask(by(Channel::Any)).await;
+        world.shield.take_confirmation(&caller("a"), &token, None, NO).await.unwrap();
+        world.revoke(wanted("ann")).await;
+        assert_eq!(repo::void_noted(&db.store, world.clock.now().plus(1)).await.unwrap(), 1);
+        assert!(is_refused(&world.confirm("a", &token).await), "it was taken back meanwhile");
     })
     .await;
 }
