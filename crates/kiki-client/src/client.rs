@@ -299,8 +299,7 @@ impl Client {
         self.0.api.call(&void_call(id)).await
     }
 
-    /// Holds `by` more under `id`. If no answer comes it is not asked again, since each increase counts:
-    /// [`Client::get`] tells what is held.
+    /// Holds `by` more under `id`. Asked again under the same key while no answer comes, it counts once.
     ///
     /// # Errors
     /// [`Error::Denied`] leaves the hold as it was.
@@ -308,7 +307,7 @@ impl Client {
         self.0.api.call(&sum_call(id, "increase", by, self.0.api.settings.key())).await
     }
 
-    /// Gives back `amount` of what was captured. If no answer comes it is not asked again, since each refund counts.
+    /// Gives back `amount` of what was captured. Asked again under the same key while no answer comes, it counts once.
     ///
     /// # Errors
     /// It is more than was captured and not refunded yet.

@@ -13,9 +13,6 @@ use crate::model::{Authorization, Request};
 use crate::settle::{Plan, Settle, Settlement, settle, sum_call};
 use crate::settler::Job;
 
-/// How often an increase whose answer got lost is looked for and asked again.
-const INCREASE_ATTEMPTS_MAX: usize = 3;
-
 /// What becomes of money when the work was interrupted: by a panic, a cancelled future or a time limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -210,38 +207,15 @@ impl OpenHold {
         self.0.spent.fetch_max(total.micros, Ordering::AcqRel);
     }
 
-    /// Holds `by` more. Returns what is held then.
+    /// Holds `by` more. Returns what is held then. Asked again under the same key while no answer comes, it counts once.
     ///
     /// # Errors
     /// [`Error::Denied`] leaves the hold as it was. [`Error::Conflict`] if it has ended.
     pub async fn increase(&self, by: Money) -> Result<Money, Error> {
         let api = &self.0.client.api;
-        let before = self.0.held.load(Ordering::Acquire);
-        let key = api.settings.key();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let asked = api.call::<Authorization>(&sum_call(self.0.id, "increase", by, key.clone())).await;
-            match asked {
-                Ok(now) => return Ok(self.holds(now.amount)),
-                Err(error) if !error.is_undecided() => return Err(error),
-                Err(error) => {
-                    // Nobody else moves this hold: what it holds now tells whether the lost request arrived.
-                    let now = self.0.client.get(self.0.id).await?;
-                    if now.amount.micros > before {
-                        return Ok(self.holds(now.amount));
-                    }
-                    if attempts >= INCREASE_ATTEMPTS_MAX {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-    }
-
-    fn holds(&self, amount: Money) -> Money {
-        self.0.held.store(amount.micros, Ordering::Release);
-        amount
+        let now: Authorization = api.call(&sum_call(self.0.id, "increase", by, api.settings.key())).await?;
+        self.0.held.store(now.amount.micros, Ordering::Release);
+        Ok(now.amount)
     }
 
     /// What the work said to have spent, or nothing.

@@ -37,7 +37,7 @@
 //! [`Client::close`] waits for it before the program ends. The time to live of a hold is the last net below all of this.
 //!
 //! Calls are tried again, with the same idempotency key, where nobody decided ([`Retry`]); a denial is an answer and is never
-//! asked again. What counts each time it arrives (increase, refund) is sent again only if it certainly did not arrive.
+//! asked again.
 //!
 //! The features: `tls` for https.
 

@@ -111,7 +111,7 @@ pub(crate) fn capture_call(id: AuthorizationId, amount: Option<Money>) -> Call {
     }
 }
 
-/// A call that moves a sum each time it arrives: `increase` or `refund`.
+/// A call that moves a sum once for each key: `increase` or `refund`.
 pub(crate) fn sum_call(id: AuthorizationId, verb: &str, amount: Money, key: String) -> Call {
-    Call::post(format!("/v1/authorizations/{id}/{verb}"), key).json(&AmountBody { amount }).counts_each_time()
+    Call::post(format!("/v1/authorizations/{id}/{verb}"), key).json(&AmountBody { amount })
 }

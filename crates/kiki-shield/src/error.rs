@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use kiki_kit::problem::Problem;
+use kiki_spend::change::KEYED_CHANGES_MAX;
 use kiki_spend::command::{Bound, Resolution};
 use kiki_spend::{Digest, OwnerError};
 use kiki_store::StoreError;
@@ -169,6 +170,7 @@ impl From<ShieldError> for Problem {
                 )
             }
             ShieldError::Reading(error) => Self::internal(&error),
+            ShieldError::Exhausted(Bound::Changes) => changes_exhausted(),
             ShieldError::Exhausted(of) => Self::unavailable(
                 "authority_exhausted",
                 format!("The governor keeps as many {} as it may. Nobody decided.", plural(of)),
@@ -246,6 +248,14 @@ fn pruned(minimum: u64) -> Problem {
     Problem::new(StatusCode::GONE, "pruned", detail).with("minimum", minimum)
 }
 
+/// Waiting makes no room: the keys are kept as long as the authorization.
+fn changes_exhausted() -> Problem {
+    let detail = format!(
+        "The authorization was changed {KEYED_CHANGES_MAX} times under keys, and no more are kept. Nobody decided. Without a key it can be changed further."
+    );
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "changes_exhausted", detail)
+}
+
 fn plural(of: Bound) -> &'static str {
     match of {
         Bound::Accounts => "accounts",
@@ -254,6 +264,7 @@ fn plural(of: Bound) -> &'static str {
         Bound::Limits => "limits",
         Bound::Consents => "consents",
         Bound::Sources => "sources of entries",
+        Bound::Changes => "keys of changes",
     }
 }
 

@@ -47,6 +47,9 @@ pub enum Command {
         id: Digest,
         /// By how much.
         amount: i64,
+        /// The same key changes this authorization once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Digest>,
     },
     /// Settles a hold.
     Capture {
@@ -67,6 +70,9 @@ pub enum Command {
         id: Digest,
         /// At most what was captured and not refunded.
         amount: i64,
+        /// The same key changes this authorization once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Digest>,
     },
     /// Books money that is already gone.
     Record(Record),
@@ -485,6 +491,8 @@ pub enum Bound {
     Consents,
     /// Databases that hand over entries.
     Sources,
+    /// Keys of increases and refunds of one authorization.
+    Changes,
 }
 
 #[cfg(test)]
@@ -510,6 +518,10 @@ mod tests {
             ),
             format!(r#"{{"op":"consent","subject":"{a}","purpose":"marketing","granted":true,"asked":7}}"#),
             format!(r#"{{"op":"bar","subject":"{a}","bar":"do_not_sell","set":true}}"#),
+            format!(r#"{{"op":"increase","id":"{a}","amount":5}}"#),
+            format!(r#"{{"op":"increase","id":"{a}","amount":5,"key":"{b}"}}"#),
+            format!(r#"{{"op":"refund","id":"{a}","amount":5}}"#),
+            format!(r#"{{"op":"refund","id":"{a}","amount":5,"key":"{b}"}}"#),
             format!(r#"{{"op":"forget","subjects":["{a}","{b}"]}}"#),
         ] {
             let command: Command = serde_json::from_str(&text).unwrap();

@@ -11,6 +11,7 @@
 pub mod account;
 mod ahead;
 pub mod calendar;
+pub mod change;
 pub mod command;
 mod consent;
 pub mod counter;

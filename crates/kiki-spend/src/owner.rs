@@ -66,7 +66,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Where the log has it: the index of its entry; of a repeat, that of the decision that made the authorization.
+    /// Where the log has it: the index of its entry; of a repeat, that of what it repeats, and of what
+    /// decided nothing, that of the decision that made the authorization.
     #[must_use]
     pub fn entry(&self) -> Option<u64> {
         self.index.or_else(|| self.authorization.as_ref()?.1.entry)
@@ -416,6 +417,14 @@ const fn about(command: &Command) -> Option<Digest> {
     }
 }
 
+/// The key of an increase or a refund. Its repeat is about the entry of the change.
+const fn key_of_change(command: &Command) -> Option<Digest> {
+    match command {
+        Command::Increase { key, .. } | Command::Refund { key, .. } => *key,
+        _ => None,
+    }
+}
+
 /// Whether the authorization that `command` is about belongs to `tenant`. One that does not is as good as unknown.
 fn is_own(state: &State, command: &Command, tenant: &str) -> bool {
     let view = about(command).and_then(|id| state.authorization(id));
@@ -446,11 +455,15 @@ fn decide(
             };
             let standings = match &command {
                 Command::Authorize(request) => state.explain(request),
-                Command::Increase { id, amount } => state.explain_increase(*id, *amount),
+                Command::Increase { id, amount, .. } => state.explain_increase(*id, *amount),
                 Command::Check { path } => state.standings(path, 1),
                 _ => Vec::new(),
             };
-            let authorization = id.and_then(|id| Some((id, state.authorization(id)?)));
+            let mut authorization = id.and_then(|id| Some((id, state.authorization(id)?)));
+            if let (false, Some((id, view)), Some(key)) = (applied.is_new, &mut authorization, key_of_change(&command))
+            {
+                view.entry = state.entry_of_change(*id, key).or(view.entry);
+            }
             let Applied { outcome, notices, .. } = applied;
             let decision = Decision { outcome, notices, index, at: state.now(), authorization, standings };
             waiting.push(Waiting::Decision(Box::new(decision), reply));

@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 use kiki_types::{Channel, Purpose};
 use serde::{Deserialize, Serialize};
 
+use crate::change::{Change, KEYED_CHANGES_MAX};
 use crate::command::{Outcome, Resolution};
 use crate::digest::Digest;
 use crate::expiry::Places;
@@ -46,6 +47,8 @@ pub(crate) struct More {
     pub(crate) four_eyes: bool,
     /// How long the hold lasts from its approval on.
     pub(crate) ttl_ms: u32,
+    /// Increases and refunds that took effect under a key, at most [`KEYED_CHANGES_MAX`].
+    pub(crate) changes: Vec<Change>,
 }
 
 /// The index of an entry of the log, in five bytes. The largest stands for none, as do all beyond: a log of so many
@@ -155,6 +158,27 @@ impl Record {
             First::Captured => Outcome::Captured,
             First::Denied => Outcome::Denied { refused_by: self.names().into() },
             First::Recorded => Outcome::Recorded { over: self.names().into() },
+        }
+    }
+
+    pub(crate) fn changes(&self) -> &[Change] {
+        self.more.as_ref().map_or(&[], |more| &more.changes)
+    }
+
+    /// Whether the key of one more change can be remembered.
+    pub(crate) fn has_room_for_change(&self) -> bool {
+        self.changes().len() < KEYED_CHANGES_MAX
+    }
+
+    pub(crate) fn remember(&mut self, change: Change) {
+        self.more.get_or_insert_default().changes.push(change);
+    }
+
+    /// Forgets what it waited with.
+    pub(crate) fn forget_wait(&mut self) {
+        let changes = self.more.take().map_or_else(Vec::new, |more| more.changes);
+        if !changes.is_empty() {
+            self.more = Some(Box::new(More { changes, ..More::default() }));
         }
     }
 

@@ -121,8 +121,8 @@ impl Named {
             }
             Self::Capture { id: name, amount } => Command::Capture { id: id(&name), amount: Some(amount) },
             Self::Void { id: name } => Command::Void { id: id(&name) },
-            Self::Increase { id: name, amount } => Command::Increase { id: id(&name), amount },
-            Self::Refund { id: name, amount } => Command::Refund { id: id(&name), amount },
+            Self::Increase { id: name, amount } => Command::Increase { id: id(&name), amount, key: None },
+            Self::Refund { id: name, amount } => Command::Refund { id: id(&name), amount, key: None },
             Self::Record { path, amount, category, payee } => {
                 Command::Record(Record { id: None, key: None, request: None, path, amount, category, payee })
             }

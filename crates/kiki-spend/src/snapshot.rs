@@ -15,7 +15,7 @@ use crate::limit::Limit;
 use crate::record::Records;
 use crate::state::{Bounds, State};
 
-const MAGIC: &[u8; 8] = b"kikisn07";
+const MAGIC: &[u8; 8] = b"kikisn08";
 const HEADER_BYTES: usize = 20;
 const KEPT: usize = 2;
 /// Bytes that are read and written at a time.

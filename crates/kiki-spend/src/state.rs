@@ -4,6 +4,7 @@
 //! themselves before anything else happens at their time. Equal histories give equal states and equal answers.
 
 mod asking;
+mod changing;
 mod control;
 mod settling;
 mod tenant;
@@ -15,6 +16,7 @@ use foldhash::fast::FixedState;
 use kiki_types::Channel;
 
 use crate::account::Accounts;
+use crate::change::ChangeKind;
 use crate::command::{Command, Names, Notices, Outcome, Resolution};
 use crate::consent::Consents;
 use crate::digest::Digest;
@@ -169,12 +171,12 @@ impl State {
             Command::Record(record) => return self.record(record),
             Command::Approve { id, by } => return self.approve(*id, *by),
             Command::Note { from } => return self.note(*from),
+            Command::Increase { id, amount, key } => return self.change(*id, ChangeKind::Increase, *amount, *key),
+            Command::Refund { id, amount, key } => return self.change(*id, ChangeKind::Refund, *amount, *key),
             Command::Limit { id, path, kind, shadow } => self.define(id, path, kind, *shadow),
             Command::RemoveLimit { id } => self.remove_limit(id),
-            Command::Increase { id, amount } => self.increase(*id, *amount),
             Command::Capture { id, amount } => self.capture(*id, *amount),
             Command::Void { id } => self.void(*id),
-            Command::Refund { id, amount } => self.refund(*id, *amount),
             Command::Stop { path } => self.stop(path),
             Command::Resume { path } => self.resume(path),
             Command::Reject { id, .. } => self.reject(*id),

@@ -165,10 +165,10 @@ impl Whatif {
     fn command(&mut self, command: &Command, logged: &Logged<'_>) {
         match command {
             Command::Authorize(request) => self.authorize(request, logged),
-            Command::Increase { id, amount } => self.increase(*id, *amount, logged),
+            Command::Increase { id, amount, key } => self.increase((*id, *key), *amount, logged),
             Command::Record(record) => self.record(record, logged),
             Command::Capture { id, amount } => self.capture(*id, *amount, logged.at),
-            Command::Refund { id, amount } => self.refund(*id, *amount, logged.at),
+            Command::Refund { id, amount, .. } => self.refund(*id, *amount, logged.at),
             Command::Limit { id, .. } | Command::RemoveLimit { id } if self.changed.contains(id) => {
                 self.absent.remove(id);
                 self.passed_over.insert(id.clone());
@@ -209,9 +209,14 @@ impl Whatif {
         self.assume(&asked, Verdict::of(logged.outcome), now, logged.at);
     }
 
-    fn increase(&mut self, id: Digest, amount: i64, logged: &Logged<'_>) {
+    /// With its key: what the log has again since it was denied there first may take effect the first time now.
+    fn increase(&mut self, (id, key): (Digest, Option<Digest>), amount: i64, logged: &Logged<'_>) {
         let view = self.state.authorization(id);
-        let applied = self.state.apply(&Command::Increase { id, amount }, logged.at);
+        let applied = self.state.apply(&Command::Increase { id, amount, key }, logged.at);
+        if !applied.is_new && matches!(applied.outcome, Outcome::Held | Outcome::Conflict) {
+            self.report.not_compared += 1;
+            return;
+        }
         let (Some(view), Some(now)) = (view, Verdict::of(&applied.outcome).filter(|_| applied.is_new)) else {
             self.report.increases_without_hold += 1;
             return;
@@ -245,9 +250,10 @@ impl Whatif {
         self.state.apply(&Command::Capture { id, amount }, at);
     }
 
+    /// Without its key: the log has each once.
     fn refund(&mut self, id: Digest, amount: i64, at: i64) {
         let left = self.state.authorization(id).map_or(0, |view| view.captured - view.refunded);
-        self.state.apply(&Command::Refund { id, amount: amount.min(left) }, at);
+        self.state.apply(&Command::Refund { id, amount: amount.min(left), key: None }, at);
     }
 
     fn record(&mut self, record: &Record, logged: &Logged<'_>) {

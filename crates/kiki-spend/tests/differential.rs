@@ -34,6 +34,8 @@ fn histories_reach_every_outcome_often() {
             let word = |text: String| text.split([' ', '(', '{']).next().unwrap().to_owned();
             let pair = [word(format!("{command:?}")), word(format!("{outcome:?}"))];
             *counts.entry(pair.join(" ")).or_insert(0) += 1;
+            let changed_before = format!("{} again", word(format!("{command:?}")));
+            *counts.entry(changed_before).or_insert(0) += usize::from(reference.is_changed_before);
             *counts.entry("share reached".to_owned()).or_insert(0) += reference.reached.len();
             *counts.entry("burst of denials".to_owned()).or_insert(0) += usize::from(reference.is_burst);
         }
@@ -63,17 +65,21 @@ fn histories_reach_every_outcome_often() {
         "Consent Revoked",
         "Forget Forgotten",
         "Forget Invalid",
+        "Increase Conflict",
         "Increase Denied",
         "Increase Held",
         "Increase Resolved",
         "Increase Waiting",
+        "Increase again",
         "Limit Defined",
         "Policy Defined",
         "Record Conflict",
         "Record Recorded",
+        "Refund Conflict",
         "Refund Invalid",
         "Refund Refunded",
         "Refund Unknown",
+        "Refund again",
         "Reject Rejected",
         "RemoveLimit Removed",
         "Resume Resumed",

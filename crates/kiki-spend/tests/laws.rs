@@ -34,6 +34,7 @@ fn limits() -> Vec<Command> {
 fn command() -> impl Strategy<Value = Command> {
     let id = || (1_u128..40).prop_map(|id| Digest(id.to_be_bytes()));
     let amount = || 1_i64..400;
+    let change_key = || prop::option::of((1_u128..4).prop_map(|key| Digest(key.to_be_bytes())));
     let authorize = (id(), prop::option::of(id()), 0_usize..4, amount(), 1_i64..90_000, any::<bool>(), any::<bool>());
     let record = (prop::option::of(id()), 0_usize..4, 1_i64..40);
     prop_oneof![
@@ -47,8 +48,8 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         3 => (id(), prop::option::of(amount())).prop_map(|(id, amount)| Command::Capture { id, amount }),
         2 => id().prop_map(|id| Command::Void { id }),
-        2 => (id(), amount()).prop_map(|(id, amount)| Command::Increase { id, amount }),
-        2 => (id(), amount()).prop_map(|(id, amount)| Command::Refund { id, amount }),
+        2 => (id(), amount(), change_key()).prop_map(|(id, amount, key)| Command::Increase { id, amount, key }),
+        2 => (id(), amount(), change_key()).prop_map(|(id, amount, key)| Command::Refund { id, amount, key }),
         1 => record.prop_map(|(id, path, amount)| {
             let (path, key) = (PATHS[path].into(), None);
             Command::Record(Record { id, key, request: None, path, amount, category: None, payee: None })
@@ -189,6 +190,44 @@ proptest! {
             };
             let answered = state.apply(&command, at).outcome;
             prop_assert_eq!(foreseen.unwrap_or_else(|| answered.clone()), answered);
+        }
+    }
+
+    #[test]
+    fn a_change_that_took_effect_takes_effect_once_whatever_happens_between(
+        history in history(), between in history(), key in 50_u8..60,
+    ) {
+        let mut once = state();
+        let mut at = START;
+        for (later, command) in history {
+            at += later;
+            once.apply(&command, at);
+        }
+        let keyed = |change: &Command| match change.clone() {
+            Command::Increase { id, amount, .. } => Some(Command::Increase { id, amount, key: Some(Digest([key; 16])) }),
+            Command::Refund { id, amount, .. } => Some(Command::Refund { id, amount, key: Some(Digest([key; 16])) }),
+            _ => None,
+        };
+        let mut twice = once.clone();
+        let mut done: Vec<(Command, Outcome)> = Vec::new();
+        for (later, command) in between {
+            at += later;
+            let command = keyed(&command).unwrap_or(command);
+            let applied = once.apply(&command, at);
+            prop_assert_eq!(twice.apply(&command, at), applied.clone());
+            let is_change = matches!(command, Command::Increase { .. } | Command::Refund { .. });
+            if is_change && applied.is_new && !matches!(applied.outcome, Outcome::Denied { .. }) {
+                done.push((command, applied.outcome));
+            }
+            for (change, answer) in &done {
+                let (Command::Increase { id, .. } | Command::Refund { id, .. }) = change else { unreachable!() };
+                let again = twice.apply(change, at);
+                // Only with its authorization it is forgotten, and then there is nothing to change.
+                let is_kept = twice.authorization(*id).is_some();
+                let answer = if is_kept { answer.clone() } else { Outcome::Unknown };
+                prop_assert_eq!((again.outcome, again.is_new), (answer, false), "{:?}", change);
+            }
+            prop_assert_eq!(standings(&mut twice), standings(&mut once));
         }
     }
 

@@ -69,13 +69,14 @@ fn request() -> impl Strategy<Value = Command> {
 fn command() -> impl Strategy<Value = Command> {
     let id = || 1_u32..12;
     let amount = || 1_i64..100;
+    let change_key = || prop::option::of(1_u32..4);
     let path = || (0..PATHS.len()).prop_map(|path| PATHS[path]);
     prop_oneof![
         8 => request(),
         4 => (id(), prop::option::of(amount())).prop_map(|(id, amount)| Command::Capture { id, amount }),
         2 => id().prop_map(|id| Command::Void { id }),
-        2 => (id(), amount()).prop_map(|(id, amount)| Command::Increase { id, amount }),
-        2 => (id(), amount()).prop_map(|(id, amount)| Command::Refund { id, amount }),
+        2 => (id(), amount(), change_key()).prop_map(|(id, amount, key)| Command::Increase { id, amount, key }),
+        2 => (id(), amount(), change_key()).prop_map(|(id, amount, key)| Command::Refund { id, amount, key }),
         1 => (prop::option::of(id()), path(), 1_i64..30).prop_map(|(id, path, amount)| {
             Command::Record(Gone { id, key: id, path, amount, category: None, payee: None })
         }),

@@ -67,8 +67,8 @@ fn command(line: &Value, names: &mut Names) -> Command {
         }),
         "capture" => Command::Capture { id: names.number(&line["id"]), amount: Some(amount()) },
         "void" => Command::Void { id: names.number(&line["id"]) },
-        "increase" => Command::Increase { id: names.number(&line["id"]), amount: amount() },
-        "refund" => Command::Refund { id: names.number(&line["id"]), amount: amount() },
+        "increase" => Command::Increase { id: names.number(&line["id"]), amount: amount(), key: None },
+        "refund" => Command::Refund { id: names.number(&line["id"]), amount: amount(), key: None },
         "record" => {
             Command::Record(Gone { id: None, key: None, path: path(), amount: amount(), category: None, payee: None })
         }

@@ -53,21 +53,24 @@ async fn a_key_whose_work_was_done_before_does_not_do_it_again() {
 }
 
 #[tokio::test]
-async fn a_lost_increase_is_looked_for_before_it_is_asked_again() {
-    for arrived in [true, false] {
-        let service = Service::start(move |seen, before| match seen.what.rsplit('/').next() {
-            Some("increase") if before == 0 => Reply::Lost,
-            Some("increase") => Reply::Json(200, authorization("held", 7)),
-            Some(ID) if arrived => Reply::Json(200, authorization("held", 7)),
-            Some(ID) => Reply::Json(200, authorization("held", 5)),
-            _ => well(seen),
-        });
-        let hold = service.client().authorize(request()).await.unwrap();
-        assert_eq!(hold.increase(usd(2)).await.unwrap(), usd(7));
-        hold.capture_all().await.unwrap();
-        let increases = service.told().iter().filter(|what| what.ends_with("increase")).count();
-        assert_eq!(increases, if arrived { 1 } else { 2 });
-        assert_eq!(service.seen().last().unwrap().body, json!({"amount": usd(7)}));
+async fn an_increase_or_a_refund_without_an_answer_is_asked_again_under_its_key() {
+    let service = Service::start(|seen, before| match seen.what.rsplit('/').next() {
+        Some("increase" | "refund") if before == 0 => Reply::Lost,
+        Some("increase") => Reply::Json(200, authorization("held", 7)),
+        Some("refund") => Reply::Json(200, authorization("captured", 7)),
+        _ => well(seen),
+    });
+    let client = service.client();
+    let hold = client.authorize(request()).await.unwrap();
+    assert_eq!(hold.increase(usd(2)).await.unwrap(), usd(7));
+    let id = hold.id();
+    hold.capture_all().await.unwrap();
+    assert_eq!(service.seen().last().unwrap().body, json!({"amount": usd(7)}));
+    client.refund(id, usd(1)).await.unwrap();
+    for verb in ["increase", "refund"] {
+        let asked: Vec<_> = service.seen().into_iter().filter(|seen| seen.what.ends_with(verb)).collect();
+        let [first, again] = &asked[..] else { panic!("{asked:?}") };
+        assert!(first.key.is_some() && (&first.key, &first.body) == (&again.key, &again.body), "{asked:?}");
     }
 }
 

@@ -138,18 +138,24 @@ async fn dry_run(shield: &Shield, caller: &Caller, ask: Ask) -> Result<DryRunAns
 /// Grow a hold, if every limit on the account's path allows the larger sum.
 ///
 /// Where a policy is in force it is refused: rules judge whole requests, so what is missing is another authorization.
-#[utoipa::path(post, path = "/v1/authorizations/{id}/increase", tag = "authorizations", params(("id" = String, Path)),
-    request_body = AmountBody, responses((status = 200, body = AuthorizationAnswer),
+/// With the header `Idempotency-Key` a repeat changes nothing and is answered with the authorization as it stands now, also
+/// after it has ended. A denied increase is judged anew.
+#[utoipa::path(post, path = "/v1/authorizations/{id}/increase", tag = "authorizations", request_body = AmountBody,
+    params(("id" = String, Path), ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    responses((status = 200, body = AuthorizationAnswer),
         (status = 403, description = "Denied; the hold stands as it was"),
-        (status = 404, description = "Unknown or forgotten"), (status = 409, description = "Resolved before")))]
+        (status = 404, description = "Unknown or forgotten"),
+        (status = 409, description = "Resolved before, or the key was used for another change of the authorization"),
+        (status = 422, description = "No key of one more change of the authorization can be kept")))]
 async fn increase(
     State(shield): State<Shield>,
     allowed: Allowed<can::SpendWrite>,
     network: RemoteNetwork,
     Path(id): Path<AuthorizationId>,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<AmountBody>,
 ) -> Result<(RateLimit, Json<AuthorizationAnswer>), Problem> {
-    let decision = shield.increase(&caller(&allowed, network), id, body.amount).await?;
+    let decision = shield.increase(&caller(&allowed, network), id, body.amount, key.as_deref()).await?;
     match decision.outcome {
         Outcome::Held => Ok((rate_limit(&decision), authorized(&shield, &decision, id)?)),
         _ => Err(refused(&shield, body.amount, " more", &decision)),
@@ -159,17 +165,21 @@ async fn increase(
 /// Take back what was captured, in one or several parts.
 ///
 /// It gives back to totals and to the calendar period of the capture. Windows and counts keep it: the money did move.
-#[utoipa::path(post, path = "/v1/authorizations/{id}/refund", tag = "authorizations", params(("id" = String, Path)),
-    request_body = AmountBody, responses((status = 200, body = AuthorizationAnswer),
-        (status = 404, description = "Unknown or forgotten"), (status = 422, description = "More than is left to refund")))]
+/// With the header `Idempotency-Key` a repeat gives back nothing more and is answered with the authorization as it stands now.
+#[utoipa::path(post, path = "/v1/authorizations/{id}/refund", tag = "authorizations", request_body = AmountBody,
+    params(("id" = String, Path), ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    responses((status = 200, body = AuthorizationAnswer), (status = 404, description = "Unknown or forgotten"),
+        (status = 409, description = "The key was used for another change of the authorization"),
+        (status = 422, description = "More than is left to refund, or no key of one more change can be kept")))]
 async fn refund(
     State(shield): State<Shield>,
     allowed: Allowed<can::SpendWrite>,
     network: RemoteNetwork,
     Path(id): Path<AuthorizationId>,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<AmountBody>,
 ) -> Result<Json<AuthorizationAnswer>, Problem> {
-    let known = shield.refund(&caller(&allowed, network), id, body.amount).await?;
+    let known = shield.refund(&caller(&allowed, network), id, body.amount, key.as_deref()).await?;
     Ok(Json(AuthorizationAnswer::new(&known, &shield)))
 }
 

@@ -141,9 +141,10 @@ impl AuthorizationService for Shield {
 
     async fn increase(&self, request: Request<IncreaseRequest>) -> Result<Response<Authorization>, Status> {
         let caller = caller::<can::SpendWrite, _>(&request)?;
-        let IncreaseRequest { id: text, amount } = request.into_inner();
+        let IncreaseRequest { id: text, amount, idempotency_key } = request.into_inner();
         let id = id(&text)?;
-        let decision = Self::increase(self, &caller, id, money(amount)?).await?;
+        let key = given(idempotency_key);
+        let decision = Self::increase(self, &caller, id, money(amount)?, key.as_deref()).await?;
         let known = known(&decision, id).ok_or(ShieldError::NotFound("authorization"))?;
         let mut authorization = decided(answer(&known, self), &decision);
         if let Outcome::Denied { .. } = decision.outcome {
@@ -154,8 +155,9 @@ impl AuthorizationService for Shield {
 
     async fn refund(&self, request: Request<RefundRequest>) -> Result<Response<Authorization>, Status> {
         let caller = caller::<can::SpendWrite, _>(&request)?;
-        let RefundRequest { id: text, amount } = request.into_inner();
-        let known = Self::refund(self, &caller, id(&text)?, money(amount)?).await?;
+        let RefundRequest { id: text, amount, idempotency_key } = request.into_inner();
+        let key = given(idempotency_key);
+        let known = Self::refund(self, &caller, id(&text)?, money(amount)?, key.as_deref()).await?;
         Ok(Response::new(answer(&known, self)))
     }
 

@@ -132,8 +132,10 @@ impl Shield {
         caller: &Caller,
         id: AuthorizationId,
         amount: Money,
+        key: Option<&str>,
     ) -> Result<Decision, ShieldError> {
-        let command = Command::Increase { id: id.uuid().into(), amount: self.amount(amount)? };
+        let key = self.change_key(caller, key);
+        let command = Command::Increase { id: id.uuid().into(), amount: self.amount(amount)?, key };
         self.decide(command, self.draft(caller, "spend.increase", "increase", &format!("authorization/{id}"))).await
     }
 
@@ -143,8 +145,10 @@ impl Shield {
         caller: &Caller,
         id: AuthorizationId,
         amount: Money,
+        key: Option<&str>,
     ) -> Result<Known, ShieldError> {
-        let command = Command::Refund { id: id.uuid().into(), amount: self.amount(amount)? };
+        let key = self.change_key(caller, key);
+        let command = Command::Refund { id: id.uuid().into(), amount: self.amount(amount)?, key };
         let draft = self.draft(caller, "spend.refund", "refund", &format!("authorization/{id}"));
         let decision = self.decide_any(command, draft).await?;
         match (decision.outcome.clone(), known(&decision, id)) {
@@ -152,6 +156,7 @@ impl Shield {
             (Outcome::Invalid, Some(Known { view, .. })) => {
                 Err(ShieldError::RefundTooLarge(view.captured - view.refunded))
             }
+            (Outcome::Conflict, _) => Err(ShieldError::KeyConflict),
             _ => Err(ShieldError::NotFound("authorization")),
         }
     }
@@ -255,6 +260,11 @@ impl Shield {
         // Boxed: what is mostly in memory must not make the future of every request larger.
         let who = Box::pin(self.person(tenant, id, mint)).await?;
         Ok(who.map(|who| Digest(who.pseudonym)))
+    }
+
+    /// What stands for the key of an increase or a refund. The governor looks for it at its authorization alone.
+    fn change_key(&self, caller: &Caller, key: Option<&str>) -> Option<Digest> {
+        key.map(|key| self.0.pseudonyms.request_key(&caller.principal.tenant, key))
     }
 
     fn amount(&self, amount: Money) -> Result<i64, ShieldError> {

@@ -120,7 +120,8 @@ impl State {
         self.expiry.remove(place, &mut self.records);
         self.expiry.insert(until, slot, &mut self.records);
         if let Some(record) = self.records.get_mut(slot) {
-            (record.stage, record.until, record.more) = (Stage::Held, until, None);
+            (record.stage, record.until) = (Stage::Held, until);
+            record.forget_wait();
         }
         self.decided(Outcome::Held)
     }

@@ -1,4 +1,4 @@
-//! What becomes of an authorization, and money that moved without one.
+//! How an authorization ends, and money that moved without one.
 
 use crate::account;
 use crate::command::{Outcome, Record as Gone, Resolution};
@@ -8,7 +8,7 @@ use crate::limit::Ask;
 use crate::record::{First, More, Record, Stage};
 
 use super::asking::are_values;
-use super::{Applied, POLICY, STOPPED, State};
+use super::{Applied, State};
 
 impl State {
     /// Ends a hold; its money is free.
@@ -17,7 +17,7 @@ impl State {
         let Some(record) = self.records.get_mut(slot) else { return };
         let was = std::mem::replace(&mut record.stage, Stage::Ended(resolution));
         record.ended = at;
-        record.more = None;
+        record.forget_wait();
         let (account, amount, place, has_key) = (record.account, record.amount, record.place(), record.has_key());
         let id = record.id;
         self.expiry.remove(place, &mut self.records);
@@ -36,7 +36,7 @@ impl State {
 
     /// The slot of an authorization that is held and not waiting.
     #[inline]
-    fn held(&self, id: Digest) -> Result<u32, Outcome> {
+    pub(super) fn held(&self, id: Digest) -> Result<u32, Outcome> {
         match self.open(id)? {
             (slot, Stage::Held) => Ok(slot),
             _ => Err(Outcome::Waiting),
@@ -51,35 +51,6 @@ impl State {
             Some((_, Stage::Ended(state))) => Err(Outcome::Resolved { state }),
             _ => Err(Outcome::Unknown),
         }
-    }
-
-    pub(super) fn increase(&mut self, id: Digest, by: i64) -> Outcome {
-        let slot = match self.held(id) {
-            Ok(slot) => slot,
-            Err(no) => return no,
-        };
-        let Some(record) = self.records.get(slot) else { return Outcome::Unknown };
-        let account = Some(record.account);
-        let Some(total) = record.amount.checked_add(by).filter(|_| by > 0) else { return Outcome::Invalid };
-        if self.accounts.is_stopped(account) && !Fault::STOP_MISSES_INCREASE.is_on() {
-            self.refused_by.push(STOPPED.into());
-        } else {
-            self.judge(account, &Ask { total, is_new: false, ..Ask::of(by) });
-            // Rules judge whole requests; what was judged must not grow into what would have been refused.
-            if self.policy_over(account).is_some() {
-                self.refused_by.push(POLICY.into());
-            }
-        }
-        if !self.refused_by.is_empty() {
-            self.count_denial(account);
-            return Outcome::Denied { refused_by: self.refusals() };
-        }
-        if let (Some(record), Some(account)) = (self.records.get_mut(slot), account) {
-            record.amount = total;
-            self.accounts.hold(account, by, 0);
-        }
-        self.tell_reached(account);
-        Outcome::Held
     }
 
     pub(super) fn capture(&mut self, id: Digest, amount: Option<i64>) -> Outcome {
@@ -116,26 +87,6 @@ impl State {
             }
             Err(no) => no,
         }
-    }
-
-    pub(super) fn refund(&mut self, id: Digest, amount: i64) -> Outcome {
-        let slot = self.records.by_id(id);
-        let Some(record) = slot.and_then(|slot| self.records.get_mut(slot)) else { return Outcome::Unknown };
-        match record.stage {
-            Stage::Denied => return Outcome::Unknown,
-            Stage::Ended(Resolution::Captured) if (1..=record.captured - record.refunded).contains(&amount) => {}
-            _ => return Outcome::Invalid,
-        }
-        record.refunded += amount;
-        let (account, booking, at) = (record.account, record.booking, record.ended);
-        for node in self.accounts.upwards(Some(account)) {
-            for &index in &node.limits {
-                let limit = &mut self.limits[index as usize];
-                limit.leave(self.now);
-                limit.refund(booking, at, amount);
-            }
-        }
-        Outcome::Refunded
     }
 
     pub(super) fn record(&mut self, gone: &Gone) -> Applied {

@@ -18,7 +18,8 @@ pub(crate) struct Tenant {
     pub(crate) authorizations: u32,
     /// Ended ones with a key, in the order of their ends.
     pub(crate) ended: VecDeque<u32>,
-    /// Ended ones without a key, in that order: no repeat can ask for them, so they go first.
+    /// Ended ones without a key, in that order: no repeat of the request can ask for them, so they
+    /// go first.
     pub(crate) ended_keyless: VecDeque<u32>,
     /// Those that wait for approval. Their ids begin with the time, so the oldest is first.
     pub(crate) pending: BTreeSet<Digest>,

@@ -228,7 +228,8 @@ pub struct Report {
     pub records_over_others: u64,
     /// Increases that nobody would have asked for, because their hold is denied now.
     pub increases_without_hold: u64,
-    /// What could not be compared, because a bound is reached otherwise than in the log.
+    /// What could not be compared, because a bound is reached otherwise than in the log, or because it repeats what was
+    /// denied in the log and takes effect the first time now.
     pub not_compared: u64,
     /// Each name that refuses or would refuse, in order.
     pub limits: Vec<LimitRow>,

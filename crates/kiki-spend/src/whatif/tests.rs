@@ -206,9 +206,9 @@ fn a_follow_up_for_more_than_there_is_takes_what_there_is() {
     let mut history = History::new();
     history.then(0, &total(1000));
     history.ask("a", 30);
-    assert_eq!(history.then(1, &Command::Increase { id: Digest::of("a"), amount: 30 }), Outcome::Held);
+    assert_eq!(history.then(1, &Command::Increase { id: Digest::of("a"), amount: 30, key: None }), Outcome::Held);
     history.then(1, &capture("a", Some(60)));
-    history.then(1, &Command::Refund { id: Digest::of("a"), amount: 50 });
+    history.then(1, &Command::Refund { id: Digest::of("a"), amount: 50, key: None });
     history.ask("b", 50);
     // 30 of `a` are captured and all of them come back.
     let report = history.whatif(START + 1, vec![total(50)]);

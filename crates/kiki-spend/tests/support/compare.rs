@@ -38,6 +38,10 @@ fn version(number: Number) -> Digest {
     digest(3, number)
 }
 
+fn change_key(number: Number) -> Digest {
+    digest(5, number)
+}
+
 fn zone(zone: Zone) -> kiki_spend::Zone {
     static BERLIN: OnceLock<kiki_spend::Zone> = OnceLock::new();
     static TOKYO: OnceLock<kiki_spend::Zone> = OnceLock::new();
@@ -140,10 +144,14 @@ pub fn told(command: &Command) -> kiki_spend::Command {
         }
         Command::RemoveLimit { id } => Told::RemoveLimit { id: (*id).into() },
         Command::Authorize(of) => Told::Authorize(request(of)),
-        Command::Increase { id: of, amount } => Told::Increase { id: id(*of), amount: *amount },
+        Command::Increase { id: of, amount, key } => {
+            Told::Increase { id: id(*of), amount: *amount, key: key.map(change_key) }
+        }
         Command::Capture { id: of, amount } => Told::Capture { id: id(*of), amount: *amount },
         Command::Void { id: of } => Told::Void { id: id(*of) },
-        Command::Refund { id: of, amount } => Told::Refund { id: id(*of), amount: *amount },
+        Command::Refund { id: of, amount, key } => {
+            Told::Refund { id: id(*of), amount: *amount, key: key.map(change_key) }
+        }
         Command::Record(gone) => Told::Record(Record {
             id: gone.id.map(id),
             key: gone.key.map(key),
@@ -237,6 +245,9 @@ pub fn check_answer(applied: &Applied, expected: &Outcome, reference: &Reference
     reached.sort_unstable();
     let mut others = reference.reached.clone();
     others.sort_unstable();
+    if reference.is_changed_before && applied.is_new {
+        return Err("what took effect before is decided again".to_owned());
+    }
     if !applied.is_new {
         let is_silent = applied.notices.is_empty();
         return if is_silent { Ok(()) } else { Err(format!("a repeat tells {:?}", applied.notices)) };

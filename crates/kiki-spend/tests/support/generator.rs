@@ -29,6 +29,8 @@ pub struct Generator {
     /// Requests that were made, and when each hold would end.
     requests: Vec<(Request, i64)>,
     records: Vec<Gone>,
+    /// Increases and refunds with a key.
+    changes: Vec<Command>,
     held: Vec<Number>,
     pending: Vec<Number>,
     captured: Vec<Number>,
@@ -47,6 +49,7 @@ impl Generator {
             next_id: 1,
             requests: Vec::new(),
             records: Vec::new(),
+            changes: Vec::new(),
             held: Vec::new(),
             pending: Vec::new(),
             captured: Vec::new(),
@@ -66,8 +69,8 @@ impl Generator {
             0..380 => self.authorize(),
             380..600 => self.capture(),
             600..660 => Command::Void { id: self.known() },
-            660..730 => Command::Increase { id: self.known(), amount: self.part() },
-            730..790 => Command::Refund { id: self.spent(), amount: self.part() },
+            660..730 => self.increase(),
+            730..790 => self.refund(),
             790..820 => self.record(),
             820..870 => self.again(),
             870..900 => Command::Approve { id: self.waiting(), by: self.person() },
@@ -260,8 +263,47 @@ impl Generator {
         Command::Record(gone)
     }
 
+    fn increase(&mut self) -> Command {
+        let increase = Command::Increase { id: self.known(), amount: self.part(), key: self.change_key() };
+        self.kept_change(increase)
+    }
+
+    fn refund(&mut self) -> Command {
+        let refund = Command::Refund { id: self.spent(), amount: self.part(), key: self.change_key() };
+        self.kept_change(refund)
+    }
+
+    /// Few, so that one of an authorization comes again for another change of it, and for another one.
+    fn change_key(&mut self) -> Option<Number> {
+        (!self.dice.one_in(3)).then(|| self.dice.pick(&[1, 2, 3]))
+    }
+
+    fn kept_change(&mut self, change: Command) -> Command {
+        self.changes.push(change.clone());
+        change
+    }
+
+    /// One of the latest changes, as it was or a little different.
+    fn change_again(&mut self) -> Command {
+        let late = self.changes.len().saturating_sub(6);
+        let mut change = self.changes[late + self.dice.below(self.changes.len() - late)].clone();
+        if let (Command::Increase { amount, .. } | Command::Refund { amount, .. }, true) =
+            (&mut change, self.dice.one_in(6))
+        {
+            *amount = amount.saturating_sub(1);
+        }
+        match (change, self.dice.one_in(12)) {
+            (Command::Increase { id, amount, key }, true) => Command::Refund { id, amount, key },
+            (Command::Refund { id, amount, key }, true) => Command::Increase { id, amount, key },
+            (change, _) => change,
+        }
+    }
+
     /// A message that came before, as it was or a little different.
     fn again(&mut self) -> Command {
+        if self.dice.one_in(3) && !self.changes.is_empty() {
+            return self.change_again();
+        }
         if self.dice.one_in(5) && !self.records.is_empty() {
             let mut gone = self.records[self.dice.below(self.records.len())].clone();
             gone.amount = gone.amount.saturating_add(i64::from(self.dice.one_in(3)));

@@ -108,6 +108,7 @@ pub enum Command {
     Increase {
         id: Number,
         amount: i64,
+        key: Option<Number>,
     },
     Capture {
         id: Number,
@@ -119,6 +120,7 @@ pub enum Command {
     Refund {
         id: Number,
         amount: i64,
+        key: Option<Number>,
     },
     Record(Gone),
     Stop {
@@ -428,6 +430,10 @@ pub struct Reference {
     pub reached: Vec<(Text, u8)>,
     /// Whether the last command was denied as the one that makes a burst.
     pub is_burst: bool,
+    /// Whether the last command is a change that took effect before.
+    pub is_changed_before: bool,
+    /// Changes that took effect under the keys of an authorization: whether it was refunded, the amount, the answer.
+    changes: BTreeMap<(Number, Number), ((bool, i64), Outcome)>,
     /// The tenants that are known, when their denials began to be counted together, and how many there were.
     denials: BTreeMap<Text, (i64, u32)>,
     /// Authorizations that were decided, repeats not among them.
@@ -450,15 +456,20 @@ impl Reference {
         self.would_refuse.clear();
         self.reached.clear();
         self.is_burst = false;
+        self.is_changed_before = false;
         self.expire();
         match command {
             Command::Limit { id, path, kind, shadow } => self.define(id, path, kind, *shadow),
             Command::RemoveLimit { id } => self.remove(id),
             Command::Authorize(request) => self.authorize(request),
-            Command::Increase { id, amount } => self.increase(*id, *amount),
+            Command::Increase { id, amount, key } => {
+                self.once(*id, *key, (false, *amount), |all| all.increase(*id, *amount))
+            }
             Command::Capture { id, amount } => self.capture(*id, *amount),
             Command::Void { id } => self.void(*id),
-            Command::Refund { id, amount } => self.refund(*id, *amount),
+            Command::Refund { id, amount, key } => {
+                self.once(*id, *key, (true, *amount), |all| all.refund(*id, *amount))
+            }
             Command::Record(gone) => self.record(gone),
             Command::Stop { path } => {
                 self.know(path);
@@ -781,6 +792,25 @@ impl Reference {
         self.authorizations.get_mut(&id).unwrap().amount = total;
         self.tell_reached(authorization.path);
         Outcome::Held
+    }
+
+    /// What took effect under a key has its answer; all else is judged.
+    fn once(
+        &mut self,
+        id: Number,
+        key: Option<Number>,
+        change: (bool, i64),
+        judge: impl FnOnce(&mut Self) -> Outcome,
+    ) -> Outcome {
+        if let Some((first, answer)) = key.and_then(|key| self.changes.get(&(id, key))) {
+            self.is_changed_before = *first == change;
+            return if self.is_changed_before { answer.clone() } else { Outcome::Conflict };
+        }
+        let outcome = judge(self);
+        if let (Some(key), Outcome::Held | Outcome::Refunded) = (key, &outcome) {
+            self.changes.insert((id, key), (change, outcome.clone()));
+        }
+        outcome
     }
 
     fn capture(&mut self, id: Number, amount: Option<i64>) -> Outcome {

@@ -48,6 +48,14 @@ impl Desk {
         Self { serving: Serving::shield(folder.path(), VARIABLES), http: Http::new(), folder }
     }
 
+    /// The same shield after its process was killed.
+    fn after_a_kill(self) -> Self {
+        let Self { serving, folder, .. } = self;
+        rustix::process::kill_process(serving.process(), rustix::process::Signal::KILL).unwrap();
+        drop(serving);
+        Self { serving: Serving::shield(folder.path(), VARIABLES), http: Http::new(), folder }
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         self.http.send(request(method, &self.serving.url("shield", path), body)).await
     }

@@ -194,7 +194,10 @@ fn notes(report: &Report) -> anyhow::Result<()> {
         (report.denied_by_others, "stay denied, by other limits"),
         (report.records_over_others, "records of money already gone break other limits"),
         (report.increases_without_hold, "increases have no hold any more"),
-        (report.not_compared, "could not be compared: a bound is reached otherwise than in the log"),
+        (
+            report.not_compared,
+            "could not be compared: a bound is reached otherwise than in the log, or what they repeat takes effect now",
+        ),
     ] {
         if count > 0 {
             say(format_args!("{count} {what}"))?;

@@ -80,15 +80,22 @@ async fn holds_grow_and_captures_are_refunded() {
     let desk = Desk::open();
     let mut client = authorizations(&desk, &[("all", Kind::Total(TotalLimit { amount: usd(10) }))]).await;
     let id = client.authorize(ask("growth", 4)).await.unwrap().into_inner().id;
-    let increase = |units| IncreaseRequest { id: id.clone(), amount: usd(units) };
+    let increase =
+        |units| IncreaseRequest { id: id.clone(), amount: usd(units), idempotency_key: format!("more-{units}") };
     let grown = client.increase(increase(3)).await.unwrap().into_inner();
-    assert_eq!((grown.state(), grown.amount), (State::Held, usd(7)));
+    assert_eq!((grown.state(), grown.amount.clone()), (State::Held, usd(7)));
+    let again = client.increase(increase(3)).await.unwrap().into_inner();
+    assert_eq!(again, grown, "a repeat grows nothing");
     let refused = client.increase(increase(4)).await.unwrap().into_inner();
     assert_eq!((refused.state(), &refused.amount, refused.refused_by.len()), (State::Denied, &usd(7), 1));
     assert_eq!(refused.limits.iter().find(|limit| limit.refuses).unwrap().id, "all");
     client.capture(CaptureRequest { id: id.clone(), amount: None }).await.unwrap();
-    let refund = |units| RefundRequest { id: id.clone(), amount: usd(units) };
-    assert_eq!(client.refund(refund(5)).await.unwrap().into_inner().refunded, usd(5));
+    let refund = |units| RefundRequest { id: id.clone(), amount: usd(units), idempotency_key: "back".into() };
+    for _ in 0..2 {
+        assert_eq!(client.refund(refund(5)).await.unwrap().into_inner().refunded, usd(5));
+    }
+    assert_eq!(client.refund(refund(3)).await.unwrap_err().code(), Code::Aborted);
+    let refund = |units| RefundRequest { id: id.clone(), amount: usd(units), ..Default::default() };
     assert_eq!(client.refund(refund(3)).await.unwrap_err().code(), Code::InvalidArgument);
     let gone = RecordSpendRequest { account: "growth".into(), amount: usd(20), ..Default::default() };
     let booked = client.record(gone).await.unwrap().into_inner();

@@ -51,6 +51,46 @@ async fn a_refund_gives_back_to_totals_and_calendars_and_not_to_windows() {
 }
 
 #[tokio::test]
+async fn a_change_with_a_key_is_made_once_also_after_a_kill_and_from_a_snapshot() {
+    let mut desk = Desk::open();
+    desk.budget("all", "growth", json!({"kind": "total", "amount": "10"})).await;
+    let path = desk.hold("growth", "3").await;
+    let grow = async |desk: &Desk| change(desk, &format!("{path}/increase"), "more", "2").await;
+    let refund = async |desk: &Desk| change(desk, &format!("{path}/refund"), "back", "5").await;
+    let grown = grow(&desk).await;
+    assert_eq!(grown["amount"], usd("5.00"));
+    assert_eq!(grow(&desk).await, grown, "the same answer, as long as nothing else happens");
+    desk.settles(&path, "capture", "captured").await;
+    let refunded = refund(&desk).await;
+    assert_eq!(refunded["refunded"], usd("5.00"));
+    for end in ["none", "kill", "terminate"] {
+        desk = match end {
+            "kill" => desk.after_a_kill(),
+            "terminate" => desk.again(),
+            _ => desk,
+        };
+        assert_eq!(refund(&desk).await, refunded, "{end}");
+        let grown = grow(&desk).await;
+        assert_eq!((&grown["state"], &grown["amount"]), (&json!("captured"), &usd("5.00")), "{end}");
+        assert_eq!(desk.standing("all").await, ["0.00", "0.00", "10.00"], "{end}");
+    }
+    let body = json!({"amount": usd("4")});
+    let other = desk.post_with(&format!("{path}/refund"), &[("idempotency-key", "back")], Some(&body)).await;
+    assert_problem(&other, StatusCode::CONFLICT, "idempotency_conflict");
+    let keyless = desk.post(&format!("{path}/refund"), json!({"amount": usd("5")})).await;
+    assert_problem(&keyless, StatusCode::UNPROCESSABLE_ENTITY, "refund_too_large");
+    desk.end();
+}
+
+/// The answer to an increase or a refund of `amount` under `key`.
+async fn change(desk: &Desk, path: &str, key: &str, amount: &str) -> Value {
+    let body = json!({"amount": usd(amount)});
+    let answer = desk.post_with(path, &[("idempotency-key", key)], Some(&body)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{path}");
+    answer.json()
+}
+
+#[tokio::test]
 async fn what_is_gone_is_booked_whatever_the_limits_say() {
     let desk = Desk::open();
     desk.budget("all", "growth", json!({"kind": "total", "amount": "10"})).await;

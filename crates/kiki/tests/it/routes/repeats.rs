@@ -12,6 +12,8 @@ use crate::harness::PATIENCE;
 /// Whose requests are about people, or would do something twice.
 const TAGS: [&str; 4] = ["privacy", "consent", "compliance", "webhooks"];
 const SEEDS: [&str; 3] = ["/dsr/create", "/consent/grant", "/consent/revoke"];
+/// What moves money each time without a key.
+const CHANGES: [&str; 2] = ["/v1/authorizations/{id}/increase", "/v1/authorizations/{id}/refund"];
 /// What leaves an entry each time, as somebody did it each time.
 const EACH_TIME: [&str; 4] = [
     "/v1/webhooks/{id}/enable",
@@ -22,7 +24,12 @@ const EACH_TIME: [&str; 4] = [
 /// What can be called only while a store fails: the stories of subject requests tell of it.
 const AFTER_A_FAILURE: [&str; 2] = ["/v1/subject-requests/{id}/retry", "/v1/subject-requests/{id}/destroy-key"];
 /// What another tenant can never call alike: it names something of one tenant.
-const OF_ONE_TENANT: [&str; 2] = ["/v1/consents/confirm", "/v1/webhooks/{id}/rotate"];
+const OF_ONE_TENANT: [&str; 4] = [
+    "/v1/consents/confirm",
+    "/v1/webhooks/{id}/rotate",
+    "/v1/authorizations/{id}/increase",
+    "/v1/authorizations/{id}/refund",
+];
 
 /// A route that is called by POST.
 struct Route {
@@ -41,7 +48,8 @@ fn routes(services: &Services) -> Vec<Route> {
     for &(service, method, path, _, audit) in CASES {
         let Writes(kind) = audit else { continue };
         let operation = &api["paths"][path]["post"];
-        let is_meant = SEEDS.contains(&path) || TAGS.iter().any(|tag| operation["tags"][0] == **tag);
+        let is_meant =
+            SEEDS.contains(&path) || CHANGES.contains(&path) || TAGS.iter().any(|tag| operation["tags"][0] == **tag);
         if (service, method) == ("shield", "POST") && is_meant {
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
             let takes_key = parameters.iter().any(|one| one["name"] == "idempotency-key" && one["in"] == "header");
@@ -87,7 +95,9 @@ fn other(body: &Value) -> Option<Value> {
     let mut body = body.clone();
     let fields =
         [("customer_id", json!("someone-else")), ("url", json!("http://127.0.0.1:2/")), ("risk", json!("high"))];
-    let mut fields = fields.into_iter().chain([("token", json!("another"))]);
+    let mut fields = fields
+        .into_iter()
+        .chain([("token", json!("another")), ("amount", json!({"amount": "0.5", "currency": "USD"}))]);
     if let Some(first) = body.pointer_mut("/requests/0/customer_id") {
         *first = json!("someone-else");
         return Some(body);
@@ -121,7 +131,7 @@ async fn a_request_with_a_key_is_done_once_however_often_it_comes() {
         }
         count += 1;
     }
-    assert!(count >= 11, "{count} routes take a key");
+    assert!(count >= 13, "{count} routes take a key");
     stop(process, world.services).await;
 }
 
