@@ -2,64 +2,41 @@
 //!
 //! | step | what |
 //! |---|---|
-//! | 0 | copies that were asked for come first; people under a legal hold are passed over; from here on nobody can be held |
+//! | 0 | copies that were asked for come first ([`super::copies`]); people under a legal hold are passed over; from here on nobody can be held |
 //! | 1 | the governor decides nothing new about the people; every store forgets them; they are written to a last time |
 //! | 2 | the governor forgets them; their keys are destroyed, which the register and the log are told |
 //! | 3 | the requests are completed |
 //!
-//! A copy is sealed under the person's key and goes with it. So a deletion waits until a day after the copy was fetched
-//! first, so that a download that broke can be repeated, or until it is kept no more; and no longer than its own last day
-//! begins.
-//!
 //! Whatever somebody writes about a person between steps 1 and 2 is unreadable after it. A request whose person is gone
 //! already, as after a restored backup, goes on by handle.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _, stream};
+use futures::FutureExt as _;
 use kiki_store::personal::{Cause, SubjectId};
+use kiki_types::TenantId;
 use kiki_types::id::SubjectRequestId;
-use kiki_types::{TenantId, UnixMillis};
 
 use super::bars::all_at_once;
+use super::copies::WaitsFor;
 use super::decide::BY_HAND;
 use super::error::SubjectError;
-use super::letters::MAIL_TASK;
-use super::model::{Ground, Kind, Outcome, State};
+use super::model::{Ground, Outcome};
 use super::repo::Request;
-use super::repo::copies::{self, Copies};
+use super::repo::copies;
 use super::repo::work::{self, Change};
 use super::service::Requests;
 use super::stores::{REQUESTS, tells_more};
 use super::wave::{Act, LEASE_MS, Wave};
-use crate::mail::{Letter, MailError};
+use crate::mail::Letter;
 
 /// The store whose messages are asked for once more: the last one is written after it forgot.
 const MAILBOX: &str = "mailbox";
-/// Letters that are sent at the same time.
-const LETTERS_MAX: usize = 8;
-/// After so many tries the person is not written to: a provider that is away must not keep data.
-const LETTER_TRIES_MAX: i64 = 12;
 
 /// When to look again whether the copy is made that a person asked for as well.
 const MAKING_WAIT_MS: i64 = 2_000;
 /// When to look again whether it was fetched, or its time is over.
 const FETCHING_WAIT_MS: i64 = 600_000;
-/// How long before the end of its last day a deletion waits for no copy any more.
-const LAST_DAY_MS: i64 = 86_400_000;
-
-impl Request {
-    /// Whether a deletion can wait at `now` for copies that the person asked for as well.
-    pub(super) fn waits_for_copies(&self, now: UnixMillis) -> bool {
-        let is_running = matches!(self.state, State::InProgress | State::Extended);
-        self.kind == Kind::Deletion
-            && is_running
-            && self.step == 0
-            && self.waived_at.0 == 0
-            && now < self.due().plus(-LAST_DAY_MS)
-    }
-}
 
 impl Requests {
     pub(super) async fn erase(&self, wave: &Wave<'_>) -> Result<(), SubjectError> {
@@ -91,14 +68,14 @@ impl Requests {
         let held = work::locked(&mut tx, claim, &wave.tenant, &known).await?;
         let now = self.now();
         let copies = copies::awaited(tx.sql(), &wave.tenant, &known, now).await?;
-        let copies_of = |request: &Request| copies.get(&request.subject).filter(|_| request.waits_for_copies(now));
+        let waits_for = |request: &Request| request.waits_for(copies.get(&request.subject)?, now);
         let is_held = |request: &Request| held.get(&request.subject).copied();
         let (mut go, mut refused, mut wait) = (Vec::new(), Vec::new(), Vec::new());
         let (mut making, mut fetching) = (Vec::new(), Vec::new());
         for request in &wave.requests {
-            match (wave.people.contains_key(&request.subject), is_held(request), copies_of(request)) {
-                (true, Some(false), Some(Copies::InMaking)) => making.push(request),
-                (true, Some(false), Some(Copies::Ready)) => fetching.push(request),
+            match (wave.people.contains_key(&request.subject), is_held(request), waits_for(request)) {
+                (true, Some(false), Some(WaitsFor::Making)) => making.push(request),
+                (true, Some(false), Some(WaitsFor::Fetching)) => fetching.push(request),
                 (_, Some(true), _) => refused.push(request),
                 (_, Some(false), _) | (false, None, _) => go.push(request),
                 // Another transaction has the row.
@@ -114,6 +91,7 @@ impl Requests {
         if !is_ours {
             return Err(SubjectError::Running);
         }
+        self.overtake(&mut tx, wave, &go, now).await?;
         for request in &refused {
             let person = wave.people.get(&request.subject);
             self.tell(&mut tx, &wave.caller, "refuse", request, person, Ground::LegalHold.as_str())?;
@@ -147,7 +125,8 @@ impl Requests {
         let people = requests.iter().filter_map(|request| wave.people.get(&request.subject));
         let bars = people.map(|person| self.bar_at_once(&wave.caller, person).boxed());
         all_at_once(bars.collect()).await?;
-        let whole = self.visit(wave, requests, Act::Erase).await?;
+        let told = self.tell_of_overtaken(wave, requests.to_vec()).await?;
+        let whole = self.visit(wave, &told, Act::Erase).await?;
         self.say_goodbye(wave, whole).await
     }
 
@@ -159,26 +138,15 @@ impl Requests {
         requests: Vec<&'w Request>,
     ) -> Result<Vec<&'w Request>, SubjectError> {
         let outcomes = self.outcomes(wave, &requests).await?;
-        let mut letters: Vec<BoxFuture<'_, (SubjectRequestId, Result<(), MailError>)>> = Vec::new();
+        let mut letters = Vec::new();
         for request in &requests {
             let Some(person) = wave.people.get(&request.subject) else { continue };
             if Self::details(request, Some(person)).is_ok_and(|details| details.notify) {
                 let told = Request { outcome: outcomes.get(&request.id).copied(), ..(*request).clone() };
-                let (id, letter) = (request.id, self.completed_letter(&told, person, None));
-                letters.push(async move { (id, self.0.needs.mail.send(letter).await) }.boxed());
+                letters.push((request.id, self.completed_letter(&told, person, None)));
             }
         }
-        let sent: Vec<_> = stream::iter(letters).buffer_unordered(LETTERS_MAX).collect().await;
-        let is_away = |sent: &Result<(), MailError>| *sent == Err(MailError::Unavailable);
-        let away: HashSet<_> = sent.iter().filter(|(_, sent)| is_away(sent)).map(|(id, _)| *id).collect();
-        if away.is_empty() || wave.attempts >= LETTER_TRIES_MAX {
-            return Ok(requests);
-        }
-        self.keep(wave, MAIL_TASK, away.iter().map(|id| (*id, 0)), Some("unavailable")).await?;
-        let (wait, go): (Vec<&Request>, Vec<&Request>) =
-            requests.into_iter().partition(|request| away.contains(&request.id));
-        self.later(wave, &wait, wave.attempts + 1).await?;
-        Ok(go)
+        self.write_now(wave, requests, letters).await
     }
 
     /// Destroys the keys; a person who was put under a hold all the same keeps theirs.

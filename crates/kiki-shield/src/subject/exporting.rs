@@ -46,7 +46,7 @@ impl Requests {
             };
             self.complete(wave, &[request], outcome).await?;
         }
-        self.end_erased(wave).await
+        self.end_overtaken(wave).await
     }
 
     /// What every store holds about each of the people; `None` where one did not say.

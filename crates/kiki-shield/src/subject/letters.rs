@@ -202,7 +202,7 @@ impl Requests {
     }
 
     /// The message of a letter about a request; `None` where there is nothing to say any more.
-    async fn written(
+    pub(super) async fn written(
         &self,
         request: &Request,
         letter: Letter,

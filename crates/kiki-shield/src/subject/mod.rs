@@ -13,6 +13,7 @@ mod api;
 mod bars;
 mod body;
 mod code;
+mod copies;
 mod deadline;
 mod decide;
 mod decisions;

@@ -136,6 +136,8 @@ words! {
         RightsOfOthers = "rights_of_others",
         /// A legal hold forbids to erase.
         LegalHold = "legal_hold",
+        /// The data were erased, as the person asked for too, before a copy of them was made.
+        Erased = "erased",
         /// Somebody else decides about the data (GDPR Art. 4(7)).
         NotController = "not_controller",
         /// Cal. Civ. Code 1798.140(i).

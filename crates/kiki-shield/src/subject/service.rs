@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use super::code::Sent;
+use super::copies::WaitsFor;
 use super::deadline::Calendar;
 use super::error::SubjectError;
 use super::model::{Awaits, Kind, Regime, State};
-use super::repo::copies::Copies;
 use super::repo::work::Task;
 use super::repo::{self, Request, Wanted};
 use super::sheet::Sheet;
@@ -290,7 +290,10 @@ impl Requests {
         let of_copies = || requests.iter().filter(|request| request.waits_for_copies(now));
         let people: Vec<_> = of_copies().map(|request| request.subject).collect();
         let copies = repo::copies::awaited_now(self.store(), tenant, &people, now).await?;
-        let is_ready = |request: &&Request| copies.get(&request.subject) == Some(&Copies::Ready);
+        let is_ready = |request: &&Request| {
+            let copies = copies.get(&request.subject);
+            copies.and_then(|copies| request.waits_for(copies, now)) == Some(WaitsFor::Fetching)
+        };
         let copies = of_copies().filter(is_ready).map(|request| (request.id, Awaits::Copy));
         let sources = requests.iter().filter(|request| request.awaits_source());
         Ok(copies.chain(sources.map(|request| (request.id, Awaits::Source))).collect())

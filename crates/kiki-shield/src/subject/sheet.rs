@@ -72,15 +72,20 @@ impl Sheet {
 }
 
 impl Sheet {
-    /// A line for the parts of this installation, and one for each recipient beside it.
+    /// A line for the parts of this installation, and one for each recipient beside it: what it is for and whose it is. Where
+    /// it is and what its keys are called is for no stranger to know.
     fn told(&self, stores: Option<&Stores>, recipients: &[Recipient]) -> String {
         let services = stores.into_iter().flat_map(Stores::iter).map(|store| store.declared().service);
         let is_apart = |service: &str| self.recipients.peers.iter().any(|peer| peer == service);
         let own: BTreeSet<_> = services.filter(|service| !is_apart(service)).collect();
         let mut text = format!("  Parts of this installation: {}.\n", own.into_iter().collect::<Vec<_>>().join(", "));
-        for Recipient { who, role, receives } in recipients {
-            let _ = writeln!(text, "  {who} ({role}): {receives}.");
-        }
+        let line = |one: &Recipient| {
+            let Recipient { role, receives, whose, .. } = one;
+            whose.as_ref().map(|whose| format!("  {role}, of {whose}: {receives}.\n"))
+        };
+        let mut lines: Vec<_> = recipients.iter().filter_map(line).collect();
+        lines.dedup();
+        text.extend(lines);
         text
     }
 }
@@ -141,10 +146,12 @@ mod tests {
         let stores = Stores::new(stores.collect()).unwrap();
         let recipients = Configured { shelf: None, peers: vec!["apart:8083".to_owned()] };
         let sheet = Sheet { recipients, ..Sheet::default() };
-        let who = Recipient { who: "apart:8083".to_owned(), role: "service apart", receives: "customer ids" };
+        let whose = Some("the controller".to_owned());
+        let who = Recipient { who: "apart:8083".to_owned(), role: "service apart", receives: "customer ids", whose };
+        let key = Recipient { who: "vault:x".to_owned(), role: "master key", receives: "secrets", whose: None };
         assert_eq!(
-            sheet.told(Some(&stores), &[who]),
-            "  Parts of this installation: engage, shield.\n  apart:8083 (service apart): customer ids.\n"
+            sheet.told(Some(&stores), &[who.clone(), who, key]),
+            "  Parts of this installation: engage, shield.\n  service apart, of the controller: customer ids.\n"
         );
     }
 }

@@ -61,6 +61,7 @@ pub(super) fn because(ground: Ground) -> &'static str {
         Ground::FreeExpression => "freedom of expression and information weighs more",
         Ground::RightsOfOthers => "it would affect the rights of others",
         Ground::LegalHold => "the data may not be erased while a legal matter is open",
+        Ground::Erased => "the data are erased, as you asked for too, before a copy of them could be made",
         Ground::NotController => "somebody else is responsible for the data",
         Ground::NotAConsumer => "the law that it names does not give you this right",
         Ground::Exempt => "the law makes an exception for these data",

@@ -106,16 +106,25 @@ async fn a_copy_that_is_kept_no_more_is_not_waited_for() {
 async fn a_copy_that_a_store_holds_up_is_waited_for_as_long_and_one_of_nothing_not_at_all() {
     on_both(async |db| {
         let world = World::new(db).await;
-        world.person("ann").await;
+        let person = world.person("ann").await;
         world.orders.fails.store(true, Ordering::SeqCst);
         let (deletion, access) = both(&world, "ann").await;
         assert_eq!((outcome(&world, access).await, outcome(&world, deletion).await), (None, None));
         world.orders.fails.store(false, Ordering::SeqCst);
         // The copy is tried later than the time of the deletion ends.
         world.clock.advance(31 * DAY);
+        world.post.taken.lock().unwrap().clear();
+        world.post.is_away.store(true, Ordering::SeqCst);
+        world.work().await;
+        assert_eq!(outcome(&world, deletion).await, None, "nobody is erased before they are told");
+        assert_eq!(world.orders.held(person.id), 1);
+        world.post.is_away.store(false, Ordering::SeqCst);
+        world.clock.advance(A_WHILE);
         world.work().await;
         assert_eq!(outcome(&world, deletion).await, Some(Outcome::Whole));
-        assert_eq!(outcome(&world, access).await, Some(Outcome::NothingHeld));
+        let refused = world.see(access).await.request;
+        assert_eq!((refused.state, refused.ground, refused.outcome), (State::Refused, Some(Ground::Erased), None));
+        assert_eq!(world.letters(), ["Your request is refused", "Your request is completed"]);
 
         let (deletion, access) = both(&world, "nobody").await;
         world.clock.advance(A_WHILE);
@@ -173,6 +182,29 @@ async fn an_officer_lets_a_deletion_go_on_without_the_copy_and_the_log_hears_of_
         world.work().await;
         assert_eq!(outcome(&world, deletion).await, Some(Outcome::Whole));
         assert!(world.entries().await.contains(&("dsr.retry".to_owned(), "without_copy".to_owned())));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_copy_that_can_be_made_on_the_last_day_is_made_first_and_may_be_fetched_for_half_of_it() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.person("ann").await;
+        world.orders.fails.store(true, Ordering::SeqCst);
+        let (deletion, access) = both(&world, "ann").await;
+        world.orders.fails.store(false, Ordering::SeqCst);
+        let due = world.see(deletion).await.request.due();
+        let last_day = u64::try_from(due.0 - 86_400_000 - world.requests.now().0).unwrap();
+        world.clock.advance(Duration::from_millis(last_day) + A_WHILE);
+        world.work().await;
+        assert_eq!(outcome(&world, access).await, Some(Outcome::Whole));
+        assert_eq!(world.see(deletion).await.awaits, Some(Awaits::Copy));
+        world.requests.download(&officer(), access).await.unwrap();
+        world.clock.advance(DAY / 2);
+        world.work().await;
+        assert_eq!(outcome(&world, deletion).await, Some(Outcome::Whole));
+        assert!(world.requests.now() < due, "in time");
     })
     .await;
 }

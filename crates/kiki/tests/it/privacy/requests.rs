@@ -121,7 +121,8 @@ async fn a_person_sees_all_that_is_held_and_has_it_erased() {
     let held = unzipped(folder.path(), &zip.body);
     assert!(held["consents"].contains("ticked box 7") && held["decisions"].contains("consent.grant"), "{held:?}");
     assert!(held["mailbox"].contains("withheld: it carries a code") && !held["mailbox"].contains(&code), "{held:?}");
-    assert!(held["READ-ME"].contains("127.0.0.1 (webhook): events"), "{}", held["READ-ME"]);
+    assert!(held["READ-ME"].contains("webhook, of the controller: events"), "{}", held["READ-ME"]);
+    assert!(!held["READ-ME"].contains("127.0.0.1"), "no address of a system: {}", held["READ-ME"]);
     world.letter(&access, "Your request is completed").await;
 
     the_officer_sees_it_on_the_command_line(folder.path(), &world, access.rsplit('/').next().unwrap());
