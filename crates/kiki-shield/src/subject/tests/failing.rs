@@ -201,6 +201,12 @@ async fn a_request_whose_person_is_gone_already_goes_on_by_handle() {
         let copy = world.see(ids[1]).await.request;
         assert_eq!((copy.state, copy.ground), (State::Refused, Some(Ground::Erased)), "something was held");
         assert_eq!(world.orders.held(person.id), 0);
+
+        let (bea, alone) = (world.person("bea").await, world.ask("bea", Kind::Access).await);
+        world.requests.vouch(&officer(), alone).await.unwrap();
+        world.people.destroy(&tenant(), &[bea.id], Cause::Request, "").await.unwrap();
+        world.work().await;
+        assert_eq!(world.see(alone).await.request.ground, Some(Ground::Erased), "with no deletion here");
     })
     .await;
 }
