@@ -9,8 +9,8 @@
 use std::fmt::Debug;
 
 use kiki_spend::OwnerError;
-use kiki_store::Tx;
 use kiki_store::idempotency::{self, Begin, Key, Response};
+use kiki_store::{Store, Tx};
 use kiki_types::TenantId;
 use uuid::Uuid;
 
@@ -46,6 +46,15 @@ impl Claim {
     /// An id for what is made: the same each time the same request comes in one life of the key.
     pub(crate) fn id(&self) -> Option<Uuid> {
         self.0.as_ref().map(Key::derived_id)
+    }
+
+    /// What the first try of the same request started from: `said`, if this is it.
+    pub(crate) async fn start_from(&self, store: &Store, said: Vec<u8>) -> Result<Vec<u8>, ShieldError> {
+        let Some(key) = &self.0 else { return Ok(said) };
+        let mut tx = store.begin().await?;
+        let first = idempotency::start_from(&mut tx, key, &said).await?.ok_or(ShieldError::KeyInProgress)?;
+        tx.commit().await?;
+        Ok(first)
     }
 
     /// Remembers, when `tx` commits, what was made.

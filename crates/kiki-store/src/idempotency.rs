@@ -137,7 +137,8 @@ async fn take(tx: &mut Tx, key: &Key, now: UnixMillis) -> Result<Option<UnixMill
     let row = sqlx::query(
         "INSERT INTO idempotency (tenant, scope, key_hash, request_hash, created_at, lease_until, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant, scope, key_hash) DO UPDATE SET \
-         request_hash = excluded.request_hash, status = NULL, body = NULL, created_at = CASE \
+         request_hash = excluded.request_hash, status = NULL, body = CASE WHEN idempotency.expires_at <= excluded.created_at \
+         OR idempotency.request_hash <> excluded.request_hash THEN NULL ELSE idempotency.body END, created_at = CASE \
          WHEN idempotency.expires_at <= excluded.created_at THEN excluded.created_at ELSE idempotency.created_at END, \
          lease_until = excluded.lease_until, expires_at = excluded.expires_at \
          WHERE idempotency.expires_at <= excluded.created_at OR (idempotency.status IS NULL AND \
@@ -197,6 +198,27 @@ pub async fn finish(tx: &mut Tx, key: &Key, response: &Response) -> Result<bool,
     .execute(tx.sql())
     .await?;
     Ok(finished.rows_affected() == 1)
+}
+
+/// Keeps what the work on a claimed `key` is to start from, unless an earlier try of the same request did so. Returns what
+/// that first said; `None`: another has taken the key over.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn start_from(tx: &mut Tx, key: &Key, said: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    let row = sqlx::query(
+        "UPDATE idempotency SET body = COALESCE(body, $6) WHERE tenant = $1 AND scope = $2 AND key_hash = $3 \
+         AND request_hash = $4 AND status IS NULL AND lease_until = $5 RETURNING body",
+    )
+    .bind(key.tenant.as_str())
+    .bind(key.scope)
+    .bind(key.key_hash.as_str())
+    .bind(key.request_hash.as_str())
+    .bind(key.lease.map_or(0, |lease| lease.0))
+    .bind(said)
+    .fetch_optional(tx.sql())
+    .await?;
+    row.map(|row| Ok(row.bytes_opt("body")?.unwrap_or_default())).transpose()
 }
 
 /// Gives back a key whose work did not happen: any request may take it. Its row keeps its life.

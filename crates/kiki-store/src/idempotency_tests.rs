@@ -183,6 +183,32 @@ async fn whoever_lost_a_claim_to_another_does_not_end_that() {
 }
 
 #[tokio::test]
+async fn the_same_request_starts_from_what_its_first_try_did() {
+    on_both(async |db| {
+        let start = async |key: &Key, said: &[u8]| {
+            let mut tx = db.store.begin().await.unwrap();
+            let first = start_from(&mut tx, key, said).await.unwrap();
+            tx.commit().await.unwrap();
+            first
+        };
+        let [slow, quick, late] = &mut [(); 3].map(|()| key("acme", "k", "a"));
+        claim_alone(&db.store, slow, NOW).await;
+        assert_eq!(start(slow, b"first").await.unwrap(), b"first");
+        claim_alone(&db.store, quick, NOW.plus(LEASE_MS)).await;
+        assert_eq!(start(slow, b"slow").await, None);
+        assert_eq!(start(quick, b"second").await.unwrap(), b"first");
+        abandon_alone(&db.store, quick).await;
+        let mut other = key("acme", "k", "b");
+        claim_alone(&db.store, &mut other, NOW.plus(LEASE_MS)).await;
+        assert_eq!(start(&other, b"other").await.unwrap(), b"other");
+        abandon_alone(&db.store, &other).await;
+        claim_alone(&db.store, late, NOW.plus(LEASE_MS + LIFE_MS)).await;
+        assert_eq!(start(late, b"late").await.unwrap(), b"late", "in another life");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn another_request_may_take_a_key_that_was_given_back() {
     on_both(async |db| {
         let (mine, other) = (key("acme", "k", "a"), key("acme", "k", "b"));

@@ -166,12 +166,11 @@ impl Requests {
             check(one, now)?;
         }
         let names: Vec<&str> = wanted.iter().map(|one| one.customer_id.as_str()).collect();
-        let known = self.subjects().resolve_many(tenant, &names, Mint::No).await?;
-        let people = self.subjects().resolve_many(tenant, &names, Mint::Yes).await?;
+        let (known, people) = self.acquaint(tenant, &names, claim).await?;
         let mut requests = Vec::with_capacity(wanted.len());
         for ((one, known), person) in wanted.iter().zip(&known).zip(&people) {
             let person = person.as_ref().ok_or(SubjectError::Erased)?;
-            let (correction, is_known) = (one.correction.clone(), known.is_some());
+            let (correction, is_known) = (one.correction.clone(), *known > 0);
             let details = Details { correction, notify: one.notify, is_known, corrected: None };
             requests.push(self.new_request(person, one, &details, now));
         }
@@ -190,6 +189,19 @@ impl Requests {
         self.0.work.notify_one();
         self.0.letters.notify_one();
         Ok(requests)
+    }
+
+    /// Makes people known. Returns of each whether they were before the request first came, and who they are.
+    pub(super) async fn acquaint(
+        &self,
+        tenant: &TenantId,
+        names: &[&str],
+        claim: &Claim,
+    ) -> Result<(Vec<u8>, Vec<Option<Subject>>), SubjectError> {
+        let known = self.subjects().resolve_many(tenant, names, Mint::No).await?;
+        let known = known.iter().map(|person| u8::from(person.is_some())).collect();
+        let known = claim.start_from(self.store(), known).await?;
+        Ok((known, self.subjects().resolve_many(tenant, names, Mint::Yes).await?))
     }
 
     fn new_request(&self, person: &Subject, wanted: &NewRequest, details: &Details, now: UnixMillis) -> Request {

@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use kiki_store::idempotency::LEASE_MS;
 use kiki_store::personal::{Cause, Mint};
 use kiki_store::testing::on_both;
 
 use super::world::{World, officer, tenant, wanted};
+use crate::once::Turn;
 use crate::subject::error::SubjectError;
 use crate::subject::model::{Ground, Kind, Outcome, State};
 use crate::subject::repo::{self, work};
@@ -297,6 +299,33 @@ async fn a_request_that_a_clock_put_off_for_years_is_due() {
         work::claim(&db.store, "dead", now, far, limit).await.unwrap();
         world.work().await;
         assert_eq!(world.state(id).await, State::Completed);
+    })
+    .await;
+}
+
+/// The process ends after the people became known, and before their requests were kept.
+#[tokio::test]
+async fn a_try_that_failed_makes_nobody_known() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.person("bob").await;
+        let shield = world.requests.shield();
+        let claim = async || {
+            let key = shield.key(&tenant(), "x", Some("k"), &"a body").unwrap();
+            match shield.turn(key).await.unwrap() {
+                Turn::Mine(claim) => claim,
+                _ => panic!("it was taken"),
+            }
+        };
+        world.requests.acquaint(&tenant(), &["ann", "bob"], &claim().await).await.unwrap();
+        world.clock.advance(Duration::from_millis(LEASE_MS as u64));
+        let both = ["ann", "bob"].map(|name| wanted(name, Kind::Access)).into();
+        let made = world.requests.take_in(&officer(), both, &claim().await).await.unwrap();
+        let mut outcomes = Vec::new();
+        for request in made {
+            outcomes.push(world.carry_out(request.id).await.request.outcome);
+        }
+        assert_eq!(outcomes, [Some(Outcome::NothingHeld), Some(Outcome::Whole)]);
     })
     .await;
 }
