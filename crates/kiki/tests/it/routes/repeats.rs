@@ -155,7 +155,7 @@ async fn of_two_with_one_key_at_once_one_is_done() {
             assert!(waits || is_done, "{path}: {told:?} and not {done:?}");
         }
         let later = post().await;
-        assert!(later == one || later == two, "{path}, later: {later:?}");
+        assert!(&later == done || (is_revocation && later.0.is_success()), "{path}, later: {later:?}");
         let count = world.settled(before, kind).await;
         assert!(count == 1 || (is_revocation && count == 2), "{path} was done {count} times");
     }
