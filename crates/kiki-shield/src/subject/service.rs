@@ -162,9 +162,7 @@ impl Requests {
         claim: &Claim,
     ) -> Result<Vec<Request>, SubjectError> {
         let (tenant, now) = (&caller.principal.tenant, self.now());
-        for one in &wanted {
-            check(one, now)?;
-        }
+        wanted.iter().try_for_each(|one| check(one, now))?;
         let names: Vec<&str> = wanted.iter().map(|one| one.customer_id.as_str()).collect();
         let (known, people) = self.acquaint(tenant, &names, claim).await?;
         let mut requests = Vec::with_capacity(wanted.len());
