@@ -14,7 +14,9 @@ use crate::harness::{Answer, Http, PATIENCE, Serving, fail, folder, request, suc
 
 /// Clients that load the service while consent is given and taken back.
 const CLIENTS: usize = if cfg!(debug_assertions) { 16 } else { 64 };
-/// Rounds of giving and taking back, unless `KIKI_CONSENT_ROUNDS` says.
+/// People who give and take back at the same time.
+const PEOPLE: u64 = 8;
+/// Rounds of giving and taking back of all of them, unless `KIKI_CONSENT_ROUNDS` says.
 const ROUNDS: u64 = if cfg!(debug_assertions) { 100 } else { 10_000 };
 
 #[derive(Clone)]
@@ -119,12 +121,21 @@ async fn once_a_revocation_is_answered_the_next_decision_refuses() {
             })
         })
         .collect();
-    let about = json!({"customer_id": "ann", "purpose": "marketing"});
-    for round in 0..rounds() {
-        shield.give(about.clone()).await;
-        assert!(shield.authorize("ann", "marketing", None).await, "round {round}: agreed to");
-        shield.revoke(about.clone()).await;
-        assert!(!shield.authorize("ann", "marketing", None).await, "round {round}: taken back");
+    let people = (0..PEOPLE).map(|person| {
+        let shield = shield.clone();
+        tokio::spawn(async move {
+            let customer = format!("ann-{person}");
+            let about = json!({"customer_id": customer, "purpose": "marketing"});
+            for round in 0..rounds().div_ceil(PEOPLE) {
+                shield.give(about.clone()).await;
+                assert!(shield.authorize(&customer, "marketing", None).await, "round {round}: agreed to");
+                shield.revoke(about.clone()).await;
+                assert!(!shield.authorize(&customer, "marketing", None).await, "round {round}: taken back");
+            }
+        })
+    });
+    for person in people.collect::<Vec<_>>() {
+        person.await.unwrap();
     }
     ends.store(true, Ordering::Relaxed);
     for client in clients {
