@@ -1,31 +1,22 @@
 //! How long it takes to fit each model and to predict with it, at sizes ten times apart.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark, not an interface")]
 
+mod data;
+
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use data::{bgnbd, cdnow, histories, simulated, spend};
 use kiki_models::ltv::{
-    BgBb, BgNbd, GammaGamma, History, Lives, MbgNbd, Opportunities, ParetoNbd, PurchaseModel, Scale, Simulated, Spend,
-    Terms, discounted_values, simulate,
+    BgBb, BgNbd, GammaGamma, Lives, MbgNbd, Opportunities, ParetoNbd, PurchaseModel, Scale, Spend, Terms,
+    discounted_values,
 };
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-const SUMMARY: &str = include_str!("../../../examples/cdnow/cdnow_customers_summary.csv");
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
-
-fn cdnow() -> Vec<History> {
-    let number = |text: &str| text.trim().parse::<f64>().unwrap();
-    let fields = |line: &str| line.split(',').skip(1).map(number).collect::<Vec<f64>>();
-    let rows = SUMMARY.lines().skip(1).map(fields);
-    rows.map(|row| History::new(row[0], row[1], row[2]).unwrap()).collect()
-}
-
-fn bgnbd() -> BgNbd {
-    BgNbd::new(0.243, 4.414, 0.793, 2.426).unwrap()
-}
 
 fn mbgnbd() -> MbgNbd {
     MbgNbd::new(0.525, 6.18, 0.891, 1.614).unwrap()
@@ -33,24 +24,6 @@ fn mbgnbd() -> MbgNbd {
 
 fn pareto() -> ParetoNbd {
     ParetoNbd::new(0.553, 10.578, 0.606, 11.669).unwrap()
-}
-
-fn spend() -> GammaGamma {
-    GammaGamma::new(6.25, 3.74, 15.44).unwrap()
-}
-
-/// Customers with CDNOW's parameters who came over a year and were observed, by the day, for up to two.
-fn simulated(model: &impl Lives, customers: usize) -> Vec<Simulated> {
-    let mut random = StdRng::seed_from_u64(20_260_101);
-    let mut draw = || {
-        let age_days = random.random_range(365..730);
-        simulate(model, &spend(), age_days, &mut || random.random())
-    };
-    (0..customers).map(|_| draw()).collect()
-}
-
-fn histories(model: &impl Lives, customers: usize) -> Vec<History> {
-    simulated(model, customers).iter().map(|one| one.history).collect()
 }
 
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {

@@ -10,6 +10,8 @@
     reason = "a benchmark fails by panicking and tells by printing"
 )]
 
+mod data;
+
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
@@ -17,12 +19,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use kiki_models::ltv::{BgNbd, GammaGamma, History, PurchaseModel as _, simulate};
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use data::{bgnbd, cdnow, histories};
+use kiki_models::ltv::{BgNbd, History, PurchaseModel as _};
 use serde_json::json;
 
-const SUMMARY: &str = include_str!("../../../examples/cdnow/cdnow_customers_summary.csv");
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/ltv_peers.py");
 const PACKAGES: [&str; 5] = ["lifetimes==0.11.3", "numpy==1.26.4", "pandas==2.2.3", "scipy==1.13.1", "autograd==1.7.0"];
 const PEER: &str = "lifetimes 0.11.3";
@@ -38,7 +38,7 @@ fn main() {
     let rows = folder.join("customers.csv");
     compare(&mut peer, &rows, "CDNOW, 2,357 customers", &cdnow());
     for size in SIZES {
-        compare(&mut peer, &rows, &format!("{size} customers"), &simulated(size));
+        compare(&mut peer, &rows, &format!("{size} customers"), &histories(&bgnbd(), size));
     }
     fs::remove_file(rows).unwrap();
     peer.end();
@@ -71,25 +71,6 @@ fn compare(peer: &mut Peer, rows: &Path, size: &str, histories: &[History]) {
     }
     fits.record("BG/NBD, a fit", size);
     predictions.record("BG/NBD, purchases of all in 52 weeks", size);
-}
-
-fn cdnow() -> Vec<History> {
-    let number = |text: &str| text.trim().parse::<f64>().unwrap();
-    let fields = |line: &str| line.split(',').skip(1).map(number).collect::<Vec<f64>>();
-    let rows = SUMMARY.lines().skip(1).map(fields);
-    rows.map(|row| History::new(row[0], row[1], row[2]).unwrap()).collect()
-}
-
-/// Customers with CDNOW's parameters who came over a year and were observed, by the day, for up to two.
-fn simulated(customers: usize) -> Vec<History> {
-    let mut random = StdRng::seed_from_u64(20_260_101);
-    let model = BgNbd::new(0.243, 4.414, 0.793, 2.426).unwrap();
-    let spend = GammaGamma::new(6.25, 3.74, 15.44).unwrap();
-    let mut draw = || {
-        let age_days = random.random_range(365..730);
-        simulate(&model, &spend, age_days, &mut || random.random()).history
-    };
-    (0..customers).map(|_| draw()).collect()
 }
 
 /// The interpreter of an environment that has the peer.

@@ -274,6 +274,30 @@ fn solve<const N: usize>(lower: &[[f64; N]; N], right: &[f64; N]) -> [f64; N] {
     x
 }
 
+/// Panics unless the derivatives of `surface` at `at`, the logarithms of the parameters, are what its values and its gradient
+/// differ by nearby: the gradient to within `tolerance`, the curvature to ten times that.
+#[cfg(test)]
+pub(super) fn assert_derivatives<const N: usize>(
+    surface: impl Fn([f64; N]) -> Surface<N>,
+    at: [f64; N],
+    tolerance: f64,
+) {
+    const STEP: f64 = 1e-5;
+    let exact = surface(at);
+    let tolerance = tolerance * exact.value.abs().max(1.0);
+    for i in 0..N {
+        let moved = |by: f64| surface(std::array::from_fn(|j| if i == j { at[j] + by } else { at[j] }));
+        let (below, above) = (moved(-STEP), moved(STEP));
+        let slope = (above.value - below.value) / (2.0 * STEP);
+        assert!((exact.gradient[i] - slope).abs() < tolerance, "{i}: {} {slope}", exact.gradient[i]);
+        for j in 0..N {
+            let curve = (above.gradient[j] - below.gradient[j]) / (2.0 * STEP);
+            let is = exact.hessian[i][j];
+            assert!((is - curve).abs() < 10.0 * tolerance, "{i} {j}: {is} {curve}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

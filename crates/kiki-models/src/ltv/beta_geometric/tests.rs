@@ -3,6 +3,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
+use crate::ltv::newton::assert_derivatives;
 use crate::ltv::{GammaGamma, WEEKS_MAX, simulate};
 
 const SUMMARY: &str = include_str!("../../../../../examples/cdnow/cdnow_customers_summary.csv");
@@ -119,18 +120,7 @@ proptest! {
             let at = at.map(f64::exp);
             if first { likelihood::surface::<1>(&groups, &at) } else { likelihood::surface::<0>(&groups, &at) }
         };
-        let exact = surface(at);
-        for i in 0..4 {
-            let moved = |by: f64| surface(std::array::from_fn(|j| if i == j { at[j] + by } else { at[j] }));
-            let (below, above) = (moved(-1e-5), moved(1e-5));
-            let slope = (above.value - below.value) / 2e-5;
-            let scale = exact.value.abs().max(1.0);
-            prop_assert!((exact.gradient[i] - slope).abs() < 1e-8 * scale, "{i}: {} {slope}", exact.gradient[i]);
-            for j in 0..4 {
-                let curve = (above.gradient[j] - below.gradient[j]) / 2e-5;
-                prop_assert!((exact.hessian[i][j] - curve).abs() < 1e-7 * scale, "{i} {j}: {:?} {curve}", exact.hessian[i]);
-            }
-        }
+        assert_derivatives(surface, at, 1e-8);
     }
 
     #[test]

@@ -3,6 +3,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
+use crate::ltv::newton::assert_derivatives;
 use crate::ltv::{BgNbd, Purchase, PurchaseModel as _, Summary, simulate};
 
 const SAMPLE: &str = include_str!("../../../../../examples/cdnow/CDNOW_sample.txt");
@@ -110,18 +111,7 @@ proptest! {
     ) {
         let spends: Vec<Spend> = given.into_iter().map(|(x, monetary)| spend(x.into(), monetary)).collect();
         let rows = Rows::group(&spends);
-        let exact = rows.surface(&at.map(f64::exp));
-        for i in 0..3 {
-            let moved = |by: f64| rows.surface(&std::array::from_fn(|j| if i == j { at[j] + by } else { at[j] }).map(f64::exp));
-            let (below, above) = (moved(-1e-5), moved(1e-5));
-            let scale = exact.value.abs().max(1.0) * 10.0;
-            let slope = (above.value - below.value) / 2e-5;
-            prop_assert!((exact.gradient[i] - slope).abs() < 1e-8 * scale, "{i}: {} {slope}", exact.gradient[i]);
-            for j in 0..3 {
-                let curve = (above.gradient[j] - below.gradient[j]) / 2e-5;
-                prop_assert!((exact.hessian[i][j] - curve).abs() < 1e-7 * scale, "{i} {j}: {:?} {curve}", exact.hessian[i]);
-            }
-        }
+        assert_derivatives(|at: [f64; 3]| rows.surface(&at.map(f64::exp)), at, 1e-7);
     }
 
     #[test]

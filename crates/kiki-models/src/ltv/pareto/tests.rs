@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ltv::newton::assert_derivatives;
 
 #[test]
 fn parameters_are_read_back_and_checked() {
@@ -61,17 +62,6 @@ proptest! {
             .collect();
         let groups = Groups::new(&histories);
         let surface = |at: [f64; 4]| likelihood::surface(&groups, &at.map(f64::exp));
-        let exact = surface(at);
-        for i in 0..4 {
-            let moved = |by: f64| surface(std::array::from_fn(|j| if i == j { at[j] + by } else { at[j] }));
-            let (below, above) = (moved(-1e-5), moved(1e-5));
-            let slope = (above.value - below.value) / 2e-5;
-            let scale = exact.value.abs().max(1.0);
-            prop_assert!((exact.gradient[i] - slope).abs() < 1e-8 * scale, "{i}: {} {slope}", exact.gradient[i]);
-            for j in 0..4 {
-                let curve = (above.gradient[j] - below.gradient[j]) / 2e-5;
-                prop_assert!((exact.hessian[i][j] - curve).abs() < 1e-7 * scale, "{i} {j}: {:?} {curve}", exact.hessian[i]);
-            }
-        }
+        assert_derivatives(surface, at, 1e-8);
     }
 }
