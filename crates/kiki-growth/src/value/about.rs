@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kiki_models::ltv::{History, Summary, Terms};
+use kiki_models::ltv::{History, Summary};
 use kiki_store::personal::{Mint, Subject};
 use kiki_types::TenantId;
 
 use super::error::ValueError;
 use super::live::caught_up;
-use super::model::{About, Known, Question, SavedModel, Who};
+use super::model::{About, Known, Question, SavedModel, Scope, Who};
 use super::repo;
 use super::service::{Asked, Value};
 
@@ -39,7 +39,7 @@ impl Value {
         tenant: &TenantId,
         questions: Vec<Question>,
         asked: Asked,
-    ) -> Result<(SavedModel, Vec<(About, Terms)>), ValueError> {
+    ) -> Result<(SavedModel, Vec<(About, Scope)>), ValueError> {
         let model = self.current(tenant).await?;
         let named = questions.iter().filter_map(|question| match &question.who {
             Who::Customer(id) => Some(id.as_str()),
@@ -50,13 +50,13 @@ impl Value {
         ids.dedup();
         let known = self.known(tenant, &model, &ids).await?;
         let about = questions.into_iter().enumerate().map(|(index, question)| {
-            let terms = question.terms;
+            let scope = question.scope;
             let about = about(&known, question);
             let about = about.map_err(|error| match asked {
                 Asked::Alone => error,
                 Asked::InBatch => error.within_batch(index),
             })?;
-            Ok((about, terms))
+            Ok((about, scope))
         });
         let about = about.collect::<Result<_, ValueError>>()?;
         Ok((model, about))

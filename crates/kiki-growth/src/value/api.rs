@@ -52,8 +52,7 @@ async fn predict(
     allowed: Allowed<can::ValueRead>,
     Json(body): Json<PredictionsBody>,
 ) -> Result<Json<PredictionsAnswer>, Problem> {
-    let intervals = body.intervals();
-    predictions(&value, &allowed.tenant, body.asked(false)?, intervals).await
+    predictions(&value, &allowed.tenant, body.asked(false)?).await
 }
 
 /// Say what customers are worth, also those whom nobody knows.
@@ -67,24 +66,18 @@ async fn predict_ltv(
     allowed: Allowed<can::ValueRead>,
     Json(body): Json<PredictionsBody>,
 ) -> Result<Json<PredictionsAnswer>, Problem> {
-    let intervals = body.intervals();
-    predictions(&value, &allowed.tenant, body.asked(true)?, intervals).await
+    predictions(&value, &allowed.tenant, body.asked(true)?).await
 }
 
-async fn predictions(
-    value: &Value,
-    tenant: &TenantId,
-    asked: Asked,
-    intervals: bool,
-) -> Result<Json<PredictionsAnswer>, Problem> {
+async fn predictions(value: &Value, tenant: &TenantId, asked: Asked) -> Result<Json<PredictionsAnswer>, Problem> {
     Ok(Json(match asked {
         Asked::One(question) => {
             let (model, prediction) = value.predict(tenant, question).await?;
-            PredictionsAnswer::One(PredictionAnswer::new(&model, prediction, intervals))
+            PredictionsAnswer::One(PredictionAnswer::new(&model, prediction))
         }
         Asked::Batch(questions) => {
             let (model, predictions) = value.predict_batch(tenant, questions).await?;
-            let answer = |prediction| PredictionAnswer::new(&model, prediction, intervals);
+            let answer = |prediction| PredictionAnswer::new(&model, prediction);
             PredictionsAnswer::Batch { predictions: predictions.into_iter().map(answer).collect() }
         }
     }))
@@ -92,7 +85,7 @@ async fn predictions(
 
 /// Say whether customers come back.
 ///
-/// Asked as `/predict-ltv` is; the discount and intervals do not matter.
+/// Asked as `/predict-ltv` is; the discount does not matter.
 #[utoipa::path(post, path = "/churn", tag = "value", request_body = PredictionsBody,
     responses((status = 200, body = ChurnsAnswer), (status = 409, description = "There is no model yet")))]
 async fn churn(

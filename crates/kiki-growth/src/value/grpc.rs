@@ -3,6 +3,7 @@
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kiki_kit::authorisation::{Allowed, can};
+use kiki_models::ltv::Estimate;
 use kiki_proto::value::v1 as proto;
 use kiki_proto::value::v1::order_service_server::{OrderService, OrderServiceServer};
 use kiki_proto::value::v1::predict_ltv_request::Who as ProtoWho;
@@ -14,7 +15,8 @@ use super::baseline::DAYS_DEFAULT;
 use super::error::ValueError;
 use super::live::{NewOrder, ORDERS_PER_CALL_MAX};
 use super::model::{
-    About, BATCH_MAX, PAGE_DEFAULT, PAGE_MAX, Prediction, Question, SavedModel, Selection, customer, history, terms,
+    About, BATCH_MAX, PAGE_DEFAULT, PAGE_MAX, Prediction, Question, SavedModel, Scope, Selection, customer, history,
+    terms,
 };
 use super::service::{Asked, Value};
 
@@ -127,6 +129,11 @@ impl ValueService for Value {
             churn: churn.probability_of_no_purchase,
             probability_alive: churn.probability_alive,
             probability_alive_after: churn.probability_alive_after,
+            intervals: churn.intervals.map(|intervals| proto::ChurnIntervals {
+                churn: Some(estimate(intervals.churn)),
+                probability_alive: Some(estimate(intervals.probability_alive)),
+                probability_alive_after: Some(estimate(intervals.probability_alive_after)),
+            }),
             model: model.id.to_string(),
             model_version: model.version,
         }))
@@ -187,7 +194,8 @@ fn question(request: proto::PredictLtvRequest) -> Result<Question, ValueError> {
         None => return Err(ValueError::invalid("who", "is missing: give customer_id or history")),
     };
     let terms = terms(horizon(request.horizon_weeks), request.monthly_discount)?;
-    Ok(Question { who, terms, or_population: request.or_population })
+    let scope = Scope { terms, intervals: request.intervals };
+    Ok(Question { who, scope, or_population: request.or_population })
 }
 
 fn selection(request: &proto::SelectCustomersRequest) -> Result<Selection, ValueError> {
@@ -225,9 +233,19 @@ fn response(model: &SavedModel, prediction: Prediction) -> proto::PredictLtvResp
         probability_alive: prediction.probability_alive,
         value: prediction.value,
         expected_order_value: prediction.expected_order_value,
+        intervals: prediction.intervals.map(|intervals| proto::Intervals {
+            expected_purchases: Some(estimate(intervals.expected_purchases)),
+            probability_alive: Some(estimate(intervals.probability_alive)),
+            value: Some(estimate(intervals.value)),
+        }),
         model: model.id.to_string(),
         model_version: model.version,
     }
+}
+
+fn estimate(estimate: Estimate) -> proto::Estimate {
+    let Estimate { value, standard_error, low, high } = estimate;
+    proto::Estimate { value, standard_error, low, high }
 }
 
 fn history_of(about: &About) -> proto::History {

@@ -107,16 +107,11 @@ impl Purchases {
     }
 
     /// `of` the model, with its standard error and 95 % interval, by the covariance of its parameters.
-    pub(super) fn estimate(
-        &self,
-        covariance: &Covariance,
-        scale: Scale,
-        of: impl Fn(&dyn PurchaseModel) -> f64,
-    ) -> Estimate {
+    pub(super) fn estimate(&self, covariance: &Covariance, scale: Scale, of: impl Fn(&Self) -> f64) -> Estimate {
         match self {
-            Self::BgNbd(model) => covariance.estimate(model, scale, |model| of(model)),
-            Self::MbgNbd(model) => covariance.estimate(model, scale, |model| of(model)),
-            Self::ParetoNbd(model) => covariance.estimate(model, scale, |model| of(model)),
+            Self::BgNbd(model) => covariance.estimate(model, scale, |model| of(&Self::BgNbd(*model))),
+            Self::MbgNbd(model) => covariance.estimate(model, scale, |model| of(&Self::MbgNbd(*model))),
+            Self::ParetoNbd(model) => covariance.estimate(model, scale, |model| of(&Self::ParetoNbd(*model))),
         }
     }
 

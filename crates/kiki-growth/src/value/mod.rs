@@ -18,6 +18,7 @@ mod error;
 pub mod fit;
 mod grpc;
 pub mod holdout;
+mod intervals;
 mod kind;
 mod live;
 mod model;

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use kiki_models::ltv::{
-    Covariance, Estimate, GammaGamma, History, HistoryError, PurchaseModel, Scale, Summary, Terms, discounted_value,
-};
+use kiki_models::ltv::{Covariance, GammaGamma, History, HistoryError, Summary, Terms, discounted_value};
 use kiki_store::StoreError;
 use kiki_types::id::ModelId;
 use kiki_types::{Currency, UnixMillis};
@@ -12,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::ValueError;
+use super::intervals::{ChurnIntervals, Intervals};
 use super::kind::Purchases;
 use super::orders::day_number;
 
@@ -97,11 +96,19 @@ pub(super) enum Who {
     History(History, f64),
 }
 
+/// Over what time, and how much is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Scope {
+    pub(super) terms: Terms,
+    /// Standard errors and intervals too.
+    pub(super) intervals: bool,
+}
+
 /// What is asked.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Question {
     pub(super) who: Who,
-    pub(super) terms: Terms,
+    pub(super) scope: Scope,
     /// Whether a customer that nobody knows is answered as somebody new, instead of refused.
     pub(super) or_population: bool,
 }
@@ -128,6 +135,8 @@ pub(super) struct Prediction {
     pub(super) value: f64,
     /// In units of the currency.
     pub(super) expected_order_value: f64,
+    /// Only where they were asked for.
+    pub(super) intervals: Option<Box<Intervals>>,
 }
 
 /// Whether a customer is lost.
@@ -140,6 +149,8 @@ pub(super) struct Churn {
     pub(super) probability_alive: f64,
     /// At the end of the horizon.
     pub(super) probability_alive_after: f64,
+    /// Only where they were asked for.
+    pub(super) intervals: Option<Box<ChurnIntervals>>,
 }
 
 /// Which customers are wanted. Bounds are inclusive; absent ones bound nothing.
@@ -161,6 +172,7 @@ impl Parameters {
             value: discounted_value(purchases, gamma_gamma, history, *monetary, terms),
             expected_order_value: gamma_gamma.expected_order_value(history.frequency(), *monetary),
             terms: *terms,
+            intervals: None,
             about,
         }
     }
@@ -174,6 +186,7 @@ impl Parameters {
             probability_alive: model.probability_alive(&about.history),
             probability_alive_after: model.probability_alive_after(&about.history, weeks),
             horizon_weeks: weeks,
+            intervals: None,
             about,
         }
     }
@@ -228,32 +241,7 @@ pub(super) fn customer(id: String) -> Result<Who, ValueError> {
     Ok(Who::Customer(id))
 }
 
-/// What a prediction would be with a larger sample, with a confidence of 95 %. It does not tell how one customer's purchases
-/// scatter about their expectation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Intervals {
-    pub(super) expected_purchases: Estimate,
-    pub(super) probability_alive: Estimate,
-    pub(super) value: Estimate,
-}
-
 impl SavedModel {
-    /// The intervals of a prediction of this model.
-    pub(super) fn intervals(&self, Prediction { about, terms, .. }: &Prediction) -> Intervals {
-        let (Parameters { purchases, gamma_gamma }, Covariances { purchases: own, gamma_gamma: of_spend }) =
-            (&self.parameters, &self.covariances);
-        let (history, weeks) = (&about.history, terms.horizon_weeks());
-        let worth = |model: &dyn PurchaseModel, spend: &GammaGamma| {
-            discounted_value(model, spend, history, about.monetary, terms)
-        };
-        Intervals {
-            expected_purchases: purchases
-                .estimate(own, Scale::Positive, |model| model.expected_purchases(history, weeks)),
-            probability_alive: purchases.estimate(own, Scale::Probability, |model| model.probability_alive(history)),
-            value: purchases.estimate_with(own, (gamma_gamma, of_spend), worth),
-        }
-    }
-
     /// The last day that counted.
     pub(super) fn until_day(&self) -> Result<i32, ValueError> {
         let date = self.calibrate_until.parse().map_err(|error: jiff::Error| StoreError::Unreadable {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kiki_kit::clock::Clock;
 use kiki_kit::shutdown::Tasks;
-use kiki_models::ltv::Terms;
 use kiki_store::idempotency::{self, Begin, Key, Response};
 use kiki_store::personal::{Mint, Subject, Subjects};
 use kiki_store::{Store, StoreError, Tx};
@@ -14,7 +13,8 @@ use kiki_types::{Currency, IdSource, Principal, TenantId, UnixMillis};
 use super::audit::{self, Entry};
 use super::error::ValueError;
 use super::fit::FitReport;
-use super::model::{About, BATCH_MAX, Churn, PAGE_MAX, PageToken, Prediction, Question, SavedModel, Selection};
+use super::intervals::{INTERVALS_MAX, Turn};
+use super::model::{About, BATCH_MAX, Churn, PAGE_MAX, PageToken, Prediction, Question, SavedModel, Scope, Selection};
 use super::repo;
 use super::training::Trainings;
 
@@ -24,8 +24,6 @@ const CUSTOMERS_KEPT: i64 = 3;
 const CHUNK: usize = 1_000;
 /// Customers that one page looks at, at the most. A page may therefore be empty and not the last.
 const LOOKED_AT_MAX: usize = 20_000;
-/// Predictions after which other work gets its turn: about a millisecond.
-const PREDICTIONS_PER_TURN: usize = 256;
 
 /// Makes a keyed hash of a name. Shield holds the key; where it cannot be had, the answer is empty.
 pub type Pseudonym = Arc<dyn Fn(&TenantId, &str) -> String + Send + Sync>;
@@ -174,10 +172,9 @@ impl Value {
         tenant: &TenantId,
         question: Question,
     ) -> Result<(SavedModel, Prediction), ValueError> {
-        let terms = question.terms;
         let (model, mut about) = self.about(tenant, vec![question], Asked::Alone).await?;
-        let about = about.pop().ok_or(ValueError::NotFound("customer"))?.0;
-        let prediction = model.parameters.predict(about, &terms);
+        let (about, scope) = about.pop().ok_or(ValueError::NotFound("customer"))?;
+        let prediction = model.predict(about, &scope);
         Ok((model, prediction))
     }
 
@@ -187,8 +184,7 @@ impl Value {
         tenant: &TenantId,
         questions: Vec<Question>,
     ) -> Result<(SavedModel, Vec<Prediction>), ValueError> {
-        self.answers(tenant, questions, Asked::InBatch, |model, about, terms| model.parameters.predict(about, terms))
-            .await
+        self.answers(tenant, questions, Asked::InBatch, SavedModel::predict).await
     }
 
     /// Whether each of them comes back, in the order of the questions.
@@ -198,7 +194,7 @@ impl Value {
         questions: Vec<Question>,
         asked: Asked,
     ) -> Result<(SavedModel, Vec<Churn>), ValueError> {
-        self.answers(tenant, questions, asked, |model, about, terms| model.parameters.churn(about, terms)).await
+        self.answers(tenant, questions, asked, SavedModel::churn).await
     }
 
     async fn answers<T>(
@@ -206,18 +202,20 @@ impl Value {
         tenant: &TenantId,
         questions: Vec<Question>,
         asked: Asked,
-        answer: impl Fn(&SavedModel, About, &Terms) -> T + Send,
+        answer: fn(&SavedModel, About, &Scope) -> T,
     ) -> Result<(SavedModel, Vec<T>), ValueError> {
         if questions.len() > BATCH_MAX {
             return Err(ValueError::invalid("requests", "must be at most 10000"));
         }
+        if questions.iter().filter(|question| question.scope.intervals).count() > INTERVALS_MAX {
+            return Err(ValueError::invalid("requests", "must be at most 1000 with intervals"));
+        }
         let (model, about) = self.about(tenant, questions, asked).await?;
         let mut answers = Vec::with_capacity(about.len());
-        for (index, (about, terms)) in about.into_iter().enumerate() {
-            answers.push(answer(&model, about, &terms));
-            if index % PREDICTIONS_PER_TURN == PREDICTIONS_PER_TURN - 1 {
-                tokio::task::yield_now().await;
-            }
+        let mut turn = Turn::default();
+        for (about, scope) in about {
+            answers.push(answer(&model, about, &scope));
+            turn.after(&scope).await;
         }
         Ok((model, answers))
     }
@@ -246,21 +244,19 @@ impl Value {
         };
         let until = model.until_day()?;
         let observed = repo::live::observed_until(store, tenant).await?;
-        let mut customers = Vec::new();
+        let (mut customers, mut turn) = (Vec::new(), Turn::default());
         for _ in 0..LOOKED_AT_MAX / CHUNK {
             let chunk = repo::customers_after(store, &self.needs.subjects, tenant, model.id, after, CHUNK).await?;
             let is_last = chunk.len() < CHUNK;
             let chunk = self.caught_up(tenant, until, observed, chunk).await?;
-            for (index, customer) in chunk.iter().enumerate() {
+            for customer in &chunk {
                 if customers.len() == size {
                     let next = Some(PageToken { model: model.id, after });
                     return Ok(Page { model, customers, next });
                 }
                 customers.extend(model.parameters.select(customer, wanted)?);
                 after = customer.position;
-                if index % PREDICTIONS_PER_TURN == PREDICTIONS_PER_TURN - 1 {
-                    tokio::task::yield_now().await;
-                }
+                turn.after(&Scope { terms: wanted.terms, intervals: false }).await;
             }
             if is_last {
                 return Ok(Page { model, customers, next: None });

@@ -1,5 +1,6 @@
 //! The service, over gRPC and HTTP.
 
+mod intervals;
 mod models;
 mod personal;
 mod predictions;

@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 
 use crate::value::baseline::Baseline;
 use crate::value::error::ValueError;
+use crate::value::intervals::{ChurnIntervals, Intervals};
 use crate::value::model::{
-    BATCH_MAX, Churn, Intervals, Parameters, Prediction, Question, SavedModel, customer, history, terms,
+    BATCH_MAX, Churn, Parameters, Prediction, Question, SavedModel, Scope, customer, history, terms,
 };
 
 /// A purchase history in the sense of BG/NBD: times in weeks since the first purchase.
@@ -70,28 +71,28 @@ pub(super) struct PredictionsBody {
     requests: Option<Vec<QuestionBody>>,
 }
 
-/// Customers of one answer with intervals at the most: each takes dozens of predictions.
-const INTERVALS_MAX: usize = 1_000;
-
 /// What was asked.
 pub(super) enum Asked {
     One(Question),
     Batch(Vec<Question>),
 }
 
-impl PredictionsBody {
-    pub(super) fn intervals(&self) -> bool {
-        self.intervals.unwrap_or(false)
-    }
+/// What all questions of a body share.
+#[derive(Clone, Copy)]
+struct Told {
+    or_population: bool,
+    intervals: bool,
+}
 
+impl PredictionsBody {
     /// What it asks; `or_population` where it does not say.
     pub(super) fn asked(self, or_population: bool) -> Result<Asked, ValueError> {
-        let intervals = self.intervals();
-        let Self { customer_id, history, horizon_weeks, monthly_discount, or_population: all, requests, .. } = self;
-        let or_population = all.unwrap_or(or_population);
+        let Self { customer_id, history, horizon_weeks, monthly_discount, or_population: all, intervals, requests } =
+            self;
+        let told = Told { or_population: all.unwrap_or(or_population), intervals: intervals.unwrap_or(false) };
         let Some(requests) = requests else {
             let one = QuestionBody { customer_id, history, horizon_weeks, monthly_discount, or_population: all };
-            return one.question(or_population).map(Asked::One);
+            return one.question(told).map(Asked::One);
         };
         if customer_id.is_some() || history.is_some() || horizon_weeks.is_some() || monthly_discount.is_some() {
             return Err(ValueError::invalid("requests", "must stand alone: each of them says who, and for how long"));
@@ -99,18 +100,14 @@ impl PredictionsBody {
         if requests.len() > BATCH_MAX {
             return Err(ValueError::invalid("requests", "must be at most 10000"));
         }
-        if intervals && requests.len() > INTERVALS_MAX {
-            return Err(ValueError::invalid("requests", "must be at most 1000 with intervals"));
-        }
         let questions = requests.into_iter().enumerate();
-        let questions =
-            questions.map(|(index, one)| one.question(or_population).map_err(|error| error.within_batch(index)));
+        let questions = questions.map(|(index, one)| one.question(told).map_err(|error| error.within_batch(index)));
         questions.collect::<Result<_, _>>().map(Asked::Batch)
     }
 }
 
 impl QuestionBody {
-    fn question(self, or_population: bool) -> Result<Question, ValueError> {
+    fn question(self, told: Told) -> Result<Question, ValueError> {
         let who = match (self.customer_id, self.history) {
             (Some(id), None) => customer(id)?,
             (None, Some(HistoryBody { frequency, recency, age, monetary })) => {
@@ -120,7 +117,8 @@ impl QuestionBody {
             (Some(_), Some(_)) => return Err(ValueError::invalid("history", "must not be given with customer_id")),
         };
         let terms = terms(self.horizon_weeks, self.monthly_discount)?;
-        Ok(Question { who, terms, or_population: self.or_population.unwrap_or(or_population) })
+        let scope = Scope { terms, intervals: told.intervals };
+        Ok(Question { who, scope, or_population: self.or_population.unwrap_or(told.or_population) })
     }
 }
 
@@ -158,9 +156,9 @@ pub(super) struct PredictionAnswer {
 }
 
 impl PredictionAnswer {
-    pub(super) fn new(model: &SavedModel, prediction: Prediction, intervals: bool) -> Self {
+    pub(super) fn new(model: &SavedModel, prediction: Prediction) -> Self {
         Self {
-            intervals: intervals.then(|| Box::new(model.intervals(&prediction))),
+            intervals: prediction.intervals,
             customer_id: prediction.about.customer_id,
             expected_purchases: prediction.expected_purchases,
             probability_alive: prediction.probability_alive,
@@ -213,6 +211,10 @@ pub(super) struct ChurnAnswer {
     history: History,
     /// Whether nobody knows the customer, so that this is about somebody new.
     population: bool,
+    /// Of churn, probability_alive and probability_alive_after: value, standard_error, low, high.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intervals: Option<Box<ChurnIntervals>>,
     /// The model that says so.
     model: String,
     /// Its version.
@@ -227,6 +229,7 @@ impl ChurnAnswer {
             churn: churn.probability_of_no_purchase,
             probability_alive: churn.probability_alive,
             probability_alive_after: churn.probability_alive_after,
+            intervals: churn.intervals,
             history: churn.about.history,
             population: churn.about.population,
             model: model.id.to_string(),

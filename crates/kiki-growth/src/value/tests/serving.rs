@@ -16,7 +16,7 @@ use tonic::Code;
 use super::world::{World, about, of_tenant, report, who};
 use crate::value::Promote;
 
-async fn answered(world: &World, method: &str, path: &str, body: Json) -> Json {
+pub(super) async fn answered(world: &World, method: &str, path: &str, body: Json) -> Json {
     let (status, answer) = world.call(method, path, Some(body)).await;
     assert!(status.is_success(), "{method} {path}: {status} {answer}");
     answer
@@ -154,27 +154,6 @@ async fn an_answers_history_and_version_give_the_answer_again() {
     for field in ["expected_purchases", "probability_alive", "value", "expected_order_value", "model_version"] {
         assert_eq!(first[field], again[field], "{field}");
     }
-}
-
-#[tokio::test]
-async fn intervals_hold_what_is_predicted_and_are_told_when_asked_for() {
-    on_both(async |db| {
-        let world = World::fitted(&db.store).await;
-        let plain = answered(&world, "POST", "/predict-ltv", json!({"customer_id": "0001"})).await;
-        assert_eq!(plain["intervals"], Json::Null);
-        let told = answered(&world, "POST", "/predict-ltv", json!({"customer_id": "0001", "intervals": true})).await;
-        for name in ["expected_purchases", "probability_alive"] {
-            assert_eq!(told["intervals"][name]["value"], plain[name], "{name}");
-        }
-        for name in ["expected_purchases", "probability_alive", "value"] {
-            let number = |part: &str| told["intervals"][name][part].as_f64().unwrap();
-            assert!(number("low") < number("value") && number("value") < number("high"), "{told}");
-            assert!(number("standard_error") > 0.0 && number("high") < 2.0 * number("value"), "{told}");
-        }
-        let many = json!({"intervals": true, "requests": vec![json!({"customer_id": "0001"}); 1_001]});
-        assert_eq!(world.call("POST", "/predict-ltv", Some(many)).await.0, StatusCode::BAD_REQUEST);
-    })
-    .await;
 }
 
 #[tokio::test]
