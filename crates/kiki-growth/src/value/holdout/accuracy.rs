@@ -76,7 +76,8 @@ impl Accuracy {
     }
 }
 
-fn correlation(one: &[f64], other: &[f64]) -> Option<f64> {
+/// Absent where one of them is the same throughout.
+pub(super) fn correlation(one: &[f64], other: &[f64]) -> Option<f64> {
     let count = one.len() as f64;
     let mean = |of: &[f64]| of.iter().sum::<f64>() / count;
     let (mean_one, mean_other) = (mean(one), mean(other));

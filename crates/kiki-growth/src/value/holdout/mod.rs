@@ -5,6 +5,7 @@
 //! what the model is good for.
 
 mod accuracy;
+mod calibration;
 mod tracking;
 
 use kiki_models::ltv::{GammaGamma, History, HistoryError, Purchase, Summary};
@@ -14,6 +15,7 @@ use super::kind::Purchases;
 use super::orders::{OrderLog, date_of};
 use super::unit::TimeUnit;
 pub use accuracy::Accuracy;
+pub use calibration::{Calibration, Repeats};
 pub use tracking::Step;
 
 /// The longest log that a report tells of, in days: a hundred years.
@@ -32,6 +34,8 @@ pub struct HoldOut {
     pub weeks: f64,
     /// Customers, all of whom had bought by the end of the calibration.
     pub customers: u64,
+    /// How well the model fits what it was fitted to.
+    pub calibration: Calibration,
     /// Repeat purchases that were made and that were expected, from the log's first day on.
     pub tracking: Vec<Step>,
     /// Purchases by how often customers had bought before.
@@ -109,6 +113,7 @@ impl HoldOut {
             days: (day_text(until.saturating_add(1)), day_text(last)),
             weeks,
             customers: customers.len() as u64,
+            calibration: Calibration::of(&customers, purchases.model()),
             tracking: days.steps(purchases.model(), until, unit),
             by_frequency: by_frequency(&customers, &expected),
             by_value: by_value(&customers, &worth),

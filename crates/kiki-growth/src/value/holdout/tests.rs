@@ -47,6 +47,26 @@ fn the_weeks_after_the_calibration_are_those_of_the_literature() {
     assert!(hold_out.by_value.is_sorted_by(|one, other| one.expected >= other.expected));
 }
 
+/// Each model was fitted to these customers, so what it expects of them must be near, and all of them must be in a group.
+#[test]
+fn each_model_expects_the_customers_that_it_was_fitted_to() {
+    for model in [ModelKind::BgNbd, ModelKind::MbgNbd, ModelKind::ParetoNbd] {
+        let options = FitOptions { model, ..options("1997-09-30", TimeUnit::Week) };
+        let calibration = fit_orders(SAMPLE, &options, &mut |_| ()).unwrap().hold_out.unwrap().calibration;
+        let groups = &calibration.by_repeats;
+        // This and the correlation were counted in the data by Python.
+        let actual: Vec<u64> = groups.iter().map(|one| one.actual).collect();
+        assert_eq!(actual, [1_411, 439, 214, 100, 62, 38, 29, 64]);
+        let expected: f64 = groups.iter().map(|one| one.expected).sum();
+        assert!((expected - 2_357.0).abs() < 1e-6, "{expected}");
+        for one in groups {
+            let deviations = (one.actual as f64 - one.expected) / one.expected.sqrt();
+            assert!(deviations.abs() < 3.0, "{model} {one:?}");
+        }
+        assert!((calibration.spend_correlation.unwrap() - 0.113_887_919).abs() < 1e-6, "{calibration:?}");
+    }
+}
+
 #[test]
 fn the_model_tells_more_than_rules_that_need_none() {
     let report = fitted("1997-09-30", TimeUnit::Week);

@@ -6,7 +6,7 @@ mod plot;
 use std::fmt::Write as _;
 
 use super::fit::FitReport;
-use super::holdout::{Accuracy, Group, HoldOut};
+use super::holdout::{Accuracy, Group, HoldOut, Repeats};
 use plot::{Plot, Point, escape, number};
 
 /// The page of a fit and its hold-out.
@@ -20,6 +20,7 @@ pub fn page(report: &FitReport, hold_out: &HoldOut) -> String {
     body.push_str(&parameters(report));
     body.push_str(&accuracy("Purchases", "of each customer", &hold_out.purchases));
     body.push_str(&accuracy("Spend", &format!("of each customer, in {}", report.currency), &hold_out.spend));
+    body.push_str(&calibration(hold_out));
     body.push_str(&tracking(report, hold_out));
     body.push_str(&groups(
         &Plot {
@@ -103,6 +104,30 @@ fn accuracy(what: &str, whose: &str, methods: &[Accuracy]) -> String {
     let caption = format!("{what} {whose}: {} in all", number(happened.round()));
     let heads = ["Told by", "In all", "MAE", "RMSE", "Correlation", "Gini"];
     format!("<h2>{what}</h2>{}", table(&caption, &heads, methods.iter().map(row).collect()))
+}
+
+/// What the model was fitted to, beside what it expects of it.
+fn calibration(hold_out: &HoldOut) -> String {
+    let groups = &hold_out.calibration.by_repeats;
+    let names: Vec<String> = groups.iter().map(|one| one.group.clone()).collect();
+    let point = |(at, one): (i32, &Repeats)| Point { at: at.into(), actual: one.actual as f64, expected: one.expected };
+    let plot = Plot {
+        id: "repeats",
+        title: "Customers by repeat purchases",
+        description: "Customers with each number of repeat purchases in the calibration, as there are and as the model expects.",
+        across: "Repeat purchases in the calibration",
+        up: "Customers",
+        places: Some(names.clone()),
+        points: (1..).zip(groups).map(point).collect(),
+        boundary: None,
+    };
+    let told = hold_out.calibration.spend_correlation.map_or_else(String::new, |correlation| {
+        format!(
+            "<p>Number and mean value of a customer's repeat purchases correlate by {correlation:.3}; Gamma-Gamma takes them for \
+             independent.</p>"
+        )
+    });
+    figure(&plot, "Repeat purchases", &names) + &told
 }
 
 fn tracking(report: &FitReport, hold_out: &HoldOut) -> String {

@@ -31,14 +31,15 @@ fn the_page_stands_by_itself_and_tells_every_plot_in_words_and_figures() {
         assert!(!html.contains(from_elsewhere), "{from_elsewhere}");
     }
     let count = |part: &str| html.matches(part).count();
-    assert_eq!(count("<svg "), 4);
-    assert_eq!(count("role=\"img\" aria-labelledby=\""), 4);
-    assert_eq!((count("<title id="), count("<desc id=")), (4, 4));
-    assert_eq!(count("<details>"), 4, "a table below each plot");
+    assert_eq!(count("<svg "), 5);
+    assert_eq!(count("role=\"img\" aria-labelledby=\""), 5);
+    assert_eq!((count("<title id="), count("<desc id=")), (5, 5));
+    assert_eq!(count("<details>"), 5, "a table below each plot");
     assert!(html.contains("prefers-color-scheme:dark"));
     assert!(html.contains(&report.data_sha256));
     let hold_out = report.hold_out.unwrap();
     let rows = hold_out.tracking.len() * 2 + hold_out.by_frequency.len() + hold_out.by_value.len();
+    let rows = rows + hold_out.calibration.by_repeats.len();
     let of_methods = hold_out.purchases.len() + hold_out.spend.len();
     assert_eq!(count("<tr><th scope=\"row\">"), rows + of_methods + 4 + 3);
 }
