@@ -7,6 +7,8 @@
 //! eight, and an interval has use for three. They tell what a larger sample would settle, not how one customer's
 //! purchases scatter about their expectation.
 
+use std::array;
+
 use serde::{Deserialize, Serialize};
 
 use super::ParameterError;
@@ -85,7 +87,7 @@ impl Covariance {
 
     /// The variance of a number with these slopes by the logarithms. It lacks what parameters beyond the covariance's
     /// size would add.
-    fn variance(&self, slopes: &[f64]) -> f64 {
+    pub(super) fn variance(&self, slopes: &[f64]) -> f64 {
         let along = |row: &Vec<f64>| row.iter().zip(slopes).map(|(entry, slope)| entry * slope).sum::<f64>();
         // Rounding must not make it negative.
         self.0.iter().zip(slopes).map(|(row, slope)| slope * along(row)).sum::<f64>().max(0.0)
@@ -93,7 +95,8 @@ impl Covariance {
 
     /// `of` the model, with its standard error.
     pub fn estimate<M: Parametric>(&self, model: &M, scale: Scale, of: impl Fn(&M) -> f64) -> Estimate {
-        Estimate::new(of(model), self.variance(&slopes(model, of)).sqrt(), scale)
+        let [slopes] = slopes(model, |model| [of(model)]);
+        Estimate::new(of(model), self.variance(&slopes).sqrt(), scale)
     }
 }
 
@@ -120,7 +123,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    fn new(value: f64, standard_error: f64, scale: Scale) -> Self {
+    pub(super) fn new(value: f64, standard_error: f64, scale: Scale) -> Self {
         let reach = DEVIATIONS_95 * standard_error;
         let certain = reach.is_nan() || reach <= 0.0;
         let (low, high) = match scale {
@@ -176,24 +179,27 @@ pub fn joint_estimate<P: Parametric, S: Parametric>(
     (spend, of_spend): (&S, &Covariance),
     of: impl Fn(&P, &S) -> f64,
 ) -> Estimate {
-    let by_purchases = of_purchases.variance(&slopes(purchases, |purchases| of(purchases, spend)));
-    let by_spend = of_spend.variance(&slopes(spend, |spend| of(purchases, spend)));
-    Estimate::new(of(purchases, spend), (by_purchases + by_spend).sqrt(), Scale::Positive)
+    let [by_purchases] = slopes(purchases, |purchases| [of(purchases, spend)]);
+    let [by_spend] = slopes(spend, |spend| [of(purchases, spend)]);
+    let variance = of_purchases.variance(&by_purchases) + of_spend.variance(&by_spend);
+    Estimate::new(of(purchases, spend), variance.sqrt(), Scale::Positive)
 }
 
-/// The slope of `of` by the logarithm of each parameter. At the end of a parameter's range the difference is one-sided.
-fn slopes<M: Parametric>(model: &M, of: impl Fn(&M) -> f64) -> Vec<f64> {
+/// The slopes of each number of `of` by the logarithm of each parameter. At the end of a parameter's range the difference is
+/// one-sided.
+pub(super) fn slopes<M: Parametric, const N: usize>(model: &M, of: impl Fn(&M) -> [f64; N]) -> [Vec<f64>; N] {
     let values = model.values();
     let moved = |i: usize, by: f64| {
         let mut moved = values.clone();
         moved[i] *= by.exp();
         M::with_values(&moved).map_or_else(|_| (of(model), 0.0), |model| (of(&model), by))
     };
-    let slope = |i: usize| {
+    let slopes = |i: usize| -> [f64; N] {
         let ((below, from), (above, to)) = (moved(i, -STEP), moved(i, STEP));
-        if to > from { (above - below) / (to - from) } else { 0.0 }
+        array::from_fn(|n| if to > from { (above[n] - below[n]) / (to - from) } else { 0.0 })
     };
-    (0..values.len()).map(slope).collect()
+    let by_parameter: Vec<[f64; N]> = (0..values.len()).map(slopes).collect();
+    array::from_fn(|n| by_parameter.iter().map(|slopes| slopes[n]).collect())
 }
 
 /// Why no model fits the data.

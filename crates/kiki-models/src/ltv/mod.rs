@@ -13,6 +13,7 @@
 
 mod beta_geometric;
 mod bgbb;
+mod cohort;
 mod fit;
 mod gamma_gamma;
 mod groups;
@@ -30,6 +31,7 @@ mod value;
 
 pub use beta_geometric::{BetaGeometric, BgNbd, MbgNbd};
 pub use bgbb::{BgBb, OPPORTUNITIES_MAX, Opportunities};
+pub use cohort::{CohortEstimate, cohort_estimate};
 pub use fit::{
     Covariance, CovarianceError, Estimate, Fit, FitError, ParameterEstimate, Parametric, Scale, joint_estimate,
 };

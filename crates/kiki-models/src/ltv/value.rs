@@ -96,7 +96,7 @@ pub fn discounted_values(
 }
 
 /// Purchases, of which `expected` tells the number by a week, discounted month by month.
-fn discounted_if_alive(expected: impl Fn(f64) -> f64, terms: &Terms) -> f64 {
+pub(super) fn discounted_if_alive(expected: impl Fn(f64) -> f64, terms: &Terms) -> f64 {
     // At most 1,197 months.
     let (mut before, mut discounted) = (0.0, 0.0);
     let mut month = 0.0;
