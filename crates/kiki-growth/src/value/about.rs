@@ -9,29 +9,11 @@ use kiki_types::TenantId;
 
 use super::error::ValueError;
 use super::live::caught_up;
-use super::model::{About, Known, Question, SavedModel, Scope, Who};
+use super::model::{About, Question, SavedModel, Scope, Who};
 use super::repo;
 use super::service::{Asked, Value};
 
 impl Value {
-    /// Customers of a model as they are after the orders that came since.
-    pub(super) async fn caught_up(
-        &self,
-        tenant: &TenantId,
-        until: i32,
-        observed: Option<i32>,
-        customers: Vec<(Subject, Known)>,
-    ) -> Result<Vec<Known>, ValueError> {
-        let (subjects, mut known): (Vec<Subject>, Vec<Known>) = customers.into_iter().unzip();
-        let Some(observed) = observed else { return Ok(known) };
-        let orders = repo::live::of(&self.needs.store, tenant, &subjects).await?;
-        for (subject, known) in subjects.iter().zip(&mut known) {
-            let since = orders.get(&subject.id).map_or(&[][..], Vec::as_slice);
-            known.summary = caught_up(Some(known.summary), until, since, observed).unwrap_or(known.summary);
-        }
-        Ok(known)
-    }
-
     /// What `questions` are about, in their order: what the model in force knows of whom they name and whose data may be
     /// worked with, and what was ordered since.
     pub(super) async fn about(

@@ -14,10 +14,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::baseline::DAYS_DEFAULT;
 use super::error::ValueError;
 use super::live::{NewOrder, ORDERS_PER_CALL_MAX};
-use super::model::{
-    About, BATCH_MAX, PAGE_DEFAULT, PAGE_MAX, Prediction, Question, SavedModel, Scope, Selection, customer, history,
-    terms,
-};
+use super::model::{About, BATCH_MAX, Prediction, Question, SavedModel, Scope, customer, history, terms};
+use super::selection::{PAGE_DEFAULT, PAGE_MAX, Selection};
 use super::service::{Asked, Value};
 
 /// Requests of a stream that are answered together at the most.

@@ -26,6 +26,7 @@ pub mod orders;
 pub mod personal;
 mod repo;
 pub mod report;
+mod selection;
 mod service;
 #[cfg(test)]
 mod tests;

@@ -20,10 +20,6 @@ pub(super) const HORIZON_WEEKS_DEFAULT: f64 = 52.0;
 pub(super) const MONTHLY_DISCOUNT_DEFAULT: f64 = 0.01;
 /// Questions of one batch at the most.
 pub(super) const BATCH_MAX: usize = 10_000;
-/// Customers of one page at the most.
-pub(super) const PAGE_MAX: usize = 1_000;
-/// Customers of a page of who names no size.
-pub(super) const PAGE_DEFAULT: usize = 500;
 
 /// What predictions are made with.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,12 +74,10 @@ pub struct SavedModel {
     pub figures: Value,
 }
 
-/// A customer that a model knows.
+/// A customer who is known, by a model or by their orders.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Known {
     pub(super) id: Arc<str>,
-    /// Counted from 0 in the order of the ids' bytes.
-    pub(super) position: i64,
     pub(super) summary: Summary,
 }
 
@@ -153,14 +147,6 @@ pub(super) struct Churn {
     pub(super) intervals: Option<Box<ChurnIntervals>>,
 }
 
-/// Which customers are wanted. Bounds are inclusive; absent ones bound nothing.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Selection {
-    pub(super) value: (Option<f64>, Option<f64>),
-    pub(super) probability_alive: (Option<f64>, Option<f64>),
-    pub(super) terms: Terms,
-}
-
 impl Parameters {
     /// What somebody is worth.
     pub(super) fn predict(&self, about: About, terms: &Terms) -> Prediction {
@@ -190,27 +176,6 @@ impl Parameters {
             about,
         }
     }
-
-    /// What `customer` is worth, if they are wanted.
-    pub(super) fn select(&self, customer: &Known, wanted: &Selection) -> Result<Option<Prediction>, HistoryError> {
-        let history = customer.summary.history()?;
-        // Much cheaper than the value, and most selections ask for it.
-        if !within(self.purchases.model().probability_alive(&history), wanted.probability_alive) {
-            return Ok(None);
-        }
-        let about = About {
-            customer_id: customer.id.to_string(),
-            history,
-            monetary: customer.summary.monetary(),
-            population: false,
-        };
-        let prediction = self.predict(about, &wanted.terms);
-        Ok(within(prediction.value, wanted.value).then_some(prediction))
-    }
-}
-
-fn within(number: f64, (least, most): (Option<f64>, Option<f64>)) -> bool {
-    least.is_none_or(|least| number >= least) && most.is_none_or(|most| number <= most)
 }
 
 /// The terms of a question; what is absent is the default.
@@ -249,29 +214,5 @@ impl SavedModel {
             why: error.to_string(),
         })?;
         Ok(day_number(date))
-    }
-}
-
-/// Where a page begins: after a position, in a model. The model stays the same from page to page, also when another one is
-/// saved meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PageToken {
-    pub(super) model: ModelId,
-    pub(super) after: i64,
-}
-
-impl std::str::FromStr for PageToken {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let parts = text.split_once('.').and_then(|(model, after)| Some((model.parse().ok()?, after.parse().ok()?)));
-        let (model, after) = parts.ok_or_else(|| ValueError::invalid("page_token", "is not from an answer"))?;
-        Ok(Self { model, after })
-    }
-}
-
-impl std::fmt::Display for PageToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.model, self.after)
     }
 }

@@ -110,7 +110,7 @@ pub(super) async fn customers(
     let mut found = Vec::with_capacity(subjects.len());
     for subjects in subjects.chunks(ROWS_PER_STATEMENT) {
         let sql = format!(
-            "SELECT subject, position, sealed FROM value_customer WHERE tenant = $1 AND model = $2 AND subject IN {}",
+            "SELECT subject, sealed FROM value_customer WHERE tenant = $1 AND model = $2 AND subject IN {}",
             numbered(3, subjects.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant.as_str()).bind(model.to_string());
@@ -136,7 +136,7 @@ pub(super) async fn customers_after(
     model: ModelId,
     after: i64,
     limit: usize,
-) -> Result<Vec<(Subject, Known)>, StoreError> {
+) -> Result<Vec<(i64, Subject, Known)>, StoreError> {
     let sql = format!(
         "SELECT c.position, c.sealed, {SUBJECT_COLUMNS} FROM value_customer c \
          JOIN subject s ON s.tenant = c.tenant AND s.id = c.subject \
@@ -152,7 +152,7 @@ pub(super) async fn customers_after(
     let unlocked = |row: &AnyRow| {
         let subject = subjects.unlock(row)?;
         let known = known(row, model, &subject)?;
-        Ok((subject, known))
+        Ok((row.int("position")?, subject, known))
     };
     rows.iter().map(unlocked).collect()
 }
@@ -189,7 +189,7 @@ fn known(row: &AnyRow, model: ModelId, subject: &Subject) -> Result<Known, Store
     let sealed = row.bytes_opt("sealed")?.unwrap_or_default();
     let opened = subject.open(SEALED, &place(model, subject.id), &sealed)?;
     let summary = summary_of(&opened).ok_or_else(|| unreadable("sealed", &"is not what is sealed here"))?;
-    Ok(Known { id: Arc::from(subject.name()), position: row.int("position")?, summary })
+    Ok(Known { id: Arc::from(subject.name()), summary })
 }
 
 /// The row that a sealed history belongs to.

@@ -14,16 +14,14 @@ use super::audit::{self, Entry};
 use super::error::ValueError;
 use super::fit::FitReport;
 use super::intervals::{INTERVALS_MAX, Turn};
-use super::model::{About, BATCH_MAX, Churn, PAGE_MAX, PageToken, Prediction, Question, SavedModel, Scope, Selection};
+use super::model::{About, BATCH_MAX, Churn, Prediction, Question, SavedModel, Scope};
 use super::repo;
 use super::training::Trainings;
 
 /// The newest models whose customers are kept, beside those of the one in force and the one before it.
 const CUSTOMERS_KEPT: i64 = 3;
-/// Customers that are read at once.
-const CHUNK: usize = 1_000;
-/// Customers that one page looks at, at the most. A page may therefore be empty and not the last.
-const LOOKED_AT_MAX: usize = 20_000;
+/// Customers that are written or read at once.
+pub(super) const CHUNK: usize = 1_000;
 
 /// Makes a keyed hash of a name. Shield holds the key; where it cannot be had, the answer is empty.
 pub type Pseudonym = Arc<dyn Fn(&TenantId, &str) -> String + Send + Sync>;
@@ -70,15 +68,6 @@ pub enum Promote {
     Now,
     /// Only when it is promoted.
     Later,
-}
-
-/// Customers of one page.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Page {
-    pub(super) model: SavedModel,
-    pub(super) customers: Vec<Prediction>,
-    /// Where the next page begins; `None` after the last.
-    pub(super) next: Option<PageToken>,
 }
 
 impl Value {
@@ -218,52 +207,6 @@ impl Value {
             turn.after(&scope).await;
         }
         Ok((model, answers))
-    }
-
-    /// The customers of a model who are wanted, in the order of their ids' bytes, at most `size` of them.
-    pub(super) async fn select(
-        &self,
-        tenant: &TenantId,
-        wanted: &Selection,
-        size: usize,
-        from: Option<PageToken>,
-    ) -> Result<Page, ValueError> {
-        let size = size.clamp(1, PAGE_MAX);
-        let store = &self.needs.store;
-        let (model, mut after) = match from {
-            None => (self.current(tenant).await?, -1),
-            Some(token) => {
-                let gone = || ValueError::invalid("page_token", "is of a model that is not kept any more; begin anew");
-                let model = repo::model(store, tenant, token.model).await?.ok_or_else(gone)?;
-                match self.still_knows_customers(tenant, &model).await {
-                    Err(ValueError::CustomersGone(_)) => return Err(gone()),
-                    known => known?,
-                }
-                (model, token.after)
-            }
-        };
-        let until = model.until_day()?;
-        let observed = repo::live::observed_until(store, tenant).await?;
-        let (mut customers, mut turn) = (Vec::new(), Turn::default());
-        for _ in 0..LOOKED_AT_MAX / CHUNK {
-            let chunk = repo::customers_after(store, &self.needs.subjects, tenant, model.id, after, CHUNK).await?;
-            let is_last = chunk.len() < CHUNK;
-            let chunk = self.caught_up(tenant, until, observed, chunk).await?;
-            for customer in &chunk {
-                if customers.len() == size {
-                    let next = Some(PageToken { model: model.id, after });
-                    return Ok(Page { model, customers, next });
-                }
-                customers.extend(model.parameters.select(customer, wanted)?);
-                after = customer.position;
-                turn.after(&Scope { terms: wanted.terms, intervals: false }).await;
-            }
-            if is_last {
-                return Ok(Page { model, customers, next: None });
-            }
-        }
-        let next = Some(PageToken { model: model.id, after });
-        Ok(Page { model, customers, next })
     }
 }
 

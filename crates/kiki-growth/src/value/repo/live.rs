@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use kiki_models::ltv::Purchase;
-use kiki_store::personal::{Subject, SubjectId};
+use kiki_store::personal::{SUBJECT_COLUMNS, Subject, SubjectId, Subjects};
 use kiki_store::{Columns as _, Store, StoreError, Tx};
+use kiki_types::id::ModelId;
 use kiki_types::{TenantId, UnixMillis};
 use sqlx::AssertSqlSafe;
 
@@ -99,6 +100,49 @@ pub(in crate::value) async fn of(
         }
     }
     found.values_mut().for_each(|orders| orders.sort_unstable());
+    Ok(found)
+}
+
+/// At most `limit` handles above `after` of people of whom there are orders, in an order that stays.
+pub(in crate::value) async fn who_ordered(
+    store: &Store,
+    tenant: &TenantId,
+    after: Option<SubjectId>,
+    limit: usize,
+) -> Result<Vec<SubjectId>, StoreError> {
+    let sql = "SELECT DISTINCT subject FROM value_order WHERE tenant = $1 AND subject > $2 ORDER BY subject LIMIT $3";
+    let query = sqlx::query(sql)
+        .bind(tenant.as_str())
+        .bind(after.map(|after| after.to_string()).unwrap_or_default())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    query.fetch_all(store.pool()).await?.iter().map(|row| row.parsed("subject")).collect()
+}
+
+/// Those of the people `who`, in the order of their handles, whom the model does not know. Who restricted what is done with
+/// their data, or objected to being profiled, is left out.
+pub(in crate::value) async fn unknown_to(
+    store: &Store,
+    subjects: &Subjects,
+    tenant: &TenantId,
+    model: ModelId,
+    who: &[SubjectId],
+) -> Result<Vec<Subject>, StoreError> {
+    let mut found = Vec::new();
+    for who in who.chunks(ROWS_PER_STATEMENT) {
+        let sql = format!(
+            "SELECT {SUBJECT_COLUMNS} FROM subject s WHERE s.tenant = $1 AND s.id IN {} AND s.restricted = 0 \
+             AND s.objected = 0 AND NOT EXISTS (SELECT 1 FROM value_customer c WHERE c.tenant = $1 AND c.model = $2 \
+             AND c.subject = s.id) ORDER BY s.id",
+            numbered(3, who.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant.as_str()).bind(model.to_string());
+        for id in who {
+            query = query.bind(id.to_string());
+        }
+        for row in &query.fetch_all(store.pool()).await? {
+            found.push(subjects.unlock(row)?);
+        }
+    }
     Ok(found)
 }
 

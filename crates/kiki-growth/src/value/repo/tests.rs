@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use kiki_models::ltv::{BgNbd, GammaGamma, Purchase};
 use kiki_store::personal::Mint;
 use kiki_store::testing::{People, RandomIds, TestDb, on_both};
@@ -43,7 +45,6 @@ fn known(position: u32) -> Known {
     let prefix = ["A", "Z", "a", "ä"][position as usize % 4];
     Known {
         id: format!("{prefix}{position}").into(),
-        position: position.into(),
         summary: Summary {
             frequency: position,
             recency_days: position * 2,
@@ -66,7 +67,7 @@ async fn customers_of(
     limit: usize,
 ) -> Result<Vec<Known>, StoreError> {
     let customers = customers_after(store, people, tenant, model, after, limit).await?;
-    Ok(customers.into_iter().map(|(_, known)| known).collect())
+    Ok(customers.into_iter().map(|(_, _, known)| known).collect())
 }
 
 async fn save(db: &TestDb, people: &People, tenant: &TenantId, model: &SavedModel, customers: &[Known]) {
@@ -98,7 +99,7 @@ async fn a_model_and_its_customers_are_read_back_as_they_were() {
         let wanted: Vec<&str> = customers.iter().step_by(2).map(|one| &*one.id).chain(["nobody"]).collect();
         let wanted = of(&people, &own, &wanted, Mint::Yes).await;
         let mut found = super::customers(&db.store, &own, saved.id, &wanted).await.unwrap();
-        found.sort_by_key(|one| one.position);
+        found.sort_by_key(|one| one.summary.frequency);
         assert_eq!(found, customers.iter().step_by(2).cloned().collect::<Vec<_>>());
         assert_eq!(super::customers(&db.store, &own, saved.id, &[]).await.unwrap(), []);
 
@@ -181,6 +182,39 @@ async fn orders_are_kept_once_the_latest_word_about_each_and_by_tenant() {
         assert_eq!(found.get(&both[0].id).map(Vec::as_slice), Some(&purchases[..]));
         assert_eq!(found.get(&both[1].id), None, "cancelled");
         assert!(live::of(&db.store, &other, &both).await.unwrap().is_empty());
+
+        let who_ordered =
+            async |tenant, after, limit| live::who_ordered(&db.store, tenant, after, limit).await.unwrap();
+        let handles = who_ordered(&own, None, 10).await;
+        let both: BTreeSet<_> = both.iter().map(|one| one.id).collect();
+        assert_eq!((handles.len(), handles.iter().copied().collect::<BTreeSet<_>>()), (2, both), "each once");
+        assert_eq!(who_ordered(&own, None, 1).await, handles[..1]);
+        assert_eq!(who_ordered(&own, Some(handles[0]), 10).await, handles[1..]);
+        assert_eq!(who_ordered(&other, None, 10).await, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whom_a_model_does_not_know_and_who_may_be_looked_at_is_found_by_handle() {
+    on_both(async |db| {
+        let (own, other, people) = (tenant("a"), tenant("b"), People::of(&db.store).await);
+        let saved = model(5, 1);
+        save(db, &people, &own, &saved, &[known(0)]).await;
+        let names = [&*known(0).id, "ann", "bob", "cid", "dan"];
+        let subjects = of(&people, &own, &names, Mint::Yes).await;
+        let handles: Vec<SubjectId> = subjects.iter().map(|subject| subject.id).collect();
+        people.restrict(&own, &handles[2..3], true).await.unwrap();
+        people.object(&own, &handles[3..4], true).await.unwrap();
+        let found = async |tenant, model| {
+            let found = live::unknown_to(&db.store, &people, tenant, model, &handles).await.unwrap();
+            let is_in_order = found.is_sorted_by_key(|subject| subject.id.to_string());
+            (is_in_order, found.iter().map(|subject| subject.name().to_owned()).collect::<BTreeSet<_>>())
+        };
+        let set = |names: &[&str]| (true, names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>());
+        assert_eq!(found(&own, saved.id).await, set(&["ann", "dan"]));
+        assert_eq!(found(&own, ModelId::new(&RandomIds)).await, set(&["A0", "ann", "dan"]), "of another model");
+        assert_eq!(found(&other, saved.id).await, set(&[]));
     })
     .await;
 }

@@ -1,10 +1,15 @@
 //! Customers, a page at a time.
 
+use std::collections::BTreeSet;
+
 use kiki_models::ltv::Summary;
 use kiki_proto::value::v1 as proto;
+use kiki_store::personal::Mint;
 use kiki_store::testing::{TestDb, on_both};
+use serde_json::json;
 use tonic::{Code, Status};
 
+use super::serving::answered;
 use super::world::{World, about, field, of_tenant, report, who};
 use crate::value::FitReport;
 use crate::value::Promote;
@@ -108,6 +113,13 @@ async fn a_selection_that_cannot_be_is_refused_by_its_field() {
         (proto::SelectCustomersRequest { page_size: -1, ..everybody() }, "page_size"),
         (proto::SelectCustomersRequest { page_size: 1_001, ..everybody() }, "page_size"),
         (proto::SelectCustomersRequest { page_token: "7".to_owned(), ..everybody() }, "page_token"),
+        (
+            proto::SelectCustomersRequest {
+                page_token: "01a1fdc5-f67a-77fb-b661-1f6e0791435e.o7".to_owned(),
+                ..everybody()
+            },
+            "page_token",
+        ),
         (proto::SelectCustomersRequest { value_min: Some(f64::NAN), ..everybody() }, "value_min"),
         (proto::SelectCustomersRequest { horizon_weeks: -1.0, ..everybody() }, "horizon_weeks"),
         (proto::SelectCustomersRequest { monthly_discount: Some(2.0), ..everybody() }, "monthly_discount"),
@@ -135,4 +147,81 @@ async fn a_page_that_finds_nobody_yet_says_where_to_go_on() {
     let last = world.page(next).await.unwrap();
     assert_eq!((last.customers[0].customer_id.as_str(), last.customers.len()), ("20100", 1));
     assert_eq!(last.next_page_token, "");
+}
+
+/// Orders of customers, a day each, that count or do not.
+async fn ordered(world: &World, customers: &[String], cancelled: bool) {
+    let order = |customer: &String| {
+        json!({"order_id": format!("of {customer}"), "customer_id": customer, "ordered_at": "1997-10-07",
+            "amount": "5", "cancelled": cancelled})
+    };
+    let orders: Vec<_> = customers.iter().map(order).collect();
+    answered(world, "POST", "/v1/orders", json!({ "orders": orders })).await;
+}
+
+fn names(prefix: &str, count: u32) -> Vec<String> {
+    (0..count).map(|number| format!("{prefix}{number:02}")).collect()
+}
+
+#[tokio::test]
+async fn whom_only_orders_know_come_after_those_whom_the_model_knows() {
+    on_both(async |db| {
+        let world = World::fitted(&db.store).await;
+        let new = names("new", 30);
+        ordered(&world, &new, false).await;
+        ordered(&world, &["0001".to_owned()], false).await;
+        ordered(&world, &names("cancelled", 3), true).await;
+        let shy = names("shy", 2);
+        ordered(&world, &shy, false).await;
+        let tenant = who().tenant;
+        for (name, restricts) in [(&shy[0], true), (&shy[1], false)] {
+            let handle = world.people.resolve(&tenant, name, Mint::No).await.unwrap().unwrap().id;
+            let who = [handle];
+            if restricts {
+                world.people.restrict(&tenant, &who, true).await.unwrap();
+            } else {
+                world.people.object(&tenant, &who, true).await.unwrap();
+            }
+        }
+        let (all, _) = world.pages(proto::SelectCustomersRequest { page_size: 997, ..everybody() }).await;
+        let (known, since) = all.split_at(2_357);
+        assert!(known.iter().all(|one| one.customer_id.parse::<u32>().is_ok()));
+        let names =
+            |of: &[proto::PredictLtvResponse]| of.iter().map(|one| one.customer_id.clone()).collect::<BTreeSet<_>>();
+        assert_eq!((since.len(), names(since)), (30, new.iter().cloned().collect()));
+        assert_eq!(since[0], world.predict(about(&since[0].customer_id, 52.0)).await.unwrap());
+        let rich = proto::SelectCustomersRequest { value_min: Some(since[0].value + 1.0), ..everybody() };
+        assert!(world.pages(rich).await.0.iter().all(|one| one.customer_id.parse::<u32>().is_ok()));
+        let again = world.pages(proto::SelectCustomersRequest { page_size: 340, ..everybody() }).await.0;
+        assert_eq!(again, all);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_missed_or_comes_twice_when_orders_come_between_pages() {
+    on_both(async |db| {
+        let world = World::fitted(&db.store).await;
+        let first = names("first", 40);
+        ordered(&world, &first, false).await;
+        let mut request = proto::SelectCustomersRequest { page_size: 150, ..everybody() };
+        let mut seen = Vec::new();
+        for round in 0..100 {
+            let page = world.page(request.clone()).await.unwrap();
+            seen.extend(page.customers.into_iter().map(|one| one.customer_id));
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            // Of somebody new, of whom the model knows, and again of whom only orders know.
+            ordered(&world, &names(&format!("later{round:02}-"), 5), false).await;
+            ordered(&world, &[format!("{:04}", round + 1), first[0].clone()], false).await;
+            request.page_token = page.next_page_token;
+            request.page_size = if round < 14 { 150 } else { 6 };
+        }
+        let once: BTreeSet<&str> = seen.iter().map(String::as_str).collect();
+        assert_eq!(once.len(), seen.len(), "nobody twice");
+        assert!((1..=2_357).all(|number| once.contains(format!("{number:04}").as_str())));
+        assert!(first.iter().all(|name| once.contains(name.as_str())), "nobody missed");
+    })
+    .await;
 }
