@@ -95,11 +95,20 @@ fn insertion_of(events: usize) -> String {
 /// # Errors
 /// The database does not answer.
 pub async fn pending(store: &Store, topic: &str, limit: u32) -> Result<Vec<Pending>, StoreError> {
+    pending_after(store, topic, 0, limit).await
+}
+
+/// As [`pending`], behind the position `after`: for events that need not be handed on in their order.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn pending_after(store: &Store, topic: &str, after: i64, limit: u32) -> Result<Vec<Pending>, StoreError> {
     let rows = sqlx::query(
         "SELECT position, id, tenant, topic, at, payload FROM outbox WHERE topic = $1 AND delivered = 0 \
-         ORDER BY position LIMIT $2",
+         AND position > $2 ORDER BY position LIMIT $3",
     )
     .bind(topic)
+    .bind(after)
     .bind(i64::from(limit.min(PAGE_MAX)))
     .fetch_all(store.pool())
     .await?;

@@ -38,6 +38,8 @@ async fn an_event_leaves_as_it_came_and_in_order() {
         assert_eq!(pending(&db.store, "audit", 10).await.unwrap(), expected);
         assert_eq!(pending(&db.store, "audit", 1).await.unwrap(), expected[..1]);
         assert_eq!(pending(&db.store, "mail", 10).await.unwrap(), []);
+        assert_eq!(pending_after(&db.store, "audit", 1, 10).await.unwrap(), expected[1..]);
+        assert_eq!(pending_after(&db.store, "audit", 2, 10).await.unwrap(), []);
     })
     .await;
 }

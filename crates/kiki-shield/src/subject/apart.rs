@@ -9,29 +9,34 @@ use std::time::Duration;
 use kiki_kit::shutdown::Shutdown;
 use kiki_store::outbox::{self, Pending};
 use kiki_store::personal::{PersonalStore, Stores, Subject};
-use kiki_types::Bar;
+use kiki_types::{Bar, TenantId};
 
 use super::error::SubjectError;
 use super::service::Requests;
 use super::wave::code_of;
 use crate::consent::{Changed, OBJECTION_TOPIC};
 
-/// People of one go at the most.
+/// People that are looked at together.
 const PAGE: u32 = 100;
+/// Pages of one go at the most.
+const PAGES_MAX: usize = 10;
 /// How often a service is told of one person at the most while what stands changes.
 const TOLD_MAX: usize = 8;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait at the most while a service is away.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
+/// Services that were not told of a tenant's people: there may be a way to them for others.
+type Failed = HashSet<(TenantId, &'static str)>;
+
 impl Requests {
     /// Tells services apart what changed, until shutdown.
     pub async fn tell_apart(self, shutdown: Shutdown) {
-        let mut pause = PAUSE;
+        let (mut pause, mut from) = (PAUSE, 0);
         loop {
             tokio::select! {
                 () = shutdown.draining() => return,
-                told = self.tell_waiting() => {
+                told = self.tell_waiting(&mut from) => {
                     pause = match told {
                         Ok(0) => PAUSE,
                         Ok(_) => pause.saturating_mul(2).min(PAUSE_MAX),
@@ -49,13 +54,32 @@ impl Requests {
         }
     }
 
-    /// Tells what waits. Returns of how many people not every service was told; one that fails is asked once.
-    pub(super) async fn tell_waiting(&self) -> Result<usize, SubjectError> {
+    /// Tells what waits behind the position `from`, which it moves on, round and round: who waits for a service that is away
+    /// hides nobody else. Returns of how many people not every service was told; one that fails for a tenant is asked once.
+    pub(super) async fn tell_waiting(&self, from: &mut i64) -> Result<usize, SubjectError> {
         let Some(stores) = self.stores() else { return Ok(0) };
-        let waiting = outbox::pending(self.store(), OBJECTION_TOPIC, PAGE).await?;
-        let (mut told, mut failed) = (Vec::new(), HashSet::new());
-        for pending in &waiting {
-            if self.tell_of(stores, pending, &mut failed).await? {
+        let (mut left, mut failed) = (0, HashSet::new());
+        for _ in 0..PAGES_MAX {
+            let waiting = outbox::pending_after(self.store(), OBJECTION_TOPIC, *from, PAGE).await?;
+            let is_last = waiting.len() < PAGE as usize;
+            *from = waiting.last().filter(|_| !is_last).map_or(0, |last| last.position);
+            left += self.tell_page(stores, &waiting, &mut failed).await?;
+            if is_last {
+                break;
+            }
+        }
+        Ok(left)
+    }
+
+    async fn tell_page(
+        &self,
+        stores: &Stores,
+        waiting: &[Pending],
+        failed: &mut Failed,
+    ) -> Result<usize, SubjectError> {
+        let mut told = Vec::new();
+        for pending in waiting {
+            if self.tell_of(stores, pending, failed).await? {
                 told.push(pending.position);
             }
         }
@@ -72,7 +96,7 @@ impl Requests {
         &self,
         stores: &Stores,
         Pending { position, event }: &Pending,
-        failed: &mut HashSet<&'static str>,
+        failed: &mut Failed,
     ) -> Result<bool, SubjectError> {
         let Ok(Changed { subject }) = serde_json::from_str(&event.payload) else {
             tracing::error!(position, "it cannot be read of whom services apart are to be told");
@@ -82,9 +106,9 @@ impl Requests {
         let Some(person) = self.subjects().by_id(&event.tenant, &[subject]).await?.pop() else { return Ok(true) };
         let mut is_told = true;
         for store in stores.iter().filter(|store| !store.knows_handles()) {
-            let name = store.declared().name;
-            if failed.contains(name) || !self.tell_what_stands(store.as_ref(), &person).await? {
-                failed.insert(name);
+            let way = (event.tenant.clone(), store.declared().name);
+            if failed.contains(&way) || !self.tell_what_stands(store.as_ref(), &person).await? {
+                failed.insert(way);
                 is_told = false;
             }
         }

@@ -158,7 +158,7 @@ async fn services_apart_are_told_that_somebody_agreed_again_as_soon_as_they_answ
             world.requests.shield().give_consent(&officer(), agreed, Gpc(false)).await.unwrap();
         };
         let is_left_out = || world.orders.objected.lock().unwrap()[&person.id];
-        let left = async || world.requests.tell_waiting().await.unwrap();
+        let left = async || world.requests.tell_waiting(&mut 0).await.unwrap();
         object().await;
         agree().await;
         assert!(is_left_out());

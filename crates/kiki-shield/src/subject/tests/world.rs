@@ -53,6 +53,10 @@ pub(super) struct Memory {
     pub(super) erased: AtomicUsize,
     pub(super) restricted: Mutex<BTreeMap<SubjectId, bool>>,
     pub(super) objected: Mutex<BTreeMap<SubjectId, bool>>,
+    /// For which tenant there is no way to it.
+    pub(super) unreachable: Mutex<Option<TenantId>>,
+    /// What happens elsewhere while it is told the next time that somebody is restricted.
+    pub(super) meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 pub(super) static ORDERS: Declared = Declared { name: "orders", service: "value", tables: &[], files: &[] };
@@ -70,14 +74,17 @@ impl Memory {
             erased: AtomicUsize::new(0),
             restricted: Mutex::default(),
             objected: Mutex::default(),
+            unreachable: Mutex::default(),
+            meanwhile: Mutex::default(),
         })
     }
 
     fn asked(&self) -> Result<(), StoreError> {
-        match self.fails.load(Ordering::SeqCst) {
-            true => Err(StoreError::Peer { service: "value", is_away: true, why: "told to".to_owned() }),
-            false => Ok(()),
-        }
+        if self.fails.load(Ordering::SeqCst) { Err(self.away()) } else { Ok(()) }
+    }
+
+    fn away(&self) -> StoreError {
+        StoreError::Peer { service: self.declared.service, is_away: true, why: "told to".to_owned() }
     }
 
     pub(super) fn put(&self, who: SubjectId, row: &Value) {
@@ -140,17 +147,28 @@ impl PersonalStore for Memory {
     }
 
     fn restrict<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        let restricted = self.asked().map(|()| {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        async move {
+            if let Some(meanwhile) = meanwhile {
+                meanwhile.await;
+            }
+            self.asked()?;
             self.restricted.lock().unwrap().insert(who.id, on);
-        });
-        std::future::ready(restricted).boxed()
+            Ok(())
+        }
+        .boxed()
     }
 
     fn object<'a>(&'a self, who: &'a Subject, on: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        let objected = self.asked().map(|()| {
+        let told = || {
+            self.asked()?;
+            if *self.unreachable.lock().unwrap() == Some(who.tenant.clone()) {
+                return Err(self.away());
+            }
             self.objected.lock().unwrap().insert(who.id, on);
-        });
-        std::future::ready(objected).boxed()
+            Ok(())
+        };
+        std::future::ready(told()).boxed()
     }
 }
 
