@@ -3,11 +3,12 @@
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use kiki_spend::{Command, Digest};
-use kiki_store::personal::{Stores, Subject};
+use kiki_store::personal::{Stores, Subject, SubjectId};
 use kiki_types::Bar;
 use kiki_types::event::AuditEvent;
 
 use super::error::SubjectError;
+use super::repo::Request;
 use super::service::{Requests, pseudonym};
 use crate::error::ShieldError;
 use crate::service::Caller;
@@ -33,22 +34,42 @@ impl Requests {
         Ok(())
     }
 
-    /// Restricts everything about people whose deletion waits. Whoever is restricted is not told to the governor again.
-    pub(super) async fn restrict_meanwhile(&self, caller: &Caller, people: &[&Subject]) -> Result<(), SubjectError> {
-        let one = |person: &Subject| {
-            let person = person.clone();
-            async move {
-                if !self.shield().bars(&person).await?.contains(&Bar::Restricted) {
-                    self.bar_at_once(caller, &person).await?;
-                }
-                for store in self.stores().into_iter().flat_map(Stores::iter) {
-                    store.restrict(&person, true).await?;
-                }
-                Ok(())
-            }
-            .boxed()
+    /// Restricts everything about people whose deletion waits: at the governor first, whoever is told already is not told
+    /// again, then in every store. A deletion that waits is nobody's, so what ended meanwhile restricts nobody any more.
+    pub(super) async fn restrict_meanwhile(
+        &self,
+        caller: &Caller,
+        waiting: &[(&Request, &Subject)],
+    ) -> Result<(), SubjectError> {
+        let bar = |person| async move {
+            let stands = self.shield().bars(person).await?.contains(&Bar::Restricted);
+            if stands { Ok(()) } else { self.bar_at_once(caller, person).await }
         };
-        all_at_once(people.iter().map(|person| one(person)).collect()).await.map(drop)
+        all_at_once(waiting.iter().map(|&(_, person)| bar(person).boxed()).collect()).await?;
+        let tell = |person| self.restrict_in_stores(person, true).boxed();
+        let telling: Vec<BoxFuture<'_, _>> = waiting.iter().map(|&(_, person)| tell(person)).collect();
+        let mut told: Vec<_> = stream::iter(telling).buffered(DECISIONS_MAX).collect().await;
+        let Some((first, _)) = waiting.first() else { return Ok(()) };
+        let who: Vec<SubjectId> = waiting.iter().map(|(request, _)| request.subject).collect();
+        let known = self.subjects().by_id(&first.tenant, &who).await?;
+        for (request, person) in waiting {
+            told.push(if known.iter().any(|known| known.id == person.id) {
+                self.unrestrict(caller, request, person).await
+            } else {
+                self.forget(caller, &[person]).await
+            });
+        }
+        told.into_iter().collect()
+    }
+
+    /// Lets every store know whether `person` is restricted. One that fails keeps no other from it.
+    pub(super) async fn restrict_in_stores(&self, person: &Subject, on: bool) -> Result<(), SubjectError> {
+        let mut told = Ok(());
+        for store in self.stores().into_iter().flat_map(Stores::iter) {
+            let answer = store.restrict(person, on).await;
+            told = told.and(answer);
+        }
+        Ok(told?)
     }
 
     /// Lets the governor forget people.

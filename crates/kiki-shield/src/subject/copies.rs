@@ -34,8 +34,10 @@ const LETTER_TRIES_MAX: i64 = 12;
 /// What a deletion waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitsFor {
-    /// A copy that is being made, or tried again.
+    /// A copy that is being made, or may be.
     Making,
+    /// A copy that could not be made, and is tried again later.
+    Trying,
     /// Somebody who fetches a copy that is ready.
     Fetching,
 }
@@ -54,8 +56,10 @@ impl Request {
         let is_last = now >= last_day;
         if !self.waits_for_copies(now) {
             None
-        } else if copies.in_making && (!is_last || copies.can_be_made) {
+        } else if copies.in_making && copies.can_be_made {
             Some(WaitsFor::Making)
+        } else if copies.in_making && !is_last {
+            Some(WaitsFor::Trying)
         } else if copies.ready_since.is_some_and(|since| !is_last || since >= last_day) {
             Some(WaitsFor::Fetching)
         } else {

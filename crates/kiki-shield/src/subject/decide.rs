@@ -155,10 +155,7 @@ impl Requests {
 
     async fn set_restricted(&self, caller: &Caller, person: &Subject, on: bool) -> Result<(), SubjectError> {
         self.shield().bar(caller, person, Bar::Restricted, on).await?;
-        for store in self.stores().into_iter().flat_map(Stores::iter) {
-            store.restrict(person, on).await?;
-        }
-        Ok(())
+        self.restrict_in_stores(person, on).await
     }
 
     /// Destroys a person's key although a store has not answered: what it holds of them is unreadable at once, and its rows

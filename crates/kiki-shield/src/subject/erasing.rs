@@ -35,6 +35,8 @@ const MAILBOX: &str = "mailbox";
 
 /// When to look again whether the copy is made that a person asked for as well.
 const MAKING_WAIT_MS: i64 = 2_000;
+/// When to look again whether a copy is made that failed before: each look tells every store who is restricted.
+const TRYING_WAIT_MS: i64 = 60_000;
 /// When to look again whether it was fetched, or its time is over.
 const FETCHING_WAIT_MS: i64 = 600_000;
 
@@ -71,10 +73,11 @@ impl Requests {
         let waits_for = |request: &Request| request.waits_for(copies.get(&request.subject)?, now);
         let is_held = |request: &Request| held.get(&request.subject).copied();
         let (mut go, mut refused, mut wait) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut making, mut fetching) = (Vec::new(), Vec::new());
+        let (mut making, mut trying, mut fetching) = (Vec::new(), Vec::new(), Vec::new());
         for request in &wave.requests {
             match (wave.people.contains_key(&request.subject), is_held(request), waits_for(request)) {
                 (true, Some(false), Some(WaitsFor::Making)) => making.push(request),
+                (true, Some(false), Some(WaitsFor::Trying)) => trying.push(request),
                 (true, Some(false), Some(WaitsFor::Fetching)) => fetching.push(request),
                 (_, Some(true), _) => refused.push(request),
                 (_, Some(false), _) | (false, None, _) => go.push(request),
@@ -87,6 +90,7 @@ impl Requests {
             && work::change(&mut tx, wave.worker, &refused, &Change::Refused(Ground::LegalHold, now)).await?
             && work::change(&mut tx, wave.worker, &wait, &Change::Later(now)).await?
             && work::change(&mut tx, wave.worker, &making, &Change::Later(now.plus(MAKING_WAIT_MS))).await?
+            && work::change(&mut tx, wave.worker, &trying, &Change::Later(now.plus(TRYING_WAIT_MS))).await?
             && work::change(&mut tx, wave.worker, &fetching, &Change::Later(now.plus(FETCHING_WAIT_MS))).await?;
         if !is_ours {
             return Err(SubjectError::Running);
@@ -99,7 +103,8 @@ impl Requests {
         }
         tx.commit().await?;
         self.unrestrict_all(wave, &refused).await;
-        let waiting = making.iter().chain(&fetching).filter_map(|request| wave.people.get(&request.subject));
+        let waiting = making.iter().chain(&trying).chain(&fetching).copied();
+        let waiting = waiting.filter_map(|request| Some((request, wave.people.get(&request.subject)?)));
         if let Err(error) = self.restrict_meanwhile(&wave.caller, &waiting.collect::<Vec<_>>()).await {
             // They are looked at again soon; those that go on wait for nobody.
             tracing::warn!(%error, "not everybody whose deletion waits is restricted yet");

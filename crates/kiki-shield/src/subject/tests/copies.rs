@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use kiki_store::personal::Subject;
 use kiki_store::testing::on_both;
 use kiki_types::Bar;
 use kiki_types::id::SubjectRequestId;
 
-use super::world::{DAY, World, officer, wanted};
+use super::world::{DAY, World, officer, tenant, wanted};
 use crate::subject::error::SubjectError;
 use crate::subject::model::{Awaits, Delay, Ground, Kind, Outcome, State};
 use crate::subject::service::NewRequest;
@@ -205,6 +206,88 @@ async fn a_copy_that_can_be_made_on_the_last_day_is_made_first_and_may_be_fetche
         world.work().await;
         assert_eq!(outcome(&world, deletion).await, Some(Outcome::Whole));
         assert!(world.requests.now() < due, "in time");
+    })
+    .await;
+}
+
+/// A deletion that waits is nobody's while the person is restricted.
+#[tokio::test]
+async fn a_deletion_that_is_refused_while_the_person_is_restricted_leaves_no_restriction() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        let (deletion, _) = both(&world, "ann").await;
+        let requests = world.requests.clone();
+        let refuse = async move { drop(requests.refuse(&officer(), deletion, Ground::LegalClaims).await.unwrap()) };
+        *world.orders.meanwhile.lock().unwrap() = Some(refuse.boxed());
+        world.clock.advance(A_WHILE);
+        world.work().await;
+        assert_eq!(world.state(deletion).await, State::Refused);
+        assert_eq!(restricted(&world, &person).await, (false, Some(false)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_erased_while_their_deletion_waited_is_restricted_no_more() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let person = world.person("ann").await;
+        let (deletion, _) = both(&world, "ann").await;
+        let waiting = world.see(deletion).await.request;
+        world.requests.retry(&officer(), deletion, true).await.unwrap();
+        world.work().await;
+        assert_eq!(outcome(&world, deletion).await, Some(Outcome::Whole));
+        // By another worker, which put it off before.
+        world.requests.restrict_meanwhile(&officer(), &[(&waiting, &person)]).await.unwrap();
+        assert!(world.requests.shield().bars(&person).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_keeps_neither_the_governor_nor_another_from_hearing_of_a_restriction() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let names: Vec<_> = (0..70).map(|number| format!("c{number}")).collect();
+        let all = names.iter().map(|name| wanted(name, Kind::Deletion)).collect();
+        let made = world.requests.create(&officer(), all).await.unwrap();
+        let ids: Vec<_> = made.iter().map(|request| request.id).collect();
+        world.requests.vouch_for_all(&officer(), &ids).await.unwrap();
+        let people = world.requests.people(&tenant(), &made).await.unwrap();
+        let waiting: Vec<_> = made.iter().map(|request| (request, &people[&request.subject])).collect();
+        world.orders.fails.store(true, Ordering::SeqCst);
+        let told = world.requests.restrict_meanwhile(&officer(), &waiting).await;
+        assert!(told.is_err(), "one store was not told");
+        for (_, person) in waiting {
+            assert!(world.requests.shield().bars(person).await.unwrap().contains(&Bar::Restricted));
+            assert_eq!(world.notes.restricted.lock().unwrap().get(&person.id), Some(&true));
+        }
+        let refused = world.requests.refuse(&officer(), ids[0], Ground::LegalClaims).await;
+        assert!(refused.is_err(), "the store that is away still restricts");
+        let restricted = world.notes.restricted.lock().unwrap()[&made[0].subject];
+        assert!(!restricted);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_copy_that_waits_for_its_next_try_is_not_asked_for_before_it() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.person("ann").await;
+        world.orders.fails.store(true, Ordering::SeqCst);
+        let (deletion, access) = both(&world, "ann").await;
+        for _ in 0..3 {
+            world.clock.advance(Duration::from_secs(3));
+            world.work().await;
+        }
+        let (waits, tried) = (world.see(deletion).await.request.next_at, world.see(access).await.request.next_at);
+        assert!(waits >= tried, "{waits} {tried}");
+        world.orders.fails.store(false, Ordering::SeqCst);
+        world.clock.advance(A_WHILE);
+        world.work().await;
+        assert_eq!(world.see(deletion).await.awaits, Some(Awaits::Copy));
     })
     .await;
 }
