@@ -10,8 +10,6 @@ use super::model::{About, Churn, Covariances, Parameters, Prediction, SavedModel
 pub(super) const INTERVALS_MAX: usize = 1_000;
 /// Predictions that the intervals of one take.
 const PREDICTIONS_OF_INTERVALS: f64 = 16.0;
-/// Months of predictions after which other work gets its turn: about a millisecond.
-const MONTHS_PER_TURN: f64 = 3_000.0;
 
 /// Of a prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -75,57 +73,10 @@ impl SavedModel {
     }
 }
 
-/// Gives other work its turn while many answers are computed.
-#[derive(Debug, Default)]
-pub(super) struct Turn {
-    /// Since the last one.
-    months: f64,
-}
-
-impl Turn {
-    /// After an answer over this scope.
-    pub(super) async fn after(&mut self, scope: &Scope) {
-        let predictions = if scope.intervals { PREDICTIONS_OF_INTERVALS } else { 1.0 };
-        self.months += predictions * (scope.terms.horizon_weeks() / WEEKS_PER_MONTH).ceil();
-        if self.months >= MONTHS_PER_TURN {
-            self.months = 0.0;
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-    use crate::value::model::terms;
-
-    #[tokio::test]
-    async fn others_get_their_turn_the_more_often_the_longer_answers_take() {
-        let turns_of = async |weeks: f64, intervals: bool| {
-            let scope = Scope { terms: terms(Some(weeks), None).unwrap(), intervals };
-            let turns = Cell::new(0);
-            let answers = async {
-                let mut turn = Turn::default();
-                for _ in 0..1_000 {
-                    turn.after(&scope).await;
-                }
-            };
-            let others = async {
-                loop {
-                    turns.set(turns.get() + 1);
-                    tokio::task::yield_now().await;
-                }
-            };
-            tokio::select! {
-                biased;
-                () = answers => turns.get(),
-                () = others => 0,
-            }
-        };
-        assert_eq!(turns_of(52.0, false).await, 4);
-        assert_eq!(turns_of(520.0, false).await, 40);
-        assert_eq!(turns_of(52.0, true).await, 62);
+impl Scope {
+    /// What an answer takes, in months of predictions.
+    pub(super) fn months(&self) -> f64 {
+        let predictions = if self.intervals { PREDICTIONS_OF_INTERVALS } else { 1.0 };
+        predictions * (self.terms.horizon_weeks() / WEEKS_PER_MONTH).ceil()
     }
 }

@@ -12,6 +12,7 @@
 
 mod about;
 mod api;
+mod aside;
 mod audit;
 mod baseline;
 mod error;

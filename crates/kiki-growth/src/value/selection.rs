@@ -11,8 +11,8 @@ use kiki_store::personal::{Subject, SubjectId};
 use kiki_types::TenantId;
 use kiki_types::id::ModelId;
 
+use super::aside::Asker;
 use super::error::ValueError;
-use super::intervals::Turn;
 use super::live::caught_up;
 use super::model::{About, Known, Parameters, Prediction, SavedModel, Scope};
 use super::repo;
@@ -85,21 +85,18 @@ impl Value {
             None => (self.current(tenant).await?, Place::START),
             Some(token) => (self.model_of_page(tenant, token.model).await?, token.after),
         };
-        let (mut customers, mut turn) = (Vec::new(), Turn::default());
+        let mut customers = Vec::new();
         for _ in 0..LOOKED_AT_MAX / CHUNK {
-            let stretch = self.stretch(tenant, &model, after).await?;
-            for (place, customer) in &stretch.customers {
-                if customers.len() == size {
-                    let next = Some(PageToken { model: model.id, after });
-                    return Ok(Page { model, customers, next });
-                }
-                customers.extend(model.parameters.select(customer, wanted)?);
-                after = *place;
-                turn.after(&Scope { terms: wanted.terms, intervals: false }).await;
-            }
-            match stretch.next {
-                Some(next) => after = next,
-                None => return Ok(Page { model, customers, next: None }),
+            let Stretch { customers: looked_at, next } = self.stretch(tenant, &model, after).await?;
+            let months = Scope { terms: wanted.terms, intervals: false }.months() * looked_at.len() as f64;
+            let (parameters, wanted, room) = (model.parameters, *wanted, size - customers.len());
+            let of = move |asker: &Asker| parameters.select_some((after, looked_at), &wanted, room, asker);
+            let (selected, stopped_at) = self.aside(months, of).await??;
+            customers.extend(selected);
+            let Some(place) = stopped_at.or(next) else { return Ok(Page { model, customers, next: None }) };
+            after = place;
+            if stopped_at.is_some() {
+                break;
             }
         }
         let next = Some(PageToken { model: model.id, after });
@@ -188,6 +185,26 @@ impl Value {
 }
 
 impl Parameters {
+    /// Of customers who come after a place those who are wanted, and where it stopped: past somebody, with `room` of them, or
+    /// `None` past all.
+    fn select_some(
+        &self,
+        (mut after, customers): (Place, Vec<(Place, Known)>),
+        wanted: &Selection,
+        room: usize,
+        asker: &Asker,
+    ) -> Result<(Vec<Prediction>, Option<Place>), HistoryError> {
+        let mut selected = Vec::new();
+        for (place, customer) in &customers {
+            if selected.len() == room || asker.is_gone() {
+                return Ok((selected, Some(after)));
+            }
+            selected.extend(self.select(customer, wanted)?);
+            after = *place;
+        }
+        Ok((selected, None))
+    }
+
     /// What `customer` is worth, if they are wanted.
     fn select(&self, customer: &Known, wanted: &Selection) -> Result<Option<Prediction>, HistoryError> {
         let history = customer.summary.history()?;

@@ -10,10 +10,11 @@ use kiki_store::{Store, StoreError, Tx};
 use kiki_types::id::ModelId;
 use kiki_types::{Currency, IdSource, Principal, TenantId, UnixMillis};
 
+use super::aside::{Asker, Room};
 use super::audit::{self, Entry};
 use super::error::ValueError;
 use super::fit::FitReport;
-use super::intervals::{INTERVALS_MAX, Turn};
+use super::intervals::INTERVALS_MAX;
 use super::model::{About, BATCH_MAX, Churn, Prediction, Question, SavedModel, Scope};
 use super::repo;
 use super::training::Trainings;
@@ -52,6 +53,7 @@ pub struct Needs {
 pub struct Value {
     pub(super) needs: Arc<Needs>,
     pub(super) trainings: Arc<Trainings>,
+    pub(super) room: Arc<Room>,
 }
 
 /// How a question came: what is wrong with it is told by its place in a batch.
@@ -74,7 +76,7 @@ impl Value {
     /// The service over `needs`.
     #[must_use]
     pub fn new(needs: Needs) -> Self {
-        Self { needs: Arc::new(needs), trainings: Arc::default() }
+        Self { needs: Arc::new(needs), trainings: Arc::default(), room: Arc::default() }
     }
 
     /// Keeps a fitted model and its customers for the tenant of `principal`, and puts it in force, if it is to be so now.
@@ -163,8 +165,11 @@ impl Value {
     ) -> Result<(SavedModel, Prediction), ValueError> {
         let (model, mut about) = self.about(tenant, vec![question], Asked::Alone).await?;
         let (about, scope) = about.pop().ok_or(ValueError::NotFound("customer"))?;
-        let prediction = model.predict(about, &scope);
-        Ok((model, prediction))
+        let predict = move |_: &Asker| {
+            let prediction = model.predict(about, &scope);
+            (model, prediction)
+        };
+        self.aside(scope.months(), predict).await
     }
 
     /// What each of them is worth, in the order of the questions.
@@ -186,7 +191,7 @@ impl Value {
         self.answers(tenant, questions, asked, SavedModel::churn).await
     }
 
-    async fn answers<T>(
+    async fn answers<T: Send + 'static>(
         &self,
         tenant: &TenantId,
         questions: Vec<Question>,
@@ -200,13 +205,13 @@ impl Value {
             return Err(ValueError::invalid("requests", "must be at most 1000 with intervals"));
         }
         let (model, about) = self.about(tenant, questions, asked).await?;
-        let mut answers = Vec::with_capacity(about.len());
-        let mut turn = Turn::default();
-        for (about, scope) in about {
-            answers.push(answer(&model, about, &scope));
-            turn.after(&scope).await;
-        }
-        Ok((model, answers))
+        let months = about.iter().map(|(_, scope)| scope.months()).sum();
+        let all = move |asker: &Asker| {
+            let wanted = about.into_iter().take_while(|_| !asker.is_gone());
+            let answers = wanted.map(|(about, scope)| answer(&model, about, &scope)).collect();
+            (model, answers)
+        };
+        self.aside(months, all).await
     }
 }
 

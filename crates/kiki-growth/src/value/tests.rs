@@ -1,5 +1,6 @@
 //! The service, over gRPC and HTTP.
 
+mod aside;
 mod intervals;
 mod models;
 mod personal;
