@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::connect::Connector;
 use crate::error::{Error, Transport, of_answer};
-use crate::retry::{Attempt, Repeat, Retry};
+use crate::retry::{Attempt, Retry};
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -69,20 +69,19 @@ impl fmt::Debug for Api {
     }
 }
 
-/// A call that can be made, more than once if need be.
+/// A call that can be made, more than once if need be: it reads, or a key or a state makes it count once.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     method: Method,
     path: String,
     body: Option<Bytes>,
     key: Option<String>,
-    repeat: Repeat,
     deadline: Option<Duration>,
 }
 
 impl Call {
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), body: None, key: None, repeat: Repeat::Safe, deadline: None }
+        Self { method, path: path.into(), body: None, key: None, deadline: None }
     }
 
     pub(crate) fn get(path: impl Into<String>) -> Self {
@@ -96,12 +95,6 @@ impl Call {
     pub(crate) fn json(mut self, body: &impl Serialize) -> Self {
         // A map of texts and numbers always has a JSON text.
         self.body = serde_json::to_vec(body).ok().map(Bytes::from);
-        self
-    }
-
-    /// It counts each time it arrives.
-    pub(crate) fn counts_each_time(mut self) -> Self {
-        self.repeat = Repeat::OnlyUnsent;
         self
     }
 
@@ -144,7 +137,7 @@ impl Api {
                 made += 1;
                 let left = ends.saturating_duration_since(Instant::now());
                 let attempt = Attempt { made, left, random: self.settings.number() };
-                let Some(wait) = self.settings.retry.after(&error, call.repeat, attempt) else {
+                let Some(wait) = self.settings.retry.after(&error, attempt) else {
                     if let Error::Transport(lost) = &mut error {
                         lost.was_sent = may_have_arrived;
                     }

@@ -216,6 +216,9 @@ impl Denial {
     }
 }
 
+/// The code of an answer to a request whose first try has not ended.
+const IN_PROGRESS: &str = "idempotency_in_progress";
+
 /// The error of an answer that is no success.
 pub(crate) fn of_answer(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Error {
     let Ok(mut problem) = serde_json::from_slice::<Problem>(body) else {
@@ -228,6 +231,10 @@ pub(crate) fn of_answer(status: StatusCode, retry_after: Option<Duration>, body:
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized(Box::new(problem)),
         StatusCode::NOT_FOUND => Error::NotFound(Box::new(problem)),
+        // What it comes to is not known yet.
+        StatusCode::CONFLICT if problem.code == IN_PROGRESS => {
+            Error::Unavailable { problem: Box::new(problem), retry_after }
+        }
         StatusCode::CONFLICT => Error::Conflict(Box::new(problem)),
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             Error::Unavailable { problem: Box::new(problem), retry_after }

@@ -118,7 +118,7 @@ impl Client {
         for customers in customers.chunks(BATCH) {
             let one = |id: &String| json!({"customer_id": id, "request_type": "DELETION", "notify": false});
             let body: Vec<Value> = customers.iter().map(one).collect();
-            let call = Call::new(Method::POST, "/v1/subject-requests/bulk").counts_each_time();
+            let call = Call::post("/v1/subject-requests/bulk", self.0.api.settings.key());
             let made: Made = self.0.api.call(&call.json(&json!({"requests": body}))).await?;
             if vouch {
                 let call = Call::new(Method::POST, "/v1/subject-requests/vouch");

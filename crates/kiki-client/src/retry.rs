@@ -32,15 +32,6 @@ impl Retry {
     pub const NEVER: Self = Self { attempts_max: 1, wait: Duration::ZERO, wait_max: Duration::ZERO };
 }
 
-/// Whether a request may reach the service twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// It may: it reads, or it carries a key or a state that makes it count once.
-    Safe,
-    /// It counts each time it arrives. Only what certainly did not arrive is sent again.
-    OnlyUnsent,
-}
-
 /// Where a call stands after a failed attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
@@ -54,22 +45,16 @@ pub(crate) struct Attempt {
 
 impl Retry {
     /// How long to wait before the next attempt; `None` ends the call with `error`.
-    pub(crate) fn after(&self, error: &Error, repeat: Repeat, attempt: Attempt) -> Option<Duration> {
+    pub(crate) fn after(&self, error: &Error, attempt: Attempt) -> Option<Duration> {
         if attempt.made >= self.attempts_max {
             return None;
         }
         let asked_for = match error {
-            Error::Unavailable { problem, retry_after } => {
-                let is_untouched = problem.status == StatusCode::TOO_MANY_REQUESTS;
-                (is_untouched || repeat == Repeat::Safe).then_some(retry_after.unwrap_or_default())
-            }
-            Error::Transport(transport) => (!transport.was_sent || repeat == Repeat::Safe).then_some(Duration::ZERO),
-            Error::Unexpected { status, .. } => {
-                let is_between = matches!(*status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
-                (is_between && repeat == Repeat::Safe).then_some(Duration::ZERO)
-            }
-            _ => None,
-        }?;
+            Error::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
+            Error::Transport(_) => Duration::ZERO,
+            Error::Unexpected { status: StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, .. } => Duration::ZERO,
+            _ => return None,
+        };
         let wait = asked_for.saturating_add(self.jittered(attempt));
         (wait < attempt.left).then_some(wait)
     }
@@ -96,39 +81,33 @@ mod tests {
         of_answer(StatusCode::from_u16(status).unwrap(), retry_after.map(Duration::from_secs), body.as_bytes())
     }
 
-    fn lost(was_sent: bool) -> Error {
-        Error::Transport(Transport { detail: String::new(), was_sent })
+    fn lost() -> Error {
+        Error::Transport(Transport { detail: String::new(), was_sent: true })
     }
 
-    fn after(error: &Error, repeat: Repeat) -> Option<Duration> {
-        Retry::default().after(error, repeat, Attempt { made: 1, left: LONG, random: 0 })
+    fn after(error: &Error) -> Option<Duration> {
+        Retry::default().after(error, Attempt { made: 1, left: LONG, random: 0 })
     }
 
     #[test]
     fn only_what_nobody_decided_is_tried_again() {
         for status in [400, 401, 403, 404, 409, 413, 500] {
-            assert_eq!(after(&answered(status, None), Repeat::Safe), None, "{status}");
+            assert_eq!(after(&answered(status, None)), None, "{status}");
         }
         for status in [429, 502, 503, 504] {
-            assert!(after(&answered(status, None), Repeat::Safe).is_some(), "{status}");
+            assert!(after(&answered(status, None)).is_some(), "{status}");
         }
-        assert!(after(&lost(true), Repeat::Safe).is_some());
-    }
-
-    #[test]
-    fn what_counts_each_time_is_sent_again_only_if_it_did_not_arrive() {
-        assert!(after(&lost(false), Repeat::OnlyUnsent).is_some());
-        assert!(after(&answered(429, None), Repeat::OnlyUnsent).is_some());
-        for error in [lost(true), answered(503, None), answered(502, None)] {
-            assert_eq!(after(&error, Repeat::OnlyUnsent), None, "{error:?}");
-        }
+        assert!(after(&lost()).is_some());
+        let body = json!({"code": "idempotency_in_progress"}).to_string();
+        let in_progress = of_answer(StatusCode::CONFLICT, Some(Duration::from_secs(1)), body.as_bytes());
+        assert_eq!(after(&in_progress), Some(Duration::from_secs(1)));
     }
 
     #[test]
     fn the_service_is_not_asked_before_it_wants_to_be() {
-        assert_eq!(after(&answered(503, Some(3)), Repeat::Safe), Some(Duration::from_secs(3)));
+        assert_eq!(after(&answered(503, Some(3))), Some(Duration::from_secs(3)));
         let late = Attempt { made: 1, left: Duration::from_secs(3), random: 0 };
-        assert_eq!(Retry::default().after(&answered(503, Some(3)), Repeat::Safe, late), None);
+        assert_eq!(Retry::default().after(&answered(503, Some(3)), late), None);
     }
 
     #[test]
@@ -136,7 +115,7 @@ mod tests {
         let retry = Retry { attempts_max: 40, ..Retry::default() };
         let wait = |made| {
             let attempt = Attempt { made, left: LONG, random: u32::MAX };
-            retry.after(&lost(true), Repeat::Safe, attempt).map(|wait| wait.as_millis())
+            retry.after(&lost(), attempt).map(|wait| wait.as_millis())
         };
         assert_eq!(
             [wait(1), wait(2), wait(3), wait(39), wait(40)],

@@ -28,6 +28,18 @@ async fn what_nobody_decided_is_asked_again_with_the_same_key() {
 }
 
 #[tokio::test]
+async fn erasures_whose_answer_was_lost_are_asked_for_again_under_the_same_key_until_the_first_try_has_ended() {
+    let service = Service::start(|_, before| match before {
+        0 => Reply::Lost,
+        1 => Reply::Json(409, json!({"code": "idempotency_in_progress"})),
+        _ => Reply::Json(201, json!({"request_ids": ["r"]})),
+    });
+    assert_eq!(service.client().erase_customers(&["ann".to_owned()], false).await.unwrap(), ["r"]);
+    let keys: HashSet<_> = service.seen().into_iter().map(|seen| seen.key.unwrap()).collect();
+    assert_eq!((service.told().len(), keys.len()), (3, 1));
+}
+
+#[tokio::test]
 async fn a_denial_is_an_answer_and_is_asked_once() {
     let service = Service::start(|_, _| Reply::Json(403, json!({"code": "denied", "refused_by": ["burst"]})));
     let spent = service.client().spend(request()).run(|_| async { Ok::<_, Error>(Settled::all(())) }).await;
