@@ -1,5 +1,6 @@
 //! The client: asks as fast as it is answered (closed loop), or at times that were fixed beforehand (open loop).
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,23 +13,53 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-const ROUND: Duration = Duration::from_secs(2);
+use super::server::Server;
+
 /// How long the last of an open loop may take to be answered.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// The clock of arrivals ticks no faster: what is due within is sent together.
 const PACE: Duration = Duration::from_micros(50);
 
+/// What the connections of a load ask.
+pub(crate) trait Requests: Send + Sync + 'static {
+    /// The next request, as it goes over the wire.
+    fn next(&self, random: &mut SmallRng) -> Cow<'_, str>;
+
+    /// Sees the body of an answer.
+    fn answered(&self, _body: &[u8]) {}
+}
+
+/// Always the same.
+impl Requests for String {
+    fn next(&self, _: &mut SmallRng) -> Cow<'_, str> {
+        Cow::Borrowed(self)
+    }
+}
+
+/// A request with a JSON body, as it goes over the wire.
+pub(crate) fn post(path: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+}
+
 /// Requests a second and in all, asked by so many connections that each wait for their answer.
-pub(crate) async fn rate(address: SocketAddr, request: &str, connections: usize) -> (f64, u32) {
+pub(crate) async fn rate(
+    address: SocketAddr,
+    requests: &Arc<impl Requests>,
+    connections: usize,
+    round: Duration,
+) -> (f64, u32) {
     let mut clients = JoinSet::new();
     let begin = Instant::now();
-    for _ in 0..connections {
-        let request = request.to_owned();
+    for number in 0..connections {
+        let requests = Arc::clone(requests);
         clients.spawn(async move {
-            let mut connection = Connection::open(address).await;
+            let mut connection = Connection::open(address, number).await;
             let mut answered = 0;
-            while begin.elapsed() < ROUND {
-                connection.ask(&request).await;
+            while begin.elapsed() < round {
+                connection.ask(&*requests).await;
                 answered += 1;
             }
             answered
@@ -38,17 +69,30 @@ pub(crate) async fn rate(address: SocketAddr, request: &str, connections: usize)
     (f64::from(answered) / begin.elapsed().as_secs_f64(), answered)
 }
 
+/// Requests a second, and the server's CPU time for one in microseconds where the machine tells it.
+pub(crate) async fn measured(
+    server: &Server,
+    requests: &Arc<impl Requests>,
+    connections: usize,
+    round: Duration,
+) -> (f64, Option<f64>) {
+    let before = server.cpu_time();
+    let (rate, answered) = rate(server.address, requests, connections, round).await;
+    let spent = before.and_then(|before| Some(server.cpu_time()? - before));
+    (rate, spent.map(|spent| spent.as_secs_f64() * 1e6 / f64::from(answered)))
+}
+
 /// When requests come, counted from the begin of a round.
 pub(crate) struct Arrivals(Arc<[Duration]>);
 
 impl Arrivals {
     /// Independent of one another, `rate` a second on average; the same for the same `seed`.
-    pub(crate) fn poisson(rate: f64, seed: usize) -> Self {
+    pub(crate) fn poisson(rate: f64, round: Duration, seed: usize) -> Self {
         let mut random = SmallRng::seed_from_u64(seed as u64);
         let gaps = std::iter::repeat_with(|| Duration::from_secs_f64(-(1.0 - random.random::<f64>()).ln() / rate));
         let times = gaps.scan(Duration::ZERO, |time, gap| {
             *time += gap;
-            (*time < ROUND).then_some(*time)
+            (*time < round).then_some(*time)
         });
         Self(times.collect())
     }
@@ -56,23 +100,28 @@ impl Arrivals {
 
 /// The times in milliseconds from each arrival to its answer, ascending. An arrival that finds no free connection
 /// waits, and that counts.
-pub(crate) async fn latencies(address: SocketAddr, request: &str, connections: usize, arrivals: &Arrivals) -> Vec<f64> {
+pub(crate) async fn latencies(
+    address: SocketAddr,
+    requests: &Arc<impl Requests>,
+    connections: usize,
+    arrivals: &Arrivals,
+) -> Vec<f64> {
     let (due, next) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut opened = Vec::new();
-    for _ in 0..connections {
-        opened.push(Connection::open(address).await);
+    for number in 0..connections {
+        opened.push(Connection::open(address, number).await);
     }
     let begin = Instant::now();
     let mut clients = JoinSet::new();
     for mut connection in opened {
-        let (due, next, times, request) = (due.clone(), next.clone(), arrivals.0.clone(), request.to_owned());
+        let (due, next, times, requests) = (due.clone(), next.clone(), arrivals.0.clone(), Arc::clone(requests));
         clients.spawn(async move {
             let mut latencies = Vec::new();
             // Each is let go on once more after the last arrival.
             while let Ok(permit) = due.acquire().await {
                 permit.forget();
                 let Some(arrival) = times.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                connection.ask(&request).await;
+                connection.ask(&*requests).await;
                 latencies.push((begin.elapsed() - *arrival).as_secs_f64() * 1e3);
             }
             latencies
@@ -106,31 +155,39 @@ fn pace(begin: Instant, times: &[Duration], connections: usize, due: &Semaphore)
 }
 
 /// A connection and what was read from it last.
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
+    random: SmallRng,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    async fn open(address: SocketAddr) -> Self {
+    /// What it draws is the same for the same `seed`.
+    pub(crate) async fn open(address: SocketAddr, seed: usize) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::with_capacity(4096) }
+        Self { stream, random: SmallRng::seed_from_u64(seed as u64), buffer: Vec::with_capacity(4096) }
     }
 
-    /// Asks and reads the answer whole; it must be a 200.
-    async fn ask(&mut self, request: &str) {
+    async fn ask(&mut self, requests: &impl Requests) {
+        let request = requests.next(&mut self.random);
+        requests.answered(self.call(&request).await);
+    }
+
+    /// Sends a request and reads the answer whole, which must be a success; its body.
+    pub(crate) async fn call(&mut self, request: &str) -> &[u8] {
         self.stream.write_all(request.as_bytes()).await.unwrap();
-        let Self { stream, buffer } = self;
+        let Self { stream, buffer, .. } = self;
         buffer.clear();
         loop {
             assert!(stream.read_buf(buffer).await.unwrap() > 0, "the server closed");
             let Some(head) = buffer.windows(4).position(|end| end == b"\r\n\r\n") else { continue };
             let text = std::str::from_utf8(&buffer[..head]).unwrap();
-            assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+            assert!(text.starts_with("HTTP/1.1 20"), "{}", String::from_utf8_lossy(buffer));
             let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-            if buffer.len() >= head + 4 + length.parse::<usize>().unwrap() {
-                return;
+            let (body, length) = (head + 4, length.parse::<usize>().unwrap());
+            if buffer.len() >= body + length {
+                return &buffer[body..body + length];
             }
         }
     }
