@@ -45,7 +45,7 @@ impl Value {
     }
 
     /// The summaries of those of `ids` who are known, by the model or by their orders, and whose data may be worked with.
-    async fn known(
+    pub(super) async fn known(
         &self,
         tenant: &TenantId,
         model: &SavedModel,

@@ -1,6 +1,7 @@
 //! HTTP: predictions, the models that make them, and what they are made of.
 
 mod body;
+mod cohort;
 mod models;
 mod orders;
 mod training;
@@ -33,6 +34,7 @@ pub fn routes(value: Value) -> OpenApiRouter {
         .routes(routes!(churn))
         .routes(routes!(baseline))
         .routes(routes!(current_model))
+        .merge(cohort::routes())
         .merge(models::routes())
         .merge(orders::routes())
         .merge(training::routes())

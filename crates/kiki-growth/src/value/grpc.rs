@@ -6,12 +6,14 @@ use kiki_kit::authorisation::{Allowed, can};
 use kiki_models::ltv::Estimate;
 use kiki_proto::value::v1 as proto;
 use kiki_proto::value::v1::order_service_server::{OrderService, OrderServiceServer};
+use kiki_proto::value::v1::predict_cohort_request::Who as CohortWho;
 use kiki_proto::value::v1::predict_ltv_request::Who as ProtoWho;
 use kiki_proto::value::v1::value_service_server::{ValueService, ValueServiceServer};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::baseline::DAYS_DEFAULT;
+use super::cohort::Members;
 use super::error::ValueError;
 use super::live::{NewOrder, ORDERS_PER_CALL_MAX};
 use super::model::{About, BATCH_MAX, Prediction, Question, SavedModel, Scope, customer, history, terms};
@@ -132,6 +134,30 @@ impl ValueService for Value {
                 probability_alive: Some(estimate(intervals.probability_alive)),
                 probability_alive_after: Some(estimate(intervals.probability_alive_after)),
             }),
+            model: model.id.to_string(),
+            model_version: model.version,
+        }))
+    }
+
+    async fn predict_cohort(
+        &self,
+        request: Request<proto::PredictCohortRequest>,
+    ) -> Result<Response<proto::PredictCohortResponse>, Status> {
+        let allowed = Allowed::<can::ValueRead>::from_grpc(&request)?;
+        let request = request.into_inner();
+        let members = match request.who {
+            Some(CohortWho::Customers(customers)) => Members::named(customers.customer_ids)?,
+            Some(CohortWho::FirstPurchase(days)) => Members::first_bought(days.from.as_deref(), days.until.as_deref())?,
+            None => return Err(ValueError::invalid("who", "is missing: give customers or first_purchase").into()),
+        };
+        let terms = terms(horizon(request.horizon_weeks), request.monthly_discount)?;
+        let (model, cohort) = self.cohort(&allowed.tenant, members, terms).await?;
+        Ok(Response::new(proto::PredictCohortResponse {
+            customers: i64::try_from(cohort.customers).unwrap_or(i64::MAX),
+            expected_purchases: Some(estimate(cohort.expected_purchases)),
+            expected_alive: Some(estimate(cohort.alive)),
+            value: Some(estimate(cohort.value)),
+            currency: model.currency.as_str().to_owned(),
             model: model.id.to_string(),
             model_version: model.version,
         }))

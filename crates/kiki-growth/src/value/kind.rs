@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use kiki_models::ltv::{
-    BgNbd, Covariance, Estimate, Fit, FitError, GammaGamma, History, MbgNbd, ParameterError, ParameterEstimate,
-    Parametric, ParetoNbd, PurchaseModel, Scale, joint_estimate,
+    BgNbd, CohortEstimate, Covariance, Estimate, Fit, FitError, GammaGamma, History, MbgNbd, ParameterError,
+    ParameterEstimate, Parametric, ParetoNbd, PurchaseModel, Scale, Terms, cohort_estimate, joint_estimate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +126,21 @@ impl Purchases {
             Self::BgNbd(model) => joint_estimate((model, covariance), spend, |model, spend| of(model, spend)),
             Self::MbgNbd(model) => joint_estimate((model, covariance), spend, |model, spend| of(model, spend)),
             Self::ParetoNbd(model) => joint_estimate((model, covariance), spend, |model, spend| of(model, spend)),
+        }
+    }
+
+    /// What customers come to together, with standard errors and 95 % intervals.
+    pub(super) fn cohort(
+        &self,
+        covariance: &Covariance,
+        spend: (&GammaGamma, &Covariance),
+        customers: &[(History, f64)],
+        terms: &Terms,
+    ) -> CohortEstimate {
+        match self {
+            Self::BgNbd(model) => cohort_estimate((model, covariance), spend, customers, terms),
+            Self::MbgNbd(model) => cohort_estimate((model, covariance), spend, customers, terms),
+            Self::ParetoNbd(model) => cohort_estimate((model, covariance), spend, customers, terms),
         }
     }
 

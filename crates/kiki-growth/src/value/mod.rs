@@ -15,6 +15,7 @@ mod api;
 mod aside;
 mod audit;
 mod baseline;
+mod cohort;
 mod error;
 pub mod fit;
 mod grpc;

@@ -85,9 +85,10 @@ impl Value {
             None => (self.current(tenant).await?, Place::START),
             Some(token) => (self.model_of_page(tenant, token.model).await?, token.after),
         };
+        let observed = repo::live::observed_until(&self.needs.store, tenant).await?;
         let mut customers = Vec::new();
         for _ in 0..LOOKED_AT_MAX / CHUNK {
-            let Stretch { customers: looked_at, next } = self.stretch(tenant, &model, after).await?;
+            let Stretch { customers: looked_at, next } = self.stretch(tenant, &model, (after, observed)).await?;
             let months = Scope { terms: wanted.terms, intervals: false }.months() * looked_at.len() as f64;
             let (parameters, wanted, room) = (model.parameters, *wanted, size - customers.len());
             let of = move |asker: &Asker| parameters.select_some((after, looked_at), &wanted, room, asker);
@@ -113,16 +114,15 @@ impl Value {
         }
     }
 
-    /// The next customers after a place, as they are after the orders that came since the model's last day. Who restricted
-    /// what is done with their data, or objected to being profiled, is left out.
+    /// The next customers after a place, as they are after the orders that came since the model's last day and up to
+    /// `observed`, if any came. Who restricted what is done with their data, or objected to being profiled, is left out.
     pub(super) async fn stretch(
         &self,
         tenant: &TenantId,
         model: &SavedModel,
-        after: Place,
+        (after, observed): (Place, Option<i32>),
     ) -> Result<Stretch, ValueError> {
         let (store, subjects) = (&self.needs.store, &self.needs.subjects);
-        let observed = repo::live::observed_until(store, tenant).await?;
         match (after, observed) {
             (Place::Model(position), _) => {
                 let known = repo::customers_after(store, subjects, tenant, model.id, position, CHUNK).await?;

@@ -9,9 +9,11 @@ use kiki_store::personal::{Mint, Subject, Subjects};
 use kiki_store::{Store, StoreError, Tx};
 use kiki_types::id::ModelId;
 use kiki_types::{Currency, IdSource, Principal, TenantId, UnixMillis};
+use tokio::sync::Semaphore;
 
 use super::aside::{Asker, Room};
 use super::audit::{self, Entry};
+use super::cohort;
 use super::error::ValueError;
 use super::fit::FitReport;
 use super::intervals::INTERVALS_MAX;
@@ -54,6 +56,8 @@ pub struct Value {
     pub(super) needs: Arc<Needs>,
     pub(super) trainings: Arc<Trainings>,
     pub(super) room: Arc<Room>,
+    /// Places for those that are put together at once.
+    pub(super) cohorts: Arc<Semaphore>,
 }
 
 /// How a question came: what is wrong with it is told by its place in a batch.
@@ -76,7 +80,8 @@ impl Value {
     /// The service over `needs`.
     #[must_use]
     pub fn new(needs: Needs) -> Self {
-        Self { needs: Arc::new(needs), trainings: Arc::default(), room: Arc::default() }
+        let cohorts = Arc::new(Semaphore::new(cohort::AT_ONCE));
+        Self { needs: Arc::new(needs), trainings: Arc::default(), room: Arc::default(), cohorts }
     }
 
     /// Keeps a fitted model and its customers for the tenant of `principal`, and puts it in force, if it is to be so now.

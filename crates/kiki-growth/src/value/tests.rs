@@ -1,6 +1,7 @@
 //! The service, over gRPC and HTTP.
 
 mod aside;
+mod cohorts;
 mod intervals;
 mod models;
 mod personal;

@@ -153,6 +153,7 @@ const CASES: &[(&str, &str, &str, Permission, Audit)] = &[
     ("engage", "GET", "/sandbox/mailbox", Permission::SandboxRead, Reads),
     ("engage", "GET", "/sandbox/mailbox/{id}", Permission::SandboxRead, Reads),
     ("value", "POST", "/v1/predictions", Permission::ValueRead, Reads),
+    ("value", "POST", "/v1/predictions/cohort", Permission::ValueRead, Reads),
     ("value", "GET", "/v1/models/current", Permission::ValueRead, Reads),
     ("value", "POST", "/predict-ltv", Permission::ValueRead, Reads),
     ("value", "POST", "/churn", Permission::ValueRead, Reads),
@@ -200,6 +201,7 @@ const METHODS: &[(&str, &str, Permission)] = &[
     ("value", "kiki.value.v1.ValueService/SelectCustomers", Permission::ValueRead),
     ("value", "kiki.value.v1.ValueService/PredictLTVStream", Permission::ValueRead),
     ("value", "kiki.value.v1.ValueService/PredictChurn", Permission::ValueRead),
+    ("value", "kiki.value.v1.ValueService/PredictCohort", Permission::ValueRead),
     ("value", "kiki.value.v1.ValueService/GetBaseline", Permission::ValueRead),
     ("value", "kiki.value.v1.OrderService/RecordOrders", Permission::ValueWrite),
 ];

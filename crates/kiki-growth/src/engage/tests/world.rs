@@ -72,6 +72,13 @@ impl ValueService for FakeValue {
         Err(Status::unimplemented("not asked by engage"))
     }
 
+    async fn predict_cohort(
+        &self,
+        _: tonic::Request<value::PredictCohortRequest>,
+    ) -> Result<Response<value::PredictCohortResponse>, Status> {
+        Err(Status::unimplemented("not asked by engage"))
+    }
+
     async fn get_baseline(
         &self,
         _: tonic::Request<value::GetBaselineRequest>,

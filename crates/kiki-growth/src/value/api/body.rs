@@ -175,7 +175,7 @@ impl PredictionAnswer {
 
 /// An estimate as money, to the millionth; what is beyond the largest amount is the largest amount.
 #[expect(clippy::cast_possible_truncation, reason = "rounded, and meant to stop at the largest amount")]
-fn money(estimate: f64, currency: Currency) -> Money {
+pub(super) fn money(estimate: f64, currency: Currency) -> Money {
     Money::new((estimate * 1e6).round() as i64, currency)
 }
 

@@ -19,7 +19,7 @@ fn asked(customer: &str) -> Json {
 }
 
 /// As the JSON has it.
-fn numbers(estimate: Option<proto::Estimate>) -> Json {
+pub(super) fn numbers(estimate: Option<proto::Estimate>) -> Json {
     let proto::Estimate { value, standard_error, low, high } = estimate.unwrap();
     json!({"value": value, "standard_error": standard_error, "low": low, "high": high})
 }

@@ -14,7 +14,8 @@ use super::*;
 use crate::harness::PATIENCE;
 
 /// Verbs that change nothing although their method could, and why.
-const ONLY_ASKS: &[(&str, &str)] = &[("POST", "/v1/predictions"), ("POST", "/predict-ltv"), ("POST", "/churn")];
+const ONLY_ASKS: &[(&str, &str)] =
+    &[("POST", "/v1/predictions"), ("POST", "/v1/predictions/cohort"), ("POST", "/predict-ltv"), ("POST", "/churn")];
 /// Methods that change something although they should not: the seeds type them so.
 const CHANGES_BY_GET: &[(&str, &str)] =
     &[("GET", "/spend"), ("GET", "/check"), ("GET", "/v1/subject-requests/{id}/export")];

@@ -151,7 +151,9 @@ async fn whatever_is_posted_is_answered_by_what_is_wrong_with_it() {
         let http = world.services.http().into_iter().find(|http| http.name() == service).unwrap();
         let api = serde_json::to_value(http.open_api()).unwrap();
         let (url, body) = match path {
-            "/v1/predictions" | "/predict-ltv" | "/churn" => (path.to_owned(), json!({"customer_ids": ["c"]})),
+            "/v1/predictions" | "/v1/predictions/cohort" | "/predict-ltv" | "/churn" => {
+                (path.to_owned(), json!({"customer_ids": ["c"]}))
+            }
             path if path.ends_with("/destroy-key") || path.ends_with("/retry") => (concrete(path), json!({})),
             path => world.ready(method, path).await,
         };
