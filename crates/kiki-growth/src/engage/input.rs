@@ -63,7 +63,7 @@ pub(super) struct Template {
 pub(super) struct NewTrigger {
     /// Who it goes to.
     #[schema(example = "00042")]
-    customer_id: String,
+    pub(super) customer_id: String,
     /// The campaign whose message it is.
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,28 +21,21 @@ impl Engage {
         &self,
         actor: &Actor,
         new: NewCampaign,
-        key: Option<Key>,
+        mut key: Option<Key>,
     ) -> Result<Response, EngageError> {
-        let needs = &self.needs;
-        let id = key.as_ref().map_or_else(|| CampaignId::new(&*needs.ids), |key| key.derived_id().into());
-        let campaign = new.check(id, needs.clock.now())?;
-        if let Some(answer) = self.begin_key(key.as_ref()).await? {
+        if let Some(answer) = self.claim_key(key.as_mut()).await? {
             return Ok(answer);
         }
-        let created = self.create_once(actor, &campaign, key.as_ref()).await;
+        let created = self.create_once(actor, new, key.as_ref()).await;
         if created.is_err() {
             self.abandon_key(key.as_ref()).await;
         }
         created
     }
 
-    async fn create_once(
-        &self,
-        actor: &Actor,
-        campaign: &Campaign,
-        key: Option<&Key>,
-    ) -> Result<Response, EngageError> {
+    async fn create_once(&self, actor: &Actor, new: NewCampaign, key: Option<&Key>) -> Result<Response, EngageError> {
         let needs = &self.needs;
+        let campaign = &new.check(self.id(key), needs.clock.now())?;
         let gate = self.gate(&actor.tenant)?;
         gate.define_budget(&budget_id(campaign.id()), &campaign.offer.account, campaign.budget).await?;
         let now = needs.clock.now();
@@ -57,11 +50,20 @@ impl Engage {
             customer: None,
         };
         audit::write(&mut tx, &needs.pseudonyms, actor, (needs.ids.uuid(), now), entry)?;
-        if let Some(key) = key {
-            idempotency::finish(&mut tx, key, &response).await?;
+        if let Some(key) = key
+            && !idempotency::finish(&mut tx, key, &response).await?
+        {
+            // Its lease ended, and somebody else has created the campaign: without this entry, which would be a second one.
+            tx.rollback().await?;
+            return Err(EngageError::KeyInProgress);
         }
         tx.commit().await?;
         Ok(response)
+    }
+
+    /// An id for what is made: of a key that was claimed, the same one in all its life, and another one in the next.
+    pub(super) fn id(&self, key: Option<&Key>) -> CampaignId {
+        key.map_or_else(|| CampaignId::new(&*self.needs.ids), |key| key.derived_id().into())
     }
 
     /// A campaign of `tenant`.
@@ -113,11 +115,11 @@ impl Engage {
         Ok(CampaignPage { campaigns: views, next })
     }
 
-    /// Takes `key`; the answer if the work was done before.
-    pub(super) async fn begin_key(&self, key: Option<&Key>) -> Result<Option<Response>, EngageError> {
+    /// Takes `key` for this try; the answer if the work was done before.
+    pub(super) async fn claim_key(&self, key: Option<&mut Key>) -> Result<Option<Response>, EngageError> {
         let Some(key) = key else { return Ok(None) };
         let mut tx = self.needs.store.begin().await?;
-        let begun = idempotency::begin(&mut tx, key, self.needs.clock.now()).await?;
+        let begun = idempotency::claim(&mut tx, key, self.needs.clock.now()).await?;
         tx.commit().await?;
         match begun {
             Begin::Fresh => Ok(None),

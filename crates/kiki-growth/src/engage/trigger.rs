@@ -1,7 +1,8 @@
 //! A message to one customer, now.
 //!
 //! The message of a campaign is the same row that a run would send: whoever comes first sends it. A message with a
-//! template of its own stands alone; an idempotency key makes a repeat find the same row, also after a crash.
+//! template of its own stands alone; an idempotency key makes a repeat find the same row, also after a crash, as long as the
+//! key lives.
 
 use http::StatusCode;
 use kiki_store::StoreError;
@@ -27,21 +28,12 @@ impl Engage {
         &self,
         actor: &Actor,
         new: NewTrigger,
-        key: Option<Key>,
+        mut key: Option<Key>,
     ) -> Result<OutcomeView, EngageError> {
-        let stand_in = key.as_ref().map_or_else(|| CampaignId::new(&*self.needs.ids), |key| key.derived_id().into());
-        let (customer_id, sends) = new.check(stand_in)?;
-        let (offer, horizon_weeks) = match sends {
-            Sends::Own(offer) => (offer, HORIZON_WEEKS_DEFAULT),
-            Sends::Campaign(id) => {
-                let campaign = self.campaign(&actor.tenant, id).await?;
-                (campaign.offer, campaign.audience.horizon_weeks.unwrap_or(HORIZON_WEEKS_DEFAULT))
-            }
-        };
-        if let Some(answer) = self.begin_key(key.as_ref()).await? {
-            return Ok(remembered(&answer)?.of(customer_id));
+        if let Some(answer) = self.claim_key(key.as_mut()).await? {
+            return Ok(remembered(&answer)?.of(new.customer_id));
         }
-        let outcome = self.trigger_once(actor, &offer, &customer_id, horizon_weeks).await;
+        let outcome = self.trigger_once(actor, new, self.id(key.as_ref())).await;
         let finished = match outcome {
             Ok(message) => self.finish_trigger(key.as_ref(), message).await,
             Err(error) => Err(error),
@@ -52,16 +44,19 @@ impl Engage {
         finished
     }
 
-    async fn trigger_once(
-        &self,
-        actor: &Actor,
-        offer: &Offer,
-        customer_id: &str,
-        horizon_weeks: f64,
-    ) -> Result<Message, EngageError> {
+    async fn trigger_once(&self, actor: &Actor, new: NewTrigger, stand_in: CampaignId) -> Result<Message, EngageError> {
+        let (customer_id, sends) = new.check(stand_in)?;
+        let (offer, horizon_weeks) = match sends {
+            Sends::Own(offer) => (offer, HORIZON_WEEKS_DEFAULT),
+            Sends::Campaign(id) => {
+                let campaign = self.campaign(&actor.tenant, id).await?;
+                (campaign.offer, campaign.audience.horizon_weeks.unwrap_or(HORIZON_WEEKS_DEFAULT))
+            }
+        };
+        let offer = &offer;
         let gate = self.gate(&actor.tenant)?;
         let run = RunId(self.needs.ids.uuid());
-        let subject = self.needs.subjects.resolve(&actor.tenant, customer_id, Mint::Yes).await?;
+        let subject = self.needs.subjects.resolve(&actor.tenant, &customer_id, Mint::Yes).await?;
         let subject = subject.ok_or(EngageError::NotFound("customer"))?;
         let mut message = match messages::find(&self.needs.store, &subject, offer.campaign).await? {
             Some(message) => message,
@@ -117,6 +112,7 @@ impl Engage {
             Some(key) if settled => {
                 let response = json(StatusCode::OK, &RememberedOutcome::from(&outcome))?;
                 let mut tx = self.needs.store.begin().await?;
+                // Whoever took the key over after its lease found the same message, and so the same answer.
                 idempotency::finish(&mut tx, key, &response).await?;
                 tx.commit().await?;
             }

@@ -174,3 +174,23 @@ async fn a_repeat_with_the_same_key_creates_one_campaign() {
     })
     .await;
 }
+
+/// A key is remembered for a day. What comes later with the same text is another key: it makes a campaign of its own.
+#[tokio::test]
+async fn a_key_that_comes_again_after_its_life_creates_another_campaign() {
+    on_both(async |db| {
+        let world = World::new(&db.store, 1).await;
+        let (_, first) = world.post("/campaigns", &new_campaign("10"), Some("weekly")).await;
+        world.clock.advance(std::time::Duration::from_secs(24 * 60 * 60));
+        let (status, second) = world.post("/campaigns", &new_campaign("10"), Some("weekly")).await;
+        assert_eq!(status, StatusCode::CREATED);
+        assert_ne!(first["id"], second["id"]);
+        let (_, page) = world.get("/campaigns").await;
+        assert_eq!(page["campaigns"].as_array().unwrap().len(), 2);
+        assert_eq!(world.shield.0.lock().unwrap().budgets.len(), 2);
+        let entries = outbox::pending(&world.store, AUDIT_TOPIC, 100).await.unwrap();
+        let created = entries.iter().filter(|entry| entry.event.payload.contains("\"campaign.create\""));
+        assert_eq!(created.count(), 2, "one entry each");
+    })
+    .await;
+}

@@ -43,6 +43,37 @@ async fn a_repeat_with_the_same_key_sends_nothing_and_gets_the_same_answer() {
     assert_eq!(world.received(), 2);
 }
 
+/// A key is remembered for a day. What comes later with the same text is another key, and not answered by a message of then.
+#[tokio::test]
+async fn a_key_that_comes_again_after_its_life_sends_another_message() {
+    on_both(async |db| {
+        let world = World::new(&db.store, 5).await;
+        let (_, first) = world.post("/trigger", &own("00002"), Some("weekly")).await;
+        world.clock.advance(std::time::Duration::from_secs(24 * 60 * 60 - 1));
+        assert_eq!(world.post("/trigger", &own("00002"), Some("weekly")).await.1, first);
+        world.clock.advance(std::time::Duration::from_secs(1));
+        let (status, second) = world.post("/trigger", &own("00002"), Some("weekly")).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_ne!(first["message_id"], second["message_id"]);
+        assert_eq!((world.received(), world.shield.0.lock().unwrap().count(State::Captured)), (2, 2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_of_a_request_that_was_wrong_is_free_for_the_right_one() {
+    let db = TestDb::sqlite().await;
+    let world = World::new(&db.store, 5).await;
+    let mut wrong = own("00002");
+    wrong["cost_per_message"]["amount"] = json!("0");
+    assert_eq!(world.post("/trigger", &wrong, Some("k")).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(world.post("/trigger", &own("00002"), Some("k")).await.0, StatusCode::OK);
+    let nowhere = json!({"customer_id": "00002", "campaign_id": "01a1fdc5-f67a-77fb-b661-1f6e0791435e"});
+    assert_eq!(world.post("/trigger", &nowhere, Some("j")).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.post("/trigger", &own("00002"), Some("j")).await.0, StatusCode::OK);
+    assert_eq!(world.received(), 2);
+}
+
 #[tokio::test]
 async fn a_refused_trigger_says_by_what_and_sends_nothing() {
     let db = TestDb::sqlite().await;
