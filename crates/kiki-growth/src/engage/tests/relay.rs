@@ -83,3 +83,21 @@ async fn a_database_that_was_put_back_hands_nothing_over_until_it_is_moved_on() 
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_another_relay_of_the_database_hands_over_first_is_no_failure() {
+    on_both(async |db| {
+        let world = World::new(&db.store, 1).await;
+        world.campaign("100").await;
+        world.shield.0.lock().unwrap().beside = Some(world.store.clone());
+        assert_eq!(relay(&world).hand_over().await.unwrap(), 0);
+        assert_eq!(logged(&world).len(), 1);
+        world.campaign("100").await;
+        world.shield.0.lock().unwrap().takes_nothing = true;
+        assert!(
+            matches!(relay(&world).hand_over().await, Err(RelayError::Shield(_))),
+            "an answer that takes nothing is"
+        );
+    })
+    .await;
+}

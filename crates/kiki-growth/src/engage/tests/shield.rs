@@ -11,8 +11,11 @@ use kiki_proto::shield::v1::{
     AuditRecord, Authorization, AuthorizationState as State, AuthorizeRequest, Budget, CaptureRequest,
     DefineBudgetRequest, GetRequest, RecordRequest, RecordResponse, VoidRequest,
 };
+use kiki_store::{Store, outbox};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+
+use crate::engage::AUDIT_TOPIC;
 
 /// The answer to what engage never asks.
 fn not_asked() -> Status {
@@ -38,6 +41,10 @@ pub(super) struct Rules {
     pub(super) log: Vec<AuditRecord>,
     /// The next answer to `Record` is lost on its way.
     pub(super) lose_answer: bool,
+    /// `Record` takes nothing.
+    pub(super) takes_nothing: bool,
+    /// The database whose next entries another relay hands over while they are recorded.
+    pub(super) beside: Option<Store>,
 }
 
 impl Rules {
@@ -223,8 +230,15 @@ impl BudgetService for FakeShield {
 #[tonic::async_trait]
 impl AuditService for FakeShield {
     async fn record(&self, request: Request<RecordRequest>) -> Result<Response<RecordResponse>, Status> {
+        let records = request.into_inner().records;
+        let beside = self.0.lock().unwrap().beside.take_if(|_| !records.is_empty());
+        if let (Some(store), Some(last)) = (beside, records.last()) {
+            outbox::delivered(&store, AUDIT_TOPIC, last.position).await.unwrap();
+        }
         self.answer(|rules| {
-            let records = request.into_inner().records;
+            if rules.takes_nothing {
+                return Ok(RecordResponse::default());
+            }
             let position = records.last().map_or(0, |record| record.position);
             for record in records {
                 if rules.log.last().is_none_or(|last| last.position < record.position) {
