@@ -19,11 +19,9 @@ use crate::webhooks::repo::{self, Busy};
 use crate::webhooks::service::Webhooks;
 
 /// Requests at the same time.
-const SENDING_MAX: usize = 8;
+const SENDING_MAX: usize = 16;
 /// Requests to one endpoint at the same time, so that a slow one does not keep the others waiting.
 const SENDING_TO_ONE_MAX: usize = 2;
-/// Requests for one tenant at the same time, so that one with many slow endpoints does not keep the other tenants waiting.
-const SENDING_FOR_ONE_MAX: usize = 4;
 /// How long an attempt may take, the time for its request and for writing down what came of it.
 const LEASE_MS: i64 = 60_000;
 /// How long what has ended is kept: 30 days if it was delivered, 90 if it failed.
@@ -75,16 +73,18 @@ fn forget(to: &mut Vec<(TenantId, WebhookId)>, receiver: &(TenantId, WebhookId))
     }
 }
 
-/// Who of `to` has as many requests under way as may be.
+/// Who of `to` has as many requests under way as may be: a tenant no more than there are places left, so that the more are
+/// taken, the fewer one with slow endpoints gets, and the others find some.
 fn busy(to: &[(TenantId, WebhookId)]) -> Busy {
     let mut busy = Busy::default();
+    let left = SENDING_MAX.saturating_sub(to.len());
     for (tenant, endpoint) in to {
         let to_endpoint = to.iter().filter(|(_, other)| other == endpoint).count();
         let for_tenant = to.iter().filter(|(other, _)| other == tenant).count();
         if to_endpoint >= SENDING_TO_ONE_MAX && !busy.endpoints.contains(endpoint) {
             busy.endpoints.push(*endpoint);
         }
-        if for_tenant >= SENDING_FOR_ONE_MAX && !busy.tenants.contains(tenant) {
+        if for_tenant >= left && !busy.tenants.contains(tenant) {
             busy.tenants.push(tenant.clone());
         }
     }
@@ -237,17 +237,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neither_an_endpoint_nor_a_tenant_takes_all_requests() {
+    fn neither_an_endpoint_nor_a_few_tenants_take_all_requests() {
         let tenant = |name: &str| name.parse::<TenantId>().unwrap();
         let endpoint = |number: u128| WebhookId::from(uuid::Uuid::from_u128(number));
         let mut to = vec![(tenant("a"), endpoint(1)), (tenant("b"), endpoint(2))];
         assert_eq!(busy(&to), Busy::default());
         to.push((tenant("a"), endpoint(1)));
         assert_eq!(busy(&to), Busy { endpoints: vec![endpoint(1)], tenants: vec![] });
-        to.extend([(tenant("a"), endpoint(3)), (tenant("a"), endpoint(4))]);
-        assert_eq!(busy(&to), Busy { endpoints: vec![endpoint(1)], tenants: vec![tenant("a")] });
         forget(&mut to, &(tenant("a"), endpoint(1)));
         assert_eq!(busy(&to), Busy::default());
+        to.clear();
+        // Each has more slow endpoints than there are places.
+        for (name, taken) in [("a", 8), ("b", 4), ("c", 2), ("d", 1), ("e", 1)] {
+            let before = to.len();
+            while to.len() < SENDING_MAX && !busy(&to).tenants.contains(&tenant(name)) {
+                to.push((tenant(name), endpoint(10 + to.len() as u128)));
+            }
+            assert_eq!(to.len() - before, taken, "{name}");
+        }
     }
 
     #[test]
