@@ -3,7 +3,7 @@
 //! A letter that is not taken holds up no other: it is tried again after a while, and given up after [`TRIES_MAX`], which
 //! its request then says. The text is made when it leaves, from what is true then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -33,8 +33,10 @@ pub(super) const MAIL_TASK: &str = "mail";
 const TRIES_MAX: u32 = 12;
 /// How long to wait after the first failure, and at the most.
 const BACK_OFF_MS: (i64, i64) = (10_000, 3_600_000);
-/// Letters that are looked at in one go.
+/// Letters that are sent in one go.
 const PAGE: u32 = 500;
+/// Letters that are looked at in one go: those that are put off hide none behind them.
+const LOOKED_AT_MAX: usize = 10_000;
 /// Letters that are sent at the same time.
 const SENT_AT_ONCE_MAX: usize = 8;
 /// How long one sender may be silent before another takes over.
@@ -93,15 +95,12 @@ impl Requests {
     /// Sends what waits and is due. Returns how many letters left the outbox.
     pub(super) async fn next_letters(&self, holder: &str, failed: &mut Failed) -> Result<usize, SubjectError> {
         let now = self.now();
-        let waiting = outbox::pending(self.store(), TOPIC, PAGE).await?;
-        let due = |pending: &Pending| failed.get(&pending.position).is_none_or(|(_, next)| *next <= now);
-        let due: Vec<_> = waiting.iter().filter(|pending| due(pending)).collect();
+        let due = self.due_letters(failed, now).await?;
         if due.is_empty() || !work::lease(self.store(), TOPIC, holder, now, now.plus(LEASE_MS)).await? {
             return Ok(0);
         }
-        failed.retain(|position, _| waiting.iter().any(|pending| pending.position == *position));
         let mut sending: Vec<BoxFuture<'_, Answers>> = Vec::new();
-        for letters in by_request(due) {
+        for letters in by_request(&due) {
             sending.push(self.send_in_order(letters, failed).boxed());
         }
         let sent: Vec<_> = stream::iter(sending).buffer_unordered(SENT_AT_ONCE_MAX).collect().await;
@@ -122,6 +121,25 @@ impl Requests {
         }
         self.keep_sent(&left, now).await?;
         Ok(left.len())
+    }
+
+    /// Letters that are due, at most [`PAGE`], in their order. What failed and waits no more is forgotten.
+    async fn due_letters(&self, failed: &mut Failed, now: UnixMillis) -> Result<Vec<Pending>, SubjectError> {
+        let (mut due, mut seen, mut last) = (Vec::new(), HashSet::new(), 0);
+        while due.len() < PAGE as usize && seen.len() < LOOKED_AT_MAX {
+            let page = outbox::pending_after(self.store(), TOPIC, last, PAGE).await?;
+            let is_end = page.len() < PAGE as usize;
+            last = page.last().map_or(last, |end| end.position);
+            seen.extend(page.iter().map(|pending| pending.position));
+            let is_due = |pending: &Pending| failed.get(&pending.position).is_none_or(|(_, next)| *next <= now);
+            due.extend(page.into_iter().filter(is_due));
+            if is_end {
+                failed.retain(|position, _| seen.contains(position));
+                break;
+            }
+        }
+        due.truncate(PAGE as usize);
+        Ok(due)
     }
 
     async fn send_in_order(&self, letters: Vec<(&Pending, Option<Letter>)>, failed: &Failed) -> Answers {
@@ -332,7 +350,7 @@ fn confirmation_text(asked: &Confirmation) -> String {
 }
 
 /// Letters about one request stay in their order; the others leave beside each other.
-fn by_request(waiting: Vec<&Pending>) -> Vec<Vec<(&Pending, Option<Letter>)>> {
+fn by_request(waiting: &[Pending]) -> Vec<Vec<(&Pending, Option<Letter>)>> {
     let mut groups: Vec<Vec<_>> = Vec::new();
     let mut places: HashMap<SubjectRequestId, usize> = HashMap::new();
     for pending in waiting {

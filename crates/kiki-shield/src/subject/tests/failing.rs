@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use kiki_store::idempotency::LEASE_MS;
 use kiki_store::personal::{Cause, Mint};
-use kiki_store::testing::on_both;
+use kiki_store::testing::{RandomIds, on_both};
 
 use super::world::{World, officer, tenant, wanted};
+use crate::mail::{self, Letter};
 use crate::once::Turn;
 use crate::subject::error::SubjectError;
 use crate::subject::model::{Ground, Kind, Outcome, State};
@@ -326,6 +327,29 @@ async fn a_try_that_failed_makes_nobody_known() {
             outcomes.push(world.carry_out(request.id).await.request.outcome);
         }
         assert_eq!(outcomes, [Some(Outcome::NothingHeld), Some(Outcome::Whole)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn letters_that_wait_for_their_next_try_hide_none_behind_them() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        world.person("ann").await;
+        let (bea, request) = (world.person("bea").await, world.ask("ann", Kind::Access).await);
+        let mut tx = world.requests.store().begin().await.unwrap();
+        for _ in 0..500 {
+            let letter = Letter::Acknowledgement { request };
+            mail::publish(&mut tx, &RandomIds, &tenant(), world.requests.now(), letter).unwrap();
+        }
+        tx.commit().await.unwrap();
+        world.post.is_away.store(true, Ordering::SeqCst);
+        world.write().await;
+        world.post.is_away.store(false, Ordering::SeqCst);
+        world.ask("bea", Kind::Access).await;
+        world.write().await;
+        let taken = world.post.taken.lock().unwrap();
+        assert!(taken.iter().any(|message| message.who.id == bea.id));
     })
     .await;
 }
