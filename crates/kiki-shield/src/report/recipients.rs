@@ -48,8 +48,11 @@ const EVENTS: &str = "events about money and deadlines, without names";
 
 /// Whose `host` is, by the end of its name: `example.com` of `hooks.example.com`, `example.co.uk` of `a.example.co.uk`.
 fn organisation(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
     let labels: Vec<&str> = host.trim_end_matches('.').split('.').collect();
-    let is_inner = |last: &str| INNER.contains(&last) || !last.bytes().all(|byte| byte.is_ascii_alphabetic());
+    // The last part of an address of numbers is none; one in another script is written with digits, too.
+    let is_ending = |last: &str| last.starts_with("xn--") || last.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_inner = |last: &str| INNER.contains(&last) || !is_ending(last);
     let kept = match labels[..] {
         [.., last] if labels.len() == 1 || last.is_empty() || is_inner(last) => return OWN.to_owned(),
         // Such as co.uk and com.au.
@@ -110,6 +113,8 @@ mod tests {
             ("hooks.example.com", "example.com"),
             ("a.b.example.co.uk", "example.co.uk"),
             ("example.de", "example.de"),
+            ("Hooks.Example.COM", "example.com"),
+            ("hooks.xn--e1afmkfd.xn--p1ai", "xn--e1afmkfd.xn--p1ai"),
             ("10.0.0.7", OWN),
             ("[::1]", OWN),
             ("kiki-hooks", OWN),

@@ -30,6 +30,18 @@ pub(crate) struct About<'a> {
     pub(crate) log: Option<&'a Checkpoint>,
     /// What Art. 15(1) GDPR wants to be told beside the data.
     pub(crate) sheet: &'a str,
+    /// Services with databases of their own. They are told by number: their names are addresses of the inside.
+    pub(crate) peers: &'a [String],
+}
+
+impl About<'_> {
+    /// The store and its service, as the person is told of them.
+    fn told(&self, store: &Declared) -> (String, String) {
+        match self.peers.iter().position(|peer| peer == store.service) {
+            Some(at) => (format!("service-apart-{}", at + 1), "service apart".to_owned()),
+            None => (store.name.to_owned(), store.service.to_owned()),
+        }
+    }
 }
 
 /// What a store gave.
@@ -61,16 +73,17 @@ pub(crate) fn make(about: &About<'_>, given: &[Given]) -> io::Result<Export> {
     let (mut bytes, mut rows, mut left_out) = (about.sheet.len(), 0, 0);
     for Given { store, documents } in given {
         let mut held = 0;
+        let (name, service) = about.told(store);
         for document in documents.iter().filter(|document| document.provided || about.kind != Kind::Portability) {
             let taken = fitting(document, EXPORT_BYTES_MAX.saturating_sub(bytes));
             left_out += document.rows.len() - taken;
             held += taken;
             for (ending, body) in [("json", as_json(&document.rows[..taken])), ("csv", as_csv(&document.rows[..taken]))]
             {
-                let path = format!("{}/{}.{ending}", store.name, document.name);
+                let path = format!("{name}/{}.{ending}", document.name);
                 bytes += body.len();
                 files.push(json!({
-                    "path": path, "store": store.name, "categories": categories(store), "records": taken,
+                    "path": path, "store": name, "categories": categories(store), "records": taken,
                     "bytes": body.len(), "sha256": sha256(&body),
                 }));
                 zip.add(&path, &body)?;
@@ -78,7 +91,7 @@ pub(crate) fn make(about: &About<'_>, given: &[Given]) -> io::Result<Export> {
         }
         rows += held;
         let said = if held == 0 { json!("nothing held") } else { json!(held) };
-        stores.push(json!({"store": store.name, "service": store.service, "records": said}));
+        stores.push(json!({"store": name, "service": service, "records": said}));
     }
     let log = about.log.map(|log| json!({"origin": log.origin, "size": log.size, "root": hex(&log.root)}));
     let manifest = json!({
@@ -184,7 +197,7 @@ mod tests {
 
     fn about(kind: Kind) -> About<'static> {
         let at = UnixMillis(1_770_287_400_000);
-        About { request: "r".to_owned(), regime: Regime::Gdpr, kind, at, log: None, sheet: "Who we are.\n" }
+        About { request: "r".to_owned(), regime: Regime::Gdpr, kind, at, log: None, sheet: "Who we are.\n", peers: &[] }
     }
 
     fn given() -> Vec<Given> {
@@ -212,6 +225,19 @@ mod tests {
             .expect("python3 is installed");
         assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
         serde_json::from_slice(&read.stdout).unwrap()
+    }
+
+    #[test]
+    fn a_person_is_told_of_a_service_apart_and_not_where_it_is() {
+        static APART: Declared =
+            Declared { name: "value.inner:8082", service: "value.inner:8082", tables: &[], files: &[] };
+        let told = document("purchases-all", true, &[json!({"order": 1})]);
+        let given = [Given { store: &APART, documents: vec![told] }];
+        let peers = ["engage.inner:8083".to_owned(), "value.inner:8082".to_owned()];
+        let export = make(&About { peers: &peers, ..about(Kind::Access) }, &given).unwrap();
+        let files = read(&export);
+        assert!(files["service-apart-2/purchases-all.json"].is_string(), "{files}");
+        assert!(!files.to_string().contains("inner"), "{files}");
     }
 
     #[test]

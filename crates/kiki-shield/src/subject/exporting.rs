@@ -88,10 +88,14 @@ impl Requests {
     ) -> Result<Export, SubjectError> {
         let (at, request, sheet) = (self.now(), request.clone(), &self.0.needs.sheet);
         let recipients = self.shield().recipients(&request.tenant, &sheet.recipients).await?;
+        let peers = sheet.recipients.peers.clone();
         let sheet = sheet.text(&request, &given, self.stores(), &recipients);
         let make = move || {
             let (id, regime, kind) = (request.id.to_string(), request.regime, request.kind);
-            export::make(&About { request: id, regime, kind, at, log: log.as_ref(), sheet: &sheet }, &given)
+            export::make(
+                &About { request: id, regime, kind, at, log: log.as_ref(), sheet: &sheet, peers: &peers },
+                &given,
+            )
         };
         // Compressing takes its time, and others wait for this thread.
         let made = tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)?;
