@@ -171,7 +171,10 @@ impl Record {
     }
 
     pub(crate) fn remember(&mut self, change: Change) {
-        self.more.get_or_insert_default().changes.push(change);
+        let changes = &mut self.more.get_or_insert_default().changes;
+        // Most authorizations are changed once.
+        changes.reserve_exact(1);
+        changes.push(change);
     }
 
     /// Forgets what it waited with.

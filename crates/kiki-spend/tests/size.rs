@@ -15,6 +15,8 @@ const ACCOUNT_BYTES_MAX: i64 = 400;
 const LIMIT_BYTES_MAX: i64 = 800;
 const HOLD_BYTES_MAX: i64 = 240;
 const KEY_BYTES_MAX: i64 = 200;
+const FIRST_CHANGE_BYTES_MAX: i64 = 140;
+const CHANGE_BYTES_MAX: i64 = 32;
 const CONSENT_BYTES_MAX: i64 = 60;
 /// Bytes that each takes in a snapshot at the most.
 const HOLD_SNAPSHOT_BYTES_MAX: u64 = 100;
@@ -65,6 +67,25 @@ fn kept_keys_take_what_is_stated() {
         assert!(key <= KEY_BYTES_MAX, "{key} bytes a key");
         let key = snapshot_bytes_per(many, &state);
         assert!(key <= KEY_SNAPSHOT_BYTES_MAX, "{key} bytes a key in a snapshot");
+    }
+}
+
+#[test]
+fn keys_of_changes_take_what_is_stated() {
+    for many in SIZES {
+        let mut state = empty();
+        authorizations(&mut state, 0, many, false);
+        let change = |state: &mut State, by: i64| {
+            for n in 0..many {
+                let key = Some(id(u32::try_from(by).unwrap()));
+                let increase = Command::Increase { id: id(n), amount: by, key };
+                assert_eq!(state.apply(&increase, START).outcome, Outcome::Held);
+            }
+        };
+        let first = bytes_per(many, || change(&mut state, 1));
+        assert!(first <= FIRST_CHANGE_BYTES_MAX, "{first} bytes the first key");
+        let next = bytes_per(many, || change(&mut state, 2));
+        assert!(next <= CHANGE_BYTES_MAX, "{next} bytes the next key");
     }
 }
 
