@@ -4,8 +4,8 @@
 //! from the key: a repeat after a crash finds by it what became of the first try, and a consent that was taken back since
 //! is not given again.
 //!
-//! Taking back is never refused for its key, and SQL is asked about that for a moment at the most: to take back twice is
-//! better than late. The signal of a browser is heeded whatever the key says.
+//! Taking back is refused for its key only where that came with another request; it waits for none, and SQL is asked about
+//! it for a moment at the most: to take back twice is better than late. The signal of a browser is heeded whatever the key says.
 
 use std::time::Duration;
 
