@@ -68,8 +68,11 @@ enum Command {
         #[arg(long)]
         template: bool,
     },
-    /// Customer lifetime value.
-    #[command(subcommand)]
+    /// Customer lifetime value: who is still there, and what are they worth?
+    ///
+    /// `fit` works on a file, without a service. Orders that come, predictions, cohorts, and which model is in force are the
+    /// service's: `kiki serve value`.
+    #[command(subcommand, after_long_help = commands::value::SERVICE)]
     Value(commands::value::Command),
     /// The spend governor.
     #[command(subcommand)]

@@ -9,6 +9,7 @@ use kiki_types::Currency;
 use serde::{Serialize, Serializer};
 
 use super::baseline::Revenue;
+use super::by_month::Cohorts;
 use super::holdout::{HoldOut, HoldOutError};
 use super::kind::{ModelKind, PurchasesFit};
 use super::model::{Covariances, Parameters};
@@ -101,6 +102,9 @@ pub struct FitReport {
     /// Why there is no hold-out although it was asked for.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_reason")]
     pub no_hold_out: Option<HoldOutError>,
+    /// What customers are worth by the month of their first purchase, where somebody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cohorts: Option<Cohorts>,
     /// What was bought a day, by all together. Not in the JSON.
     #[serde(skip)]
     pub revenue: Revenue,
@@ -168,6 +172,7 @@ pub fn fit_orders(
         gamma_gamma,
         hold_out,
         no_hold_out,
+        cohorts: None,
         data_sha256: log.sha256,
         bad_rows: log.bad_rows,
         refunds: log.refunds,

@@ -8,4 +8,4 @@ mod personal;
 mod predictions;
 mod selection;
 mod serving;
-mod world;
+pub(super) mod world;

@@ -12,7 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use kiki_growth::value::orders::{Format, OrderOptions};
 use kiki_growth::value::report::page;
-use kiki_growth::value::{FitOptions, FitReport, ModelKind, Needs, Promote, TimeUnit, Value, fit_orders};
+use kiki_growth::value::{
+    Cohorts, FitOptions, FitReport, ModelKind, Needs, Promote, Terms, TimeUnit, Value, fit_orders,
+};
 use kiki_kit::config::Config;
 use kiki_kit::service::Platform;
 use kiki_kit::shutdown::{Shutdown, Tasks};
@@ -23,6 +25,35 @@ use crate::console::{complain, say};
 use crate::process::open_store;
 use crate::services::keys;
 
+/// What a running service does beyond the file, and how it is asked.
+pub const SERVICE: &str = "\
+A running service, such as http://localhost:8084, is asked over HTTP or gRPC:
+  POST /train?calibrate_until=DATE           fit a model to the order log in the body
+  GET  /models, /models/compare              which models there are, and how they compare
+  POST /models/VERSION/promote               put one in force
+  POST /models/rollback                      put back the one before it
+  POST /v1/orders                            orders since then, which change predictions at once
+  POST /predict-ltv, /churn                  of a customer, or of many
+  POST /v1/predictions/cohort                of customers together
+  GET  /baseline                             what comes in without anything being done
+
+For example:
+  curl -X POST http://localhost:8084/predict-ltv -H 'Content-Type: application/json' \\
+       -d '{\"customer_id\":\"0001\",\"intervals\":true}'
+
+GET /openapi.json of the service describes them all, docs/value.md explains them.";
+
+const EXAMPLES: &str = "\
+Examples:
+  kiki value fit orders.csv --calibrate-until 2025-12-31
+      who bought until then, and the parameters of the models
+  kiki value fit orders.csv --calibrate-until 2025-12-31 --report report.html
+      how well the model tells what came after, and what each month's customers are worth
+  kiki value fit orders.csv --calibrate-until 2025-12-31 --model pareto-nbd --json
+      every figure, with standard errors and 95 % intervals
+  kiki value fit orders_export.csv --format shopify --calibrate-until 2025-12-31 --skip-bad --save
+      keep the model, so that the service predicts with it";
+
 /// What can be asked about the value of customers without a service.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -30,6 +61,7 @@ pub enum Command {
     ///
     /// Reads CSV with a header and JSON lines (customer, date and amount are found by their usual names), Shopify's export of
     /// orders, or the text of the CDNOW data. Purchases of one day count as one; a negative amount is a refund.
+    #[command(after_help = EXAMPLES)]
     Fit(Fit),
 }
 
@@ -41,7 +73,7 @@ pub struct Fit {
     /// The last day that counts, such as 1997-09-30.
     #[arg(long, value_name = "DATE")]
     calibrate_until: Date,
-    /// Prints the report as JSON, with the comparison that --report shows.
+    /// Prints the report as JSON, with the comparison and the cohorts that --report shows.
     #[arg(long)]
     json: bool,
     /// Compares the model with what came after the last day that counts, and writes the report there, as one HTML page.
@@ -62,6 +94,12 @@ pub struct Fit {
     /// The unit of times in what is shown: day, week or month.
     #[arg(long, default_value = "week", value_name = "UNIT")]
     time_unit: TimeUnit,
+    /// Weeks ahead that --json and --report tell the worth of cohorts for: customers by the month of their first purchase.
+    #[arg(long, default_value = "52", value_name = "WEEKS")]
+    horizon_weeks: f64,
+    /// The discount a month of that worth.
+    #[arg(long, default_value = "0.01", value_name = "PART")]
+    monthly_discount: f64,
     /// The column that names the customer: in CSV, or a key of JSON.
     #[arg(long, value_name = "NAME")]
     customer_column: Option<String>,
@@ -98,9 +136,13 @@ pub fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         model: fit.model,
         hold_out: fit.json || fit.report.is_some(),
     };
+    let terms = Terms::new(fit.horizon_weeks, fit.monthly_discount)?;
     let bar = bar("reading orders");
-    let report = fit_file(&fit.file, &options, &bar)?;
+    let mut report = fit_file(&fit.file, &options, &bar)?;
     bar.finish_and_clear();
+    if options.hold_out {
+        report.cohorts = Some(Cohorts::of(&report, &terms)?);
+    }
     if report.bad_rows.count > 0 {
         complain(format_args!("left out {} rows that cannot be read:{}", report.bad_rows.count, report.bad_rows));
     }

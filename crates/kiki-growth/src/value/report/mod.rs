@@ -5,6 +5,10 @@ mod plot;
 
 use std::fmt::Write as _;
 
+use kiki_models::ltv::{CohortEstimate, Estimate};
+use kiki_types::Currency;
+
+use super::by_month::Cohorts;
 use super::fit::FitReport;
 use super::holdout::{Accuracy, Group, HoldOut, Repeats};
 use plot::{Plot, Point, escape, number};
@@ -48,6 +52,7 @@ pub fn page(report: &FitReport, hold_out: &HoldOut) -> String {
         },
         &hold_out.by_value,
     ));
+    body.push_str(&report.cohorts.as_ref().map_or_else(String::new, |cohorts| by_month(cohorts, report.currency)));
     _ = write!(body, "<p class=\"small\">Order log with SHA-256 <code>{}</code>.</p>", escape(&report.data_sha256));
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -128,6 +133,27 @@ fn calibration(hold_out: &HoldOut) -> String {
         )
     });
     figure(&plot, "Repeat purchases", &names) + &told
+}
+
+/// What customers are worth by the month of their first purchase.
+fn by_month(cohorts: &Cohorts, currency: Currency) -> String {
+    let with_interval = |estimate: &Estimate| {
+        let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(|value| number(value.round()));
+        format!("{value} ({low} to {high})")
+    };
+    let row = |name: &str, one: &CohortEstimate| {
+        let estimates = [&one.alive, &one.expected_purchases, &one.value].map(with_interval);
+        (name.to_owned(), [vec![number(one.customers as f64)], estimates.to_vec()].concat())
+    };
+    let months = cohorts.months.iter().map(|one| row(&one.month, &one.estimate));
+    let caption = format!(
+        "The {} weeks after the last day that counted, with 95 % intervals; value in {currency}, discounted by {} a month",
+        number(cohorts.horizon_weeks),
+        cohorts.monthly_discount,
+    );
+    let heads = ["First purchase", "Customers", "Still there", "Purchases", "Value"];
+    let rows = months.chain([row("All", &cohorts.all)]).collect();
+    format!("<h2>Customers by the month of their first purchase</h2>{}", table(&caption, &heads, rows))
 }
 
 fn tracking(report: &FitReport, hold_out: &HoldOut) -> String {

@@ -1,4 +1,4 @@
-use kiki_types::Currency;
+use kiki_models::ltv::Terms;
 
 use super::*;
 use crate::value::kind::ModelKind;
@@ -19,7 +19,8 @@ fn options() -> FitOptions {
 }
 
 fn shown() -> (FitReport, String) {
-    let report = fit_orders(SAMPLE, &options(), &mut |_| ()).unwrap();
+    let mut report = fit_orders(SAMPLE, &options(), &mut |_| ()).unwrap();
+    report.cohorts = Some(Cohorts::of(&report, &Terms::new(52.0, 0.01).unwrap()).unwrap());
     let html = page(&report, report.hold_out.as_ref().unwrap());
     (report, html)
 }
@@ -41,7 +42,8 @@ fn the_page_stands_by_itself_and_tells_every_plot_in_words_and_figures() {
     let rows = hold_out.tracking.len() * 2 + hold_out.by_frequency.len() + hold_out.by_value.len();
     let rows = rows + hold_out.calibration.by_repeats.len();
     let of_methods = hold_out.purchases.len() + hold_out.spend.len();
-    assert_eq!(count("<tr><th scope=\"row\">"), rows + of_methods + 4 + 3);
+    assert_eq!(count("<tr><th scope=\"row\">"), rows + of_methods + 4 + 3 + 4);
+    assert!(html.contains("<tr><th scope=\"row\">1997-02</th><td>857</td>"), "a row for each month");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::value::{FitOptions, FitReport, ModelKind, Needs, Promote, TimeUnit, V
 
 const SAMPLE: &[u8] = include_bytes!("../../../../../examples/cdnow/CDNOW_sample.txt");
 
-pub(super) fn report() -> &'static FitReport {
+pub(in crate::value) fn report() -> &'static FitReport {
     static REPORT: OnceLock<FitReport> = OnceLock::new();
     REPORT.get_or_init(|| {
         let options = FitOptions {
