@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::newton::{Search, Surface, first_minimum};
 use super::special::{LnGamma, ln_gamma};
-use super::{Fit, FitError, History, PARAMETER_RANGE, ParameterError, Parametric, parameter};
+use super::{Fit, FitError, History, PARAMETER_RANGE, ParameterError, Parametric, Seen, parameter};
 
 const NAMES: [&str; 3] = ["p", "q", "v"];
 const SHAPE: (f64, f64) = (*PARAMETER_RANGE.start(), *PARAMETER_RANGE.end());
@@ -146,6 +146,20 @@ impl GammaGamma {
         let px = self.p * f64::from(frequency);
         let spent = px * monetary.clamp(0.0, MONETARY_MAX).max(0.0);
         (self.p * self.v + spent) / (px + self.q - 1.0)
+    }
+}
+
+impl GammaGamma {
+    /// What `purchases` further purchases of such a customer are worth together. The customer's scale is gamma(q + px, v + px m̄)
+    /// given what they spent, and their purchases are gamma of that scale, so the variance is finite where q + px is above 2.
+    #[must_use]
+    pub fn seen(&self, spent: f64, purchases: f64, (frequency, monetary): (u32, f64)) -> Seen {
+        let (shape, many) = (self.q + self.p * f64::from(frequency), self.p * purchases);
+        let mean = self.expected_order_value(frequency, monetary) * purchases;
+        // Of gamma(p n, ν) over ν: the mean of p n / ν² and the variance of p n / ν, where p n / ν has this mean.
+        let variance = mean * mean * ((shape - 1.0) / many + 1.0) / (shape - 2.0);
+        let is_known = shape > 2.0 && many > 0.0;
+        Seen { actual: spent, expected: mean, variance: if is_known { variance } else { 0.0 } }
     }
 }
 

@@ -14,6 +14,7 @@
 mod beta_geometric;
 mod bgbb;
 mod cohort;
+mod drift;
 mod fit;
 mod gamma_gamma;
 mod groups;
@@ -32,6 +33,7 @@ mod value;
 pub use beta_geometric::{BetaGeometric, BgNbd, MbgNbd};
 pub use bgbb::{BgBb, OPPORTUNITIES_MAX, Opportunities};
 pub use cohort::{CohortEstimate, cohort_estimate};
+pub use drift::{Comparison, DEVIATION_ALARM, PURCHASES_JUDGED_MIN, Seen, Verdict, Z_ALARM};
 pub use fit::{
     Covariance, CovarianceError, Estimate, Fit, FitError, ParameterEstimate, Parametric, Scale, joint_estimate,
 };
@@ -39,7 +41,7 @@ pub use gamma_gamma::{GammaGamma, Spend};
 pub use history::{History, HistoryError, WEEKS_MAX};
 pub use model::{Expected, Prepared, PurchaseModel};
 pub use pareto::ParetoNbd;
-pub use simulate::{Leaves, Life, Lives, Simulated, Uniform, simulate, simulate_history};
+pub use simulate::{Leaves, Life, Lives, Simulated, Uniform, simulate, simulate_history, simulate_spend};
 pub use summary::{DAYS_PER_WEEK, Purchase, Summary};
 pub use value::{
     DISCOUNT_MAX, HORIZON_WEEKS_MAX, Terms, TermsError, WEEKS_PER_MONTH, discounted_value, discounted_values,

@@ -105,6 +105,12 @@ pub fn simulate(purchases: &impl Lives, spend: &GammaGamma, age_days: u32, unifo
     Simulated { history: History::from_days(frequency, last_day, age_days), monetary }
 }
 
+/// Draws a customer, and what `purchases` of theirs are worth.
+pub fn simulate_spend(spend: &GammaGamma, purchases: usize, uniform: &mut impl Uniform) -> Vec<f64> {
+    let scale = gamma(spend.q(), uniform) / spend.v();
+    (0..purchases).map(|_| gamma(spend.p(), uniform) / scale.max(f64::MIN_POSITIVE)).collect()
+}
+
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and below an age in u32")]
 fn whole_days(time: f64) -> u32 {
     time as u32

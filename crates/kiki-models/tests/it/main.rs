@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod data;
 #[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod optima;
 #[cfg(test)]
 mod properties;
