@@ -85,7 +85,7 @@ fn peer(name: &'static str, transport: Transport) -> Dependency {
     })
 }
 
-/// SyncValue.
+/// SyncValue, and its watch for drift.
 ///
 /// # Errors
 /// The key of the pseudonyms cannot be read.
@@ -111,6 +111,7 @@ pub fn value(process: &Process) -> anyhow::Result<(Value, HttpService)> {
         .depends_on(outbox(process))
         .depends_on(keys::dependency(process))
         .build();
+    process.tasks.spawn("value drift", value::watch(value.clone(), process.platform.shutdown.clone()));
     Ok((value, http))
 }
 

@@ -2,6 +2,7 @@
 
 mod body;
 mod cohort;
+mod drift;
 mod models;
 mod orders;
 mod training;
@@ -35,6 +36,7 @@ pub fn routes(value: Value) -> OpenApiRouter {
         .routes(routes!(baseline))
         .routes(routes!(current_model))
         .merge(cohort::routes())
+        .merge(drift::routes())
         .merge(models::routes())
         .merge(orders::routes())
         .merge(training::routes())

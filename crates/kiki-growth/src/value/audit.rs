@@ -13,12 +13,14 @@ use super::service::Pseudonym;
 pub const AUDIT_TOPIC: &str = "audit";
 
 /// What was done, before it has an id and a time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     /// Such as `value.model.save`.
     pub(super) event_type: &'static str,
     pub(super) action: &'static str,
     pub(super) resource: String,
+    /// Why, if that is told.
+    pub(super) reason: String,
 }
 
 /// Lets `entry` leave when `tx` commits.
@@ -40,7 +42,7 @@ pub(super) fn write(
         action: entry.action.to_owned(),
         resource: entry.resource,
         outcome: Outcome::Allowed,
-        reason: String::new(),
+        reason: entry.reason,
         ip: String::new(),
         data: "purchases".to_owned(),
         request: RequestContext::current().map(|context| context.logged_id().to_owned()).unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! gRPC: what other services ask, by `proto/kiki/value/v1/value.proto`.
 
+mod drift;
+
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kiki_kit::authorisation::{Allowed, can};
@@ -185,6 +187,19 @@ impl ValueService for Value {
             model: model.id.to_string(),
             model_version: model.version,
         }))
+    }
+
+    async fn get_drift(
+        &self,
+        request: Request<proto::GetDriftRequest>,
+    ) -> Result<Response<proto::GetDriftResponse>, Status> {
+        let allowed = Allowed::<can::ValueRead>::from_grpc(&request)?;
+        let model = match request.into_inner().version {
+            0 => self.current(&allowed.tenant).await?,
+            version => self.model(&allowed.tenant, version).await?,
+        };
+        let (model, _, drift) = self.drift(&allowed.tenant, model).await?;
+        Ok(Response::new(drift::response(&model, drift)))
     }
 
     async fn select_customers(

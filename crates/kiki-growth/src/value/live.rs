@@ -66,6 +66,11 @@ fn named(field: &str, text: &str, bytes_max: usize) -> Result<(), ValueError> {
 }
 
 impl Value {
+    /// The day that it is, in UTC.
+    pub(super) fn today(&self) -> i32 {
+        i32::try_from(self.needs.clock.now().0.div_euclid(DAY_MS)).unwrap_or(i32::MAX)
+    }
+
     /// Takes orders in. The answer to `key`, if there is one, is given again to a repeat; orders that come twice count once
     /// also without it.
     pub(super) async fn record(
@@ -78,8 +83,7 @@ impl Value {
         if orders.is_empty() || orders.len() > ORDERS_PER_CALL_MAX {
             return Err(ValueError::invalid("orders", format_args!("must be 1 to {ORDERS_PER_CALL_MAX}")));
         }
-        let now = needs.clock.now();
-        let today = i32::try_from(now.0.div_euclid(DAY_MS)).unwrap_or(i32::MAX);
+        let (now, today) = (needs.clock.now(), self.today());
         // A day of the future would make everybody look as if they were silent until then.
         if let Some(index) = orders.iter().position(|order| order.ordered.purchase.day > today.saturating_add(1)) {
             return Err(ValueError::invalid(&format!("orders[{index}].ordered_at"), "must not be in the future"));
@@ -102,7 +106,11 @@ impl Value {
             repo::live::observed(&mut tx, tenant, last).await?;
         }
         let resource = format!("value/orders/{}", orders.len());
-        self.audit(&mut tx, principal, Entry { event_type: "value.orders.record", action: "record", resource })?;
+        self.audit(
+            &mut tx,
+            principal,
+            Entry { event_type: "value.orders.record", action: "record", resource, ..Entry::default() },
+        )?;
         let response = json(StatusCode::OK, &json!({ "recorded": orders.len() }))?;
         if let Some(key) = &key {
             idempotency::finish(&mut tx, key, &response).await?;

@@ -48,6 +48,13 @@ const PURCHASES: Declared = Declared {
             class: Class::Never,
         },
         Table {
+            name: "value_drift",
+            owner: None,
+            holds: &[("verdict", Form::Business)],
+            categories: &[],
+            class: Class::Never,
+        },
+        Table {
             name: "value_models",
             owner: None,
             holds: &[("parameters", Form::Business), ("figures", Form::Business), ("revenue", Form::Business)],

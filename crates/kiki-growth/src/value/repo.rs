@@ -1,5 +1,6 @@
 //! All SQL of value.
 
+pub(super) mod drift;
 pub(super) mod live;
 pub(super) mod personal;
 pub(super) mod trainings;

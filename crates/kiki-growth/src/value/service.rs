@@ -118,7 +118,11 @@ impl Value {
         }
         repo::versions::forget_customers(&mut tx, tenant, CUSTOMERS_KEPT).await?;
         let resource = format!("value/model/{}", model.id);
-        self.audit(&mut tx, principal, Entry { event_type: "value.model.save", action: "save", resource })?;
+        self.audit(
+            &mut tx,
+            principal,
+            Entry { event_type: "value.model.save", action: "save", resource, ..Entry::default() },
+        )?;
         tx.commit().await?;
         Ok(model)
     }

@@ -2,6 +2,7 @@
 
 mod aside;
 mod cohorts;
+mod drift;
 mod intervals;
 mod models;
 mod personal;

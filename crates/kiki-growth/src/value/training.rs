@@ -112,7 +112,11 @@ impl Value {
         }
         trainings::insert(&mut tx, &principal.tenant, id, (now, now.plus(LEASE_MS))).await?;
         let resource = format!("value/training/{id}");
-        self.audit(&mut tx, principal, Entry { event_type: "value.train", action: "train", resource })?;
+        self.audit(
+            &mut tx,
+            principal,
+            Entry { event_type: "value.train", action: "train", resource, ..Entry::default() },
+        )?;
         let (state, problem) = ("running".to_owned(), String::new());
         let kept = Kept { id, state, created_at: now, lease_until: now.plus(LEASE_MS), version: 0, problem };
         let response = json(StatusCode::ACCEPTED, &self.view(kept))?;

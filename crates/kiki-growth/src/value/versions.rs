@@ -55,7 +55,11 @@ impl Value {
         model.promoted_at = self.needs.clock.now().max(newest.promoted_at.plus(1));
         repo::set_promoted(&mut tx, tenant, model.id, model.promoted_at).await?;
         let resource = format!("value/model/{}", model.id);
-        self.audit(&mut tx, principal, Entry { event_type: "value.model.promote", action: "promote", resource })?;
+        self.audit(
+            &mut tx,
+            principal,
+            Entry { event_type: "value.model.promote", action: "promote", resource, ..Entry::default() },
+        )?;
         let response = json(StatusCode::OK, &answer(model))?;
         if let Some(key) = &key {
             idempotency::finish(&mut tx, key, &response).await?;
@@ -80,7 +84,11 @@ impl Value {
             .map_err(|models| if models.is_empty() { ValueError::NoModel } else { ValueError::NothingBefore })?;
         repo::set_promoted(&mut tx, tenant, current.id, UnixMillis(0)).await?;
         let resource = format!("value/model/{}", before.id);
-        self.audit(&mut tx, principal, Entry { event_type: "value.model.rollback", action: "rollback", resource })?;
+        self.audit(
+            &mut tx,
+            principal,
+            Entry { event_type: "value.model.rollback", action: "rollback", resource, ..Entry::default() },
+        )?;
         let response = json(StatusCode::OK, &answer(before))?;
         if let Some(key) = &key {
             idempotency::finish(&mut tx, key, &response).await?;

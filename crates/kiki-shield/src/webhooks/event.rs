@@ -59,6 +59,8 @@ kinds! {
     BreachDue = "breach.due",
     /// It was not, in time.
     BreachOverdue = "breach.overdue",
+    /// What customers do departs from the value model in force, or does so no more.
+    ModelDrift = "value.model.drift",
     /// Somebody tries a webhook out.
     Test = "webhook.test",
 }
@@ -118,7 +120,7 @@ pub(crate) fn payload(kind: EventKind, at: UnixMillis, data: &Value) -> String {
 }
 
 /// Passes the bytes of every entry that may tell something, and of few others.
-pub(crate) struct Filter([Finder<'static>; 8]);
+pub(crate) struct Filter([Finder<'static>; 9]);
 
 impl Filter {
     pub(crate) fn new() -> Self {
@@ -131,6 +133,7 @@ impl Filter {
             "\"op\":\"reject\"",
             "\"type\":\"subject_request.",
             "\"type\":\"breach.",
+            "\"type\":\"value.model.drift\"",
         ];
         Self(tells.map(Finder::new))
     }
@@ -222,9 +225,10 @@ fn told_by_kind(event: &AuditEvent) -> Option<(EventKind, Map<String, Value>)> {
         "subject_request.overdue" => (EventKind::SubjectRequestOverdue, "subject_request_id"),
         "breach.due" => (EventKind::BreachDue, "breach_id"),
         "breach.overdue" => (EventKind::BreachOverdue, "breach_id"),
+        "value.model.drift" => (EventKind::ModelDrift, "model_id"),
         _ => return None,
     };
-    let id = event.resource.split_once('/').map_or(event.resource.as_str(), |(_, id)| id);
+    let id = event.resource.rsplit_once('/').map_or(event.resource.as_str(), |(_, id)| id);
     let told = [(name, id), ("reason", &event.reason)];
     Some((kind, told.into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect()))
 }
@@ -364,6 +368,21 @@ mod tests {
                 assert_eq!((&event.data[&format!("{of}_id")], &event.data["reason"]), (&json!(id), &json!("7 days")));
             }
         }
+    }
+
+    #[test]
+    fn a_model_that_departs_from_what_happens_is_told_with_what_differs() {
+        let body = json!({"at": 1, "cmd": {"op": "note"}, "out": {"outcome": "noted"}});
+        let mut entry: Value = serde_json::from_slice(&entry(1, "default", &body)).unwrap();
+        entry["type"] = json!("value.model.drift");
+        entry["resource"] = json!("value/model/01a1fdc5-f67a-77fb-b661-1f6e0791435e");
+        entry["reason"] = json!("drifting: purchases at 57 % of what was expected");
+        let bytes = entry.to_string().into_bytes();
+        assert!(Filter::new().passes(&bytes));
+        let event = events_of(&bytes, USD.parse().unwrap()).unwrap().remove(0);
+        assert_eq!(event.kind.as_str(), "value.model.drift");
+        assert_eq!(event.data["model_id"], "01a1fdc5-f67a-77fb-b661-1f6e0791435e");
+        assert_eq!(event.data["reason"], entry["reason"]);
     }
 
     #[test]

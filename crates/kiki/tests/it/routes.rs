@@ -161,6 +161,7 @@ const CASES: &[(&str, &str, &str, Permission, Audit)] = &[
     ("value", "GET", "/models", Permission::ValueRead, Reads),
     ("value", "GET", "/models/compare", Permission::ValueRead, Reads),
     ("value", "GET", "/models/{version}", Permission::ValueRead, Reads),
+    ("value", "GET", "/models/{version}/drift", Permission::ValueRead, Reads),
     ("value", "POST", "/models/{version}/promote", Permission::ValueWrite, Writes("value.model.promote")),
     ("value", "POST", "/models/rollback", Permission::ValueWrite, Writes("value.model.rollback")),
     ("value", "POST", "/v1/orders", Permission::ValueWrite, Writes("value.orders.record")),
@@ -203,6 +204,7 @@ const METHODS: &[(&str, &str, Permission)] = &[
     ("value", "kiki.value.v1.ValueService/PredictChurn", Permission::ValueRead),
     ("value", "kiki.value.v1.ValueService/PredictCohort", Permission::ValueRead),
     ("value", "kiki.value.v1.ValueService/GetBaseline", Permission::ValueRead),
+    ("value", "kiki.value.v1.ValueService/GetDrift", Permission::ValueRead),
     ("value", "kiki.value.v1.OrderService/RecordOrders", Permission::ValueWrite),
 ];
 

@@ -86,6 +86,13 @@ impl ValueService for FakeValue {
         Err(Status::unimplemented("not asked by engage"))
     }
 
+    async fn get_drift(
+        &self,
+        _: tonic::Request<value::GetDriftRequest>,
+    ) -> Result<Response<value::GetDriftResponse>, Status> {
+        Err(Status::unimplemented("not asked by engage"))
+    }
+
     /// Pages of 30, so that an audience has several.
     async fn select_customers(
         &self,

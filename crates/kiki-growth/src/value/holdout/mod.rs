@@ -49,7 +49,8 @@ pub struct HoldOut {
 }
 
 /// Customers who are alike, and a mean customer of them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = CustomerGroup)]
 pub struct Group {
     /// What they have in common.
     pub group: String,
@@ -109,13 +110,15 @@ impl HoldOut {
             purchases.model().predict_all(&histories, weeks).iter().map(|one| one.purchases).collect();
         let order_value = |one: &Customer| spend.expected_order_value(one.history.frequency(), one.monetary);
         let worth: Vec<f64> = customers.iter().zip(&expected).map(|(one, many)| many * order_value(one)).collect();
+        let both = customers.iter().zip(&expected);
+        let sums: Vec<_> = both.map(|(one, &all)| (one.history.frequency(), one.after.0, all)).collect();
         Ok(Self {
             days: (day_text(until.saturating_add(1)), day_text(last)),
             weeks,
             customers: customers.len() as u64,
             calibration: Calibration::of(&customers, purchases.model()),
             tracking: days.steps(purchases.model(), until, unit),
-            by_frequency: by_frequency(&customers, &expected),
+            by_frequency: by_frequency(&sums),
             by_value: by_value(&customers, &worth),
             purchases: accuracy::of_purchases(&customers, &expected, weeks),
             spend: accuracy::of_spend(&customers, &worth, weeks),
@@ -166,12 +169,12 @@ fn worth(day: &[Purchase]) -> f64 {
     day.iter().map(|purchase| i128::from(purchase.micros)).sum::<i128>() as f64 / 1e6
 }
 
-fn by_frequency(customers: &[Customer], expected: &[f64]) -> Vec<Group> {
+/// Customers by how often they had bought before: that, what they did after, and what was expected of them.
+pub(super) fn by_frequency(customers: &[(u32, f64, f64)]) -> Vec<Group> {
     let of = |frequency: u32| {
-        let alike = |one: &Customer| one.history.frequency().min(FREQUENCY_MANY) == frequency;
-        let alike = customers.iter().zip(expected).filter(move |(one, _)| alike(one));
+        let alike = customers.iter().filter(|(before, ..)| *before.min(&FREQUENCY_MANY) == frequency);
         let name = if frequency == FREQUENCY_MANY { format!("{frequency}+") } else { frequency.to_string() };
-        group(name, alike.map(|(one, &expected)| (one.after.0, expected)))
+        group(name, alike.map(|&(_, actual, expected)| (actual, expected)))
     };
     (0..=FREQUENCY_MANY).filter_map(of).collect()
 }
@@ -198,7 +201,8 @@ fn group(name: String, members: impl Iterator<Item = (f64, f64)>) -> Option<Grou
     (customers > 0).then_some(all)
 }
 
-fn day_text(day: i32) -> String {
+/// As `1997-09-30`.
+pub(super) fn day_text(day: i32) -> String {
     date_of(day).map_or_else(|| day.to_string(), |date| date.to_string())
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use kiki_models::ltv::{BgNbd, GammaGamma, Purchase};
+use kiki_models::ltv::{BgNbd, GammaGamma, Purchase, Verdict};
 use kiki_store::personal::Mint;
 use kiki_store::testing::{People, RandomIds, TestDb, on_both};
 use kiki_types::{Currency, IdSource as _, UnixMillis};
@@ -258,6 +258,63 @@ async fn no_byte_of_a_row_tells_who_bought_or_what() {
         let plain = sealed_form(&ann.summary).unwrap();
         assert_eq!((plain.len(), sealed.len()), (20, 20 + 29));
         assert!(plain.chunks(4).all(|part| !sealed.windows(4).any(|at| at == part)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_looks_at_once_one_is_kept() {
+    on_both(async |db| {
+        let (own, other) = (tenant("a"), tenant("b"));
+        let look =
+            |at, verdict| drift::Look { model: model(5, 1).id, looked_at: UnixMillis(at), until_day: 20, verdict };
+        let put = async |tenant: &TenantId, before, look| {
+            let mut tx = db.store.begin().await.unwrap();
+            let kept = drift::put_look(&mut tx, tenant, before, look).await.unwrap();
+            live::observed(&mut tx, tenant, 30).await.unwrap();
+            tx.commit().await.unwrap();
+            kept
+        };
+        let (first, second) = (look(0, Verdict::Steady), look(7, Verdict::Drifting));
+        assert!(put(&own, None, first).await);
+        assert!(!put(&own, None, second).await, "somebody was first");
+        assert!(put(&own, Some(first), second).await);
+        assert!(!put(&own, Some(first), look(8, Verdict::Steady)).await);
+        assert!(put(&other, None, look(1, Verdict::TooEarly)).await, "another tenant's");
+        let feeds = drift::feeds_after(&db.store, None, 10).await.unwrap();
+        let found: Vec<_> = feeds.iter().map(|feed| (&feed.tenant, feed.until_day, feed.last)).collect();
+        assert_eq!(found[0], (&own, 30, Some(second)));
+        assert_eq!((found.len(), found[1].0), (2, &other));
+        assert_eq!(drift::feeds_after(&db.store, Some(&own), 10).await.unwrap(), feeds[1..]);
+        let mut verdicts = drift::verdicts(&db.store).await.unwrap();
+        verdicts.sort_unstable();
+        assert_eq!(verdicts, [(Verdict::TooEarly, 1), (Verdict::Drifting, 1)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_watched_comes_by_handle_each_once_and_only_of_the_tenant() {
+    on_both(async |db| {
+        let (own, people) = (tenant("a"), People::of(&db.store).await);
+        let (saved, customers) = (model(5, 30), (0..30).map(known).collect::<Vec<Known>>());
+        save(db, &people, &own, &saved, &customers).await;
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = drift::known_after(&db.store, &people, &own, saved.id, after, 7).await.unwrap();
+            after = page.last().map(|(person, _)| person.id);
+            let is_last = page.len() < 7;
+            all.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        assert!(all.is_sorted_by_key(|(person, _)| person.id.to_string()));
+        let mut frequencies: Vec<u32> = all.iter().map(|(_, summary)| summary.frequency).collect();
+        frequencies.sort_unstable();
+        assert_eq!(frequencies, (0..30).collect::<Vec<u32>>());
+        let elsewhere = tenant("b");
+        assert_eq!(drift::known_after(&db.store, &people, &elsewhere, saved.id, None, 7).await.unwrap().len(), 0);
     })
     .await;
 }

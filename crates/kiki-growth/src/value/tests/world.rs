@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 use crate::value::orders::OrderOptions;
 use crate::value::{FitOptions, FitReport, ModelKind, Needs, Promote, TimeUnit, Value, fit_orders, routes, services};
 
-const SAMPLE: &[u8] = include_bytes!("../../../../../examples/cdnow/CDNOW_sample.txt");
+pub(super) const SAMPLE: &[u8] = include_bytes!("../../../../../examples/cdnow/CDNOW_sample.txt");
 
 pub(in crate::value) fn report() -> &'static FitReport {
     static REPORT: OnceLock<FitReport> = OnceLock::new();
@@ -44,6 +44,7 @@ pub(in crate::value) fn report() -> &'static FitReport {
 /// The service over one database, and its callers.
 pub(super) struct World {
     pub(super) people: People,
+    pub(super) clock: Arc<ManualClock>,
     pub(super) value: Value,
     pub(super) service: HttpService,
 }
@@ -63,7 +64,7 @@ impl World {
             request_key: Arc::new(|tenant, text| format!("key-{tenant}-{:x}", Sha256::digest(text))),
         });
         let platform = Platform {
-            clock,
+            clock: clock.clone(),
             ids: Arc::new(RandomIds),
             authenticator: Authenticator::new(Vec::new(), false),
             shutdown: Shutdown::new(),
@@ -71,7 +72,7 @@ impl World {
         };
         let service =
             HttpService::builder("value", "0.0.0", &platform).api(routes(value.clone())).grpc(services(&value)).build();
-        Self { people, value, service }
+        Self { people, clock, value, service }
     }
 
     /// With the fit of CDNOW saved for [`who`].
