@@ -67,20 +67,21 @@ impl Shield {
             entry: None,
         };
         let entry = self.note_and_decide(caller, who, record, action).await?.entry;
-        if !set && bar == Bar::Objected {
-            self.take_back_objection(who).await;
+        if !set && matches!(bar, Bar::Objected | Bar::Restricted) {
+            self.spread_end(who).await;
         }
         Ok(entry)
     }
 
-    /// Lets those know who profile. What is not written now, the follower of the log writes.
-    async fn take_back_objection(&self, who: &Subject) {
+    /// Lets those know who do not ask the governor that a bar has ended. What is not written now, the follower of the log
+    /// writes.
+    async fn spread_end(&self, who: &Subject) {
         let written = async {
             self.mark_again(&who.tenant, who.id, Digest(who.pseudonym)).await?;
             self.tell_apart(&who.tenant, who.id).await
         };
         if let Err(error) = written.await {
-            tracing::warn!(%error, "who took an objection back is left out for a while yet");
+            tracing::warn!(%error, "whose objection or restriction has ended is left out for a while yet");
         }
     }
 

@@ -275,9 +275,9 @@ impl Follower {
     /// Brings what profiling and retention look at to what the governor says, where an entry changed that: a database that
     /// was put back has it as of its day, and whoever decided may not have come to write it.
     async fn mark(&self, who: SubjectId, told: &Told) -> Result<(), FollowError> {
-        if let About::Bar(bar @ (Bar::Objected | Bar::Restricted)) = told.about {
+        if let About::Bar(Bar::Objected | Bar::Restricted) = told.about {
             self.shield.mark_again(&told.tenant, who, told.customer).await?;
-            if (bar, told.act) == (Bar::Objected, Act::Unbar) {
+            if told.act == Act::Unbar {
                 self.shield.tell_apart(&told.tenant, who).await?;
             }
         }

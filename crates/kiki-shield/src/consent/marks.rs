@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ShieldError;
 use crate::service::Shield;
 
-/// The outbox topic of people of whom services apart are told whether they object.
+/// The outbox topic of people of whom services apart are told whether they object, and whether they are restricted.
 pub(crate) const OBJECTION_TOPIC: &str = "objection";
 /// How often a row is written at the most for bars that change meanwhile: each change comes by here once more.
 const WRITTEN_MAX: usize = 8;
@@ -62,7 +62,7 @@ impl Shield {
         Ok(())
     }
 
-    /// Lets services apart be told whether a person objects.
+    /// Lets services apart be told whether a person objects, and is restricted.
     pub(super) async fn tell_apart(&self, tenant: &TenantId, subject: SubjectId) -> Result<(), ShieldError> {
         let payload = serde_json::to_string(&Changed { subject }).unwrap_or_default();
         let (id, tenant, at) = (self.0.ids.uuid(), tenant.clone(), self.0.clock.now());

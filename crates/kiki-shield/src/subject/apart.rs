@@ -1,4 +1,5 @@
-//! Tells services with databases of their own of objections that were taken back without a request.
+//! Tells services with databases of their own of objections that were taken back without a request, and of restrictions
+//! that have ended: whoever lifts one tells them at once, and one that is away hears of it here.
 //!
 //! What waits in the outbox names a person alone. They are told what stands when they are told, so that it may be told
 //! twice, and late, and in any order.
@@ -41,7 +42,7 @@ impl Requests {
                         Ok(0) => PAUSE,
                         Ok(_) => pause.saturating_mul(2).min(PAUSE_MAX),
                         Err(error) => {
-                            tracing::warn!(%error, "services apart are told later that objections were taken back");
+                            tracing::warn!(%error, "services apart are told later what was taken back");
                             pause.saturating_mul(2).min(PAUSE_MAX)
                         }
                     };
@@ -117,22 +118,29 @@ impl Requests {
 
     /// Whether `store` was told what stands, which may change while it is.
     async fn tell_what_stands(&self, store: &dyn PersonalStore, person: &Subject) -> Result<bool, SubjectError> {
-        let mut on = self.objects(person).await?;
+        let mut stands = self.stands(person).await?;
         for _ in 0..TOLD_MAX {
-            if let Err(error) = store.object(person, on).await {
+            let (objects, restricted) = stands;
+            let told = async {
+                store.object(person, objects).await?;
+                store.restrict(person, restricted).await
+            };
+            if let Err(error) = told.await {
                 tracing::warn!(store = store.declared().name, error = code_of(&error), "a service apart is told later");
                 return Ok(false);
             }
-            let now = self.objects(person).await?;
-            if now == on {
+            let now = self.stands(person).await?;
+            if now == stands {
                 return Ok(true);
             }
-            on = now;
+            stands = now;
         }
         Ok(false)
     }
 
-    async fn objects(&self, person: &Subject) -> Result<bool, SubjectError> {
-        Ok(self.shield().bars(person).await?.contains(&Bar::Objected))
+    /// Whether a person objects, and whether they are restricted.
+    async fn stands(&self, person: &Subject) -> Result<(bool, bool), SubjectError> {
+        let bars = self.shield().bars(person).await?;
+        Ok((bars.contains(&Bar::Objected), bars.contains(&Bar::Restricted)))
     }
 }

@@ -1,4 +1,4 @@
-//! Services with databases of their own, which are told of objections that were taken back.
+//! Services with databases of their own, which are told of objections that were taken back, and of restrictions that ended.
 
 use std::sync::atomic::Ordering;
 
@@ -8,8 +8,9 @@ use kiki_store::testing::{RandomIds, on_both};
 use kiki_types::event::Envelope;
 use kiki_types::{IdSource as _, TenantId};
 
-use super::world::World;
+use super::world::{World, officer};
 use crate::consent::{Changed, OBJECTION_TOPIC};
+use crate::subject::model::Kind;
 
 /// Both services apart are to be told of `people`, who object to nothing.
 async fn tell_of(world: &World, people: &[&Subject]) {
@@ -60,6 +61,29 @@ async fn a_tenant_that_has_no_way_to_a_service_keeps_no_other_tenant_from_it() {
         tell_of(&world, &[&eve, &ann]).await;
         assert_eq!(world.requests.tell_waiting(&mut 0).await.unwrap(), 1);
         assert_eq!((left_out(&world, &eve), left_out(&world, &ann)), ([true, false], [false, false]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_service_that_was_away_when_a_restriction_ended_hears_of_it_as_soon_as_it_answers() {
+    on_both(async |db| {
+        let world = World::new(db).await;
+        let ann = world.person("ann").await;
+        world.orders.is_apart.store(true, Ordering::SeqCst);
+        let restriction = world.ask("ann", Kind::Restriction).await;
+        world.carry_out(restriction).await;
+        let restricted = || world.orders.restricted.lock().unwrap()[&ann.id];
+        world.orders.fails.store(true, Ordering::SeqCst);
+        assert!(world.requests.lift(&officer(), restriction).await.is_err());
+        assert!(restricted());
+        world.orders.fails.store(false, Ordering::SeqCst);
+        assert_eq!((world.requests.tell_waiting(&mut 0).await.unwrap(), restricted()), (0, false));
+
+        let again = world.ask("ann", Kind::Restriction).await;
+        world.carry_out(again).await;
+        tell_of(&world, &[&ann]).await;
+        assert_eq!((world.requests.tell_waiting(&mut 0).await.unwrap(), restricted()), (0, true), "it stands");
     })
     .await;
 }
