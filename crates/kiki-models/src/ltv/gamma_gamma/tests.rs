@@ -4,7 +4,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
 use crate::ltv::newton::assert_derivatives;
-use crate::ltv::{BgNbd, Purchase, PurchaseModel as _, Summary, simulate};
+use crate::ltv::{BgNbd, Purchase, PurchaseModel as _, Summary, simulate, simulate_spend};
 
 const SAMPLE: &str = include_str!("../../../../../examples/cdnow/CDNOW_sample.txt");
 
@@ -122,4 +122,24 @@ proptest! {
         let value = model.expected_order_value(x, monetary);
         prop_assert!(value.is_finite() && value >= 0.0, "{value}");
     }
+}
+
+#[test]
+fn what_purchases_are_worth_together_scatters_as_it_is_said_to() {
+    let spend = GammaGamma::new(2.0, 9.0, 80.0).unwrap();
+    let mut random = StdRng::seed_from_u64(7);
+    let sums: Vec<f64> = (0..40_000).map(|_| simulate_spend(&spend, 3, &mut || random.random()).iter().sum()).collect();
+    let mean = sums.iter().sum::<f64>() / sums.len() as f64;
+    let variance = sums.iter().map(|sum| (sum - mean) * (sum - mean)).sum::<f64>() / sums.len() as f64;
+    let seen = spend.seen(0.0, 3.0, (0, 0.0));
+    assert!((mean / seen.expected - 1.0).abs() < 0.02, "{mean} {seen:?}");
+    assert!((variance / seen.variance - 1.0).abs() < 0.1, "{variance} {seen:?}");
+
+    // Whoever spent 4 times 30 is like somebody new of the model that knows it.
+    let known = GammaGamma::new(2.0, 9.0 + 2.0 * 4.0, 80.0 + 4.0 * 30.0).unwrap();
+    let (known, of_history) = (known.seen(1.0, 3.0, (0, 0.0)), spend.seen(1.0, 3.0, (4, 30.0)));
+    assert!((known.expected / of_history.expected - 1.0).abs() < 1e-12);
+    assert!((known.variance / of_history.variance - 1.0).abs() < 1e-12);
+    let heavy = GammaGamma::new(2.0, 1.5, 80.0).unwrap();
+    assert!(heavy.seen(1.0, 3.0, (0, 0.0)).variance <= 0.0, "it has none");
 }
