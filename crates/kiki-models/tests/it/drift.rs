@@ -125,10 +125,11 @@ struct Watch<M> {
 }
 
 impl<M: PurchaseModel + Parametric> Watch<M> {
-    fn new(world: World) -> Self {
+    /// `None` where the calibration determines no model.
+    fn new(world: World) -> Option<Self> {
         let histories: Vec<History> = world.known.iter().map(|one| one.history).collect();
         let spends: Vec<Spend> = world.known.iter().filter_map(|one| Spend::new(&one.history, one.monetary)).collect();
-        let (purchases, spend) = (M::fit(&histories).unwrap(), GammaGamma::fit(&spends).unwrap());
+        let (purchases, spend) = (M::fit(&histories).ok()?, GammaGamma::fit(&spends).ok()?);
         let mut distinct: HashMap<(u32, u64, u64), usize> = HashMap::new();
         let mut which = Vec::new();
         let mut differ = Vec::new();
@@ -139,7 +140,7 @@ impl<M: PurchaseModel + Parametric> Watch<M> {
                 differ.len() - 1
             }));
         }
-        Self { purchases, spend, world, histories: differ, which }
+        Some(Self { purchases, spend, world, histories: differ, which })
     }
 
     /// Of each customer.
@@ -233,7 +234,7 @@ fn first_alarms<M: PurchaseModel + Parametric + Lives + Sync>(
         if seed >= populations {
             return;
         }
-        let watch = Watch::<M>::new(drawn(truth, &spend, customers, change, seed));
+        let Some(watch) = Watch::<M>::new(drawn(truth, &spend, customers, change, seed)) else { continue };
         let alarm = |measure| (1..=WEEKS).find(|&week| watch.look(measure, week) == Verdict::Drifting);
         let first: [Option<u32>; MEASURES] = std::array::from_fn(alarm);
         found.lock().unwrap().push(first);
@@ -269,7 +270,7 @@ fn row<M: PurchaseModel + Parametric + Lives + Sync>(
     let mut found = first_alarms(truth, customers, change, populations);
     let share = |hits: usize| 100.0 * hits as f64 / found.len() as f64;
     let of = |measure: usize| share(found.iter().filter(|first| first[measure].is_some()).count());
-    let shares = [of(0), of(1), of(2)];
+    let (fitted, shares) = (found.len(), [of(0), of(1), of(2)]);
     let any = share(found.iter().filter(|first| first.iter().any(Option::is_some)).count());
     found.sort_by_key(|first| first.iter().flatten().min().copied().unwrap_or(u32::MAX));
     let at = |part: usize| {
@@ -277,7 +278,7 @@ fn row<M: PurchaseModel + Parametric + Lives + Sync>(
         week.map_or_else(|| "later".to_owned(), |week| week.to_string())
     };
     println!(
-        "| {} | {customers} | {what} | {populations} | {any:.1} % | {} | {} | {:.1} | {:.1} | {:.1} |",
+        "| {} | {customers} | {what} | {fitted} | {any:.1} % | {} | {} | {:.1} | {:.1} | {:.1} |",
         std::any::type_name::<M>().rsplit("::").next().unwrap(),
         at(50),
         at(90),
