@@ -14,6 +14,8 @@ use crate::{Dialect, Options, StoreError};
 /// Tries to switch a file to write-ahead logging while another process does the same.
 const WAL_TRIES_MAX: u32 = 100;
 const WAL_PAUSE: Duration = Duration::from_millis(20);
+/// Connections that were used since are taken to be there.
+const ASK_AFTER: Duration = Duration::from_secs(1);
 
 /// A pool for `address`, with one connection tried.
 pub(crate) async fn open(address: &str, options: Options) -> Result<(Dialect, AnyPool), StoreError> {
@@ -30,6 +32,8 @@ pub(crate) async fn open(address: &str, options: Options) -> Result<(Dialect, An
         .max_connections(options.connections_max.max(1))
         .acquire_timeout(options.acquire_timeout)
         .after_connect(move |connection, _| Box::pin(set_up(connection, dialect, timeout)))
+        .test_before_acquire(false)
+        .before_acquire(|connection, about| Box::pin(still_there(connection, about.idle_for)))
         .connect_with(target)
         .await?;
     if dialect == Dialect::Sqlite {
@@ -124,6 +128,15 @@ async fn set_up(connection: &mut AnyConnection, dialect: Dialect, timeout: Durat
         }
     }
     Ok(())
+}
+
+/// Asks a connection that nobody used for a while whether it is still there. To ask each time would double the statements of
+/// whoever needs one.
+async fn still_there(connection: &mut AnyConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
+    if idle_for >= ASK_AFTER {
+        connection.ping().await?;
+    }
+    Ok(true)
 }
 
 /// Write-ahead logging, so that readers and the writer do not wait for each other. The file remembers it. The switch
