@@ -30,6 +30,7 @@ CREATE TABLE value_models (
 );
 CREATE UNIQUE INDEX value_models_by_version ON value_models (tenant, version);
 CREATE INDEX value_models_by_time ON value_models (tenant, created_at, id);
+CREATE INDEX value_models_in_force ON value_models (tenant, promoted_at);
 
 CREATE TABLE value_customer (
     tenant TEXT NOT NULL,

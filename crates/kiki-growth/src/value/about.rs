@@ -10,7 +10,6 @@ use kiki_types::TenantId;
 use super::error::ValueError;
 use super::live::caught_up;
 use super::model::{About, Question, SavedModel, Scope, Who};
-use super::repo;
 use super::service::{Asked, Value};
 
 impl Value {
@@ -21,8 +20,7 @@ impl Value {
         tenant: &TenantId,
         questions: Vec<Question>,
         asked: Asked,
-    ) -> Result<(SavedModel, Vec<(About, Scope)>), ValueError> {
-        let model = self.current(tenant).await?;
+    ) -> Result<(Arc<SavedModel>, Vec<(About, Scope)>), ValueError> {
         let named = questions.iter().filter_map(|question| match &question.who {
             Who::Customer(id) => Some(id.as_str()),
             Who::History(..) => None,
@@ -30,7 +28,7 @@ impl Value {
         let mut ids: Vec<&str> = named.collect();
         ids.sort_unstable();
         ids.dedup();
-        let known = self.known(tenant, &model, &ids).await?;
+        let (model, known) = self.known(tenant, &ids).await?;
         let about = questions.into_iter().enumerate().map(|(index, question)| {
             let scope = question.scope;
             let about = about(&known, question);
@@ -44,31 +42,30 @@ impl Value {
         Ok((model, about))
     }
 
-    /// The summaries of those of `ids` who are known, by the model or by their orders, and whose data may be worked with.
+    /// The model in force, and the summaries of those of `ids` who are known, by it or by their orders, and whose data may be
+    /// worked with.
     pub(super) async fn known(
         &self,
         tenant: &TenantId,
-        model: &SavedModel,
         ids: &[&str],
-    ) -> Result<HashMap<Arc<str>, Summary>, ValueError> {
-        let store = &self.needs.store;
+    ) -> Result<(Arc<SavedModel>, HashMap<Arc<str>, Summary>), ValueError> {
+        // Whether they restricted something or objected is asked of the database: here it may be known from a while ago.
         let subjects = self.needs.subjects.resolve_many(tenant, ids, Mint::No).await?;
-        let subjects: Vec<Subject> =
-            subjects.into_iter().flatten().filter(|subject| !subject.restricted && !subject.objected).collect();
-        if subjects.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let customers = repo::customers(store, tenant, model.id, &subjects).await?;
-        let mut known: HashMap<Arc<str>, Summary> =
-            customers.into_iter().map(|customer| (customer.id, customer.summary)).collect();
-        let Some(observed) = repo::live::observed_until(store, tenant).await? else { return Ok(known) };
-        let (until, orders) = (model.until_day()?, repo::live::of(store, tenant, &subjects).await?);
+        let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
+        let people = subjects.iter().map(|subject| subject.id).collect();
+        let reading = self.read(tenant, people).await?.ok_or(ValueError::NoModel)?;
+        let model = self.parsed(tenant, reading.model).await?;
+        let until = model.until_day()?;
+        let mut known = HashMap::with_capacity(subjects.len());
         for subject in &subjects {
-            let since = orders.get(&subject.id).map_or(&[][..], Vec::as_slice);
-            let summary = caught_up(known.get(subject.name()).copied(), until, since, observed);
+            let (summary, since) = reading.of(subject)?;
+            let summary = match reading.observed_until {
+                Some(observed) => caught_up(summary, until, &since, observed),
+                None => summary,
+            };
             known.extend(summary.map(|summary| (Arc::from(subject.name()), summary)));
         }
-        Ok(known)
+        Ok((model, known))
     }
 }
 

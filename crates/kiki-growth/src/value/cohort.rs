@@ -3,6 +3,7 @@
 //! The work is bounded, and so are the customers that are held for it: few such questions are answered at once, others wait.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use kiki_models::ltv::{CohortEstimate, History, Summary, Terms};
 use kiki_types::TenantId;
@@ -78,12 +79,15 @@ impl Value {
         tenant: &TenantId,
         members: Members,
         terms: Terms,
-    ) -> Result<(SavedModel, CohortEstimate), ValueError> {
+    ) -> Result<(Arc<SavedModel>, CohortEstimate), ValueError> {
         let Ok(_place) = self.cohorts.acquire().await else { return Err(ValueError::Ending) };
-        let model = self.current(tenant).await?;
-        let customers = match members {
-            Members::Named(ids) => self.named(tenant, &model, &ids).await?,
-            Members::FirstBought { from, until } => self.first_bought(tenant, &model, (from, until)).await?,
+        let (model, customers) = match members {
+            Members::Named(ids) => self.named(tenant, &ids).await?,
+            Members::FirstBought { from, until } => {
+                let model = self.current(tenant).await?;
+                let customers = self.first_bought(tenant, &model, (from, until)).await?;
+                (Arc::new(model), customers)
+            }
         };
         let months = customers.len() as f64 * Scope { terms, intervals: false }.months();
         if months > CUSTOMER_MONTHS_MAX {
@@ -102,18 +106,18 @@ impl Value {
     async fn named(
         &self,
         tenant: &TenantId,
-        model: &SavedModel,
         ids: &[String],
-    ) -> Result<Vec<(History, f64)>, ValueError> {
+    ) -> Result<(Arc<SavedModel>, Vec<(History, f64)>), ValueError> {
         let mut once = HashSet::with_capacity(ids.len());
         let ids = ids.iter().map(String::as_str).enumerate().filter(|(_, id)| once.insert(*id));
         let (places, ids): (Vec<usize>, Vec<&str>) = ids.unzip();
-        let known = self.known(tenant, model, &ids).await?;
+        let (model, known) = self.known(tenant, &ids).await?;
         let one = |(place, id): (usize, &str)| {
             let unknown = || ValueError::UnknownCustomer { customer: id.to_owned(), field: String::new() };
             input(known.get(id).ok_or_else(|| at(place, unknown()))?)
         };
-        places.into_iter().zip(ids).map(one).collect()
+        let customers = places.into_iter().zip(ids).map(one).collect::<Result<_, ValueError>>()?;
+        Ok((model, customers))
     }
 
     async fn first_bought(

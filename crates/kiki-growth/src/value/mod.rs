@@ -27,6 +27,7 @@ mod kind;
 mod live;
 mod model;
 pub mod orders;
+mod parsed;
 pub mod personal;
 mod repo;
 pub mod report;
@@ -34,6 +35,7 @@ mod selection;
 mod service;
 #[cfg(test)]
 mod tests;
+mod together;
 mod training;
 mod unit;
 mod versions;

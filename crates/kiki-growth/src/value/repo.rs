@@ -3,10 +3,10 @@
 pub(super) mod drift;
 pub(super) mod live;
 pub(super) mod personal;
+pub(super) mod serving;
 pub(super) mod trainings;
 pub(super) mod versions;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use kiki_models::ltv::Summary;
@@ -101,33 +101,6 @@ pub(super) async fn model(store: &Store, tenant: &TenantId, id: ModelId) -> Resu
     query.fetch_optional(store.pool()).await?.as_ref().map(saved_model).transpose()
 }
 
-/// Those of `subjects` that the model knows, in no order.
-pub(super) async fn customers(
-    store: &Store,
-    tenant: &TenantId,
-    model: ModelId,
-    subjects: &[Subject],
-) -> Result<Vec<Known>, StoreError> {
-    let mut found = Vec::with_capacity(subjects.len());
-    for subjects in subjects.chunks(ROWS_PER_STATEMENT) {
-        let sql = format!(
-            "SELECT subject, sealed FROM value_customer WHERE tenant = $1 AND model = $2 AND subject IN {}",
-            numbered(3, subjects.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant.as_str()).bind(model.to_string());
-        for subject in subjects {
-            query = query.bind(subject.id.to_string());
-        }
-        let by_id: HashMap<SubjectId, &Subject> = subjects.iter().map(|subject| (subject.id, subject)).collect();
-        for row in &query.fetch_all(store.pool()).await? {
-            if let Some(subject) = by_id.get(&row.parsed("subject")?) {
-                found.push(known(row, model, subject)?);
-            }
-        }
-    }
-    Ok(found)
-}
-
 /// At most `limit` customers of the model whose position is above `after`, in the order of their positions. Who restricted
 /// what is done with their data, or objected to being profiled, is left out.
 pub(super) async fn customers_after(
@@ -188,9 +161,14 @@ fn figures(text: &str) -> Result<serde_json::Value, StoreError> {
 
 fn known(row: &AnyRow, model: ModelId, subject: &Subject) -> Result<Known, StoreError> {
     let sealed = row.bytes_opt("sealed")?.unwrap_or_default();
-    let opened = subject.open(SEALED, &place(model, subject.id), &sealed)?;
-    let summary = summary_of(&opened).ok_or_else(|| unreadable("sealed", &"is not what is sealed here"))?;
+    let summary = opened(subject, model, &sealed)?;
     Ok(Known { id: Arc::from(subject.name()), summary })
+}
+
+/// What `model` knew of `subject`.
+fn opened(subject: &Subject, model: ModelId, sealed: &[u8]) -> Result<Summary, StoreError> {
+    let opened = subject.open(SEALED, &place(model, subject.id), sealed)?;
+    summary_of(&opened).ok_or_else(|| unreadable("sealed", &"is not what is sealed here"))
 }
 
 /// The row that a sealed history belongs to.

@@ -18,7 +18,9 @@ use super::error::ValueError;
 use super::fit::FitReport;
 use super::intervals::INTERVALS_MAX;
 use super::model::{About, BATCH_MAX, Churn, Prediction, Question, SavedModel, Scope};
+use super::parsed::Parsed;
 use super::repo;
+use super::together::Together;
 use super::training::Trainings;
 
 /// The newest models whose customers are kept, beside those of the one in force and the one before it.
@@ -58,6 +60,8 @@ pub struct Value {
     pub(super) room: Arc<Room>,
     /// Places for those that are put together at once.
     pub(super) cohorts: Arc<Semaphore>,
+    pub(super) together: Arc<Together>,
+    pub(super) parsed: Arc<Parsed>,
 }
 
 /// How a question came: what is wrong with it is told by its place in a batch.
@@ -80,8 +84,14 @@ impl Value {
     /// The service over `needs`.
     #[must_use]
     pub fn new(needs: Needs) -> Self {
-        let cohorts = Arc::new(Semaphore::new(cohort::AT_ONCE));
-        Self { needs: Arc::new(needs), trainings: Arc::default(), room: Arc::default(), cohorts }
+        Self {
+            needs: Arc::new(needs),
+            trainings: Arc::default(),
+            room: Arc::default(),
+            cohorts: Arc::new(Semaphore::new(cohort::AT_ONCE)),
+            together: Arc::default(),
+            parsed: Arc::default(),
+        }
     }
 
     /// Keeps a fitted model and its customers for the tenant of `principal`, and puts it in force, if it is to be so now.
@@ -171,7 +181,7 @@ impl Value {
         &self,
         tenant: &TenantId,
         question: Question,
-    ) -> Result<(SavedModel, Prediction), ValueError> {
+    ) -> Result<(Arc<SavedModel>, Prediction), ValueError> {
         let (model, mut about) = self.about(tenant, vec![question], Asked::Alone).await?;
         let (about, scope) = about.pop().ok_or(ValueError::NotFound("customer"))?;
         let predict = move |_: &Asker| {
@@ -186,7 +196,7 @@ impl Value {
         &self,
         tenant: &TenantId,
         questions: Vec<Question>,
-    ) -> Result<(SavedModel, Vec<Prediction>), ValueError> {
+    ) -> Result<(Arc<SavedModel>, Vec<Prediction>), ValueError> {
         self.answers(tenant, questions, Asked::InBatch, SavedModel::predict).await
     }
 
@@ -196,7 +206,7 @@ impl Value {
         tenant: &TenantId,
         questions: Vec<Question>,
         asked: Asked,
-    ) -> Result<(SavedModel, Vec<Churn>), ValueError> {
+    ) -> Result<(Arc<SavedModel>, Vec<Churn>), ValueError> {
         self.answers(tenant, questions, asked, SavedModel::churn).await
     }
 
@@ -206,7 +216,7 @@ impl Value {
         questions: Vec<Question>,
         asked: Asked,
         answer: fn(&SavedModel, About, &Scope) -> T,
-    ) -> Result<(SavedModel, Vec<T>), ValueError> {
+    ) -> Result<(Arc<SavedModel>, Vec<T>), ValueError> {
         if questions.len() > BATCH_MAX {
             return Err(ValueError::invalid("requests", "must be at most 10000"));
         }

@@ -92,8 +92,7 @@ pub(in crate::value) async fn of(
         for row in &query.fetch_all(store.pool()).await? {
             let Some(subject) = by_id.get(&row.parsed("subject")?) else { continue };
             let sealed = row.bytes_opt("sealed")?.unwrap_or_default();
-            let opened = subject.open(SEALED, &row.text("order_key")?, &sealed)?;
-            let ordered = ordered(&opened).ok_or_else(|| unreadable("sealed", &"is not what is sealed here"))?;
+            let ordered = opened(subject, &row.text("order_key")?, &sealed)?;
             if ordered.counts {
                 found.entry(subject.id).or_default().push(ordered.purchase);
             }
@@ -144,6 +143,12 @@ pub(in crate::value) async fn unknown_to(
         }
     }
     Ok(found)
+}
+
+/// What is known of the order `key` of `subject`.
+pub(super) fn opened(subject: &Subject, key: &str, sealed: &[u8]) -> Result<Ordered, StoreError> {
+    let opened = subject.open(SEALED, key, sealed)?;
+    ordered(&opened).ok_or_else(|| unreadable("sealed", &"is not what is sealed here"))
 }
 
 /// An order as it is sealed: 13 bytes.

@@ -4,8 +4,9 @@ use kiki_store::personal::{Expired, Subject, SubjectId};
 use kiki_store::{Columns as _, Store, StoreError};
 use kiki_types::{TenantId, UnixMillis};
 use sqlx::AssertSqlSafe;
+use sqlx::any::AnyRow;
 
-use super::{MODEL_COLUMNS, ROWS_PER_STATEMENT, customers, numbered, saved_model};
+use super::{MODEL_COLUMNS, ROWS_PER_STATEMENT, known, numbered, saved_model};
 use crate::value::model::{Known, SavedModel};
 
 /// The model in force.
@@ -26,21 +27,16 @@ const TRAINED: &str = "FROM value_training WHERE tenant = $1 AND created_at < $2
 /// What each model knows of `subject`, newest first.
 pub(in crate::value) async fn of(store: &Store, subject: &Subject) -> Result<Vec<(SavedModel, Known)>, StoreError> {
     let sql = format!(
-        "SELECT {MODEL_COLUMNS} FROM value_models WHERE tenant = $1 AND id IN \
-         (SELECT model FROM value_customer WHERE tenant = $1 AND subject = $2) ORDER BY created_at DESC, id DESC"
+        "SELECT {MODEL_COLUMNS}, sealed FROM value_models m JOIN value_customer c ON c.tenant = m.tenant \
+         AND c.model = m.id WHERE c.tenant = $1 AND c.subject = $2 ORDER BY created_at DESC, id DESC"
     );
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(subject.tenant.as_str())
-        .bind(subject.id.to_string())
-        .fetch_all(store.pool())
-        .await?;
-    let mut known = Vec::with_capacity(rows.len());
-    for row in &rows {
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(subject.tenant.as_str()).bind(subject.id.to_string());
+    let both = |row: &AnyRow| {
         let model = saved_model(row)?;
-        let found = customers(store, &subject.tenant, model.id, std::slice::from_ref(subject)).await?;
-        known.extend(found.into_iter().map(|one| (model.clone(), one)));
-    }
-    Ok(known)
+        let known = known(row, model.id, subject)?;
+        Ok((model, known))
+    };
+    query.fetch_all(store.pool()).await?.iter().map(both).collect()
 }
 
 /// Forgets what `who` bought and ordered. Returns how many rows there were.

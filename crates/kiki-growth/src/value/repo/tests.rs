@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use kiki_models::ltv::{BgNbd, GammaGamma, Purchase, Verdict};
-use kiki_store::personal::Mint;
+use kiki_store::personal::{Mint, SubjectId};
 use kiki_store::testing::{People, RandomIds, TestDb, on_both};
 use kiki_types::{Currency, IdSource as _, UnixMillis};
 
@@ -58,6 +58,10 @@ async fn of(people: &People, tenant: &TenantId, names: &[&str], mint: Mint) -> V
     people.resolve_many(tenant, names, mint).await.unwrap().into_iter().flatten().collect()
 }
 
+fn ids(subjects: &[Subject]) -> Vec<SubjectId> {
+    subjects.iter().map(|subject| subject.id).collect()
+}
+
 async fn customers_of(
     store: &Store,
     people: &People,
@@ -98,16 +102,15 @@ async fn a_model_and_its_customers_are_read_back_as_they_were() {
 
         let wanted: Vec<&str> = customers.iter().step_by(2).map(|one| &*one.id).chain(["nobody"]).collect();
         let wanted = of(&people, &own, &wanted, Mint::Yes).await;
-        let mut found = super::customers(&db.store, &own, saved.id, &wanted).await.unwrap();
-        found.sort_by_key(|one| one.summary.frequency);
-        assert_eq!(found, customers.iter().step_by(2).cloned().collect::<Vec<_>>());
-        assert_eq!(super::customers(&db.store, &own, saved.id, &[]).await.unwrap(), []);
+        let reading = serving::read(&db.store, &own, &ids(&wanted)).await.unwrap().unwrap();
+        assert_eq!((reading.model, reading.observed_until), (saved.id, None));
+        let found: Vec<Summary> = wanted.iter().filter_map(|subject| reading.of(subject).unwrap().0).collect();
+        assert_eq!(found, customers.iter().step_by(2).map(|one| one.summary).collect::<Vec<_>>());
 
         assert_eq!(current(&db.store, &other).await.unwrap(), None);
         assert_eq!(super::model(&db.store, &other, saved.id).await.unwrap(), None);
         assert_eq!(customers_of(&db.store, &people, &other, saved.id, -1, 10).await.unwrap(), []);
-        let elsewhere = of(&people, &other, &["A0"], Mint::Yes).await;
-        assert_eq!(super::customers(&db.store, &other, saved.id, &elsewhere).await.unwrap(), []);
+        assert!(serving::read(&db.store, &other, &ids(&wanted)).await.unwrap().is_none());
     })
     .await;
 }
@@ -215,6 +218,45 @@ async fn whom_a_model_does_not_know_and_who_may_be_looked_at_is_found_by_handle(
         assert_eq!(found(&own, saved.id).await, set(&["ann", "dan"]));
         assert_eq!(found(&own, ModelId::new(&RandomIds)).await, set(&["A0", "ann", "dan"]), "of another model");
         assert_eq!(found(&other, saved.id).await, set(&[]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reading_tells_of_each_what_the_model_in_force_knew_and_what_came_since() {
+    on_both(async |db| {
+        let (own, other, people) = (tenant("a"), tenant("b"), People::of(&db.store).await);
+        let customers: Vec<Known> = (0..5).map(known).collect();
+        let (before, now) = (model(0, 5), model(1, 3));
+        save(db, &people, &own, &before, &customers).await;
+        save(db, &people, &own, &now, &customers[..3]).await;
+        save(db, &people, &other, &model(2, 5), &customers).await;
+        let names: Vec<&str> = customers.iter().map(|one| &*one.id).collect();
+        let who = of(&people, &own, &names, Mint::Yes).await;
+        let ordered = |day, counts| live::Ordered { purchase: Purchase { day, micros: 7 }, counts };
+        let mut tx = db.store.begin().await.unwrap();
+        let rows = [(0, 31), (0, 30), (3, 32), (4, 33)];
+        let rows = rows.map(|(index, day)| (day.to_string(), &who[index], ordered(day, day != 33)));
+        live::put(&mut tx, &own, UnixMillis(5), &rows).await.unwrap();
+        live::observed(&mut tx, &own, 33).await.unwrap();
+        tx.commit().await.unwrap();
+        people.restrict(&own, &[who[1].id], true).await.unwrap();
+        people.object(&own, &[who[2].id], true).await.unwrap();
+
+        for asked in [5, 4, 3, 1, 0] {
+            let reading = serving::read(&db.store, &own, &ids(&who[..asked])).await.unwrap().unwrap();
+            assert_eq!((reading.model, reading.observed_until), (now.id, Some(33)));
+            let told: Vec<_> = who.iter().map(|subject| reading.of(subject).unwrap()).collect();
+            let on = |days: &[i32]| days.iter().map(|&day| Purchase { day, micros: 7 }).collect::<Vec<_>>();
+            let nothing = (None, Vec::new());
+            let mut expected = vec![nothing.clone(); 5];
+            expected[0] = (Some(customers[0].summary), on(&[30, 31]));
+            expected[3] = (None, on(&[32]));
+            expected[asked..].fill(nothing);
+            assert_eq!(told, expected, "of {asked}");
+        }
+        let of_other = serving::read(&db.store, &other, &ids(&who)).await.unwrap().unwrap();
+        assert_eq!((of_other.observed_until, of_other.of(&who[0]).unwrap()), (None, (None, Vec::new())));
     })
     .await;
 }
