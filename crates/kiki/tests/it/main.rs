@@ -38,6 +38,8 @@ mod soak;
 #[cfg(test)]
 mod strangers;
 #[cfg(test)]
+mod value;
+#[cfg(test)]
 mod webhooks;
 #[cfg(test)]
 mod whatif;

@@ -77,8 +77,9 @@ async fn who_restricted_is_neither_predicted_nor_selected_until_they_take_it_bac
     on_both(async |db| {
         let (world, tenant) = (World::fitted(&db.store).await, who().tenant);
         let ann = world.people.resolve(&tenant, ANN, Mint::No).await.unwrap().unwrap();
+        let replica = world.people.another(&db.store).await.unwrap();
         for (restricted, code) in [(true, Some(Code::NotFound)), (false, None)] {
-            world.people.restrict(&tenant, &[ann.id], restricted).await.unwrap();
+            replica.restrict(&tenant, &[ann.id], restricted).await.unwrap();
             assert_eq!(world.predict(about(ANN, 39.0)).await.err().map(|status| status.code()), code);
             let (selected, _) = world.pages(everybody()).await;
             assert_eq!(selected.iter().any(|one| one.customer_id == ANN), !restricted);
@@ -89,12 +90,26 @@ async fn who_restricted_is_neither_predicted_nor_selected_until_they_take_it_bac
 }
 
 #[tokio::test]
+async fn whom_another_replica_erased_is_nobody_at_once() {
+    on_both(async |db| {
+        let (world, tenant) = (World::fitted(&db.store).await, who().tenant);
+        assert!(world.predict(about(ANN, 39.0)).await.is_ok());
+        let replica = world.people.another(&db.store).await.unwrap();
+        let ann = replica.resolve(&tenant, ANN, Mint::No).await.unwrap().unwrap();
+        replica.destroy(&tenant, &[ann.id], Cause::Request, "").await.unwrap();
+        assert_eq!(world.predict(about(ANN, 39.0)).await.unwrap_err().code(), Code::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_objects_is_profiled_no_more_until_they_take_it_back() {
     on_both(async |db| {
         let (world, tenant) = (World::fitted(&db.store).await, who().tenant);
         let ann = world.people.resolve(&tenant, ANN, Mint::No).await.unwrap().unwrap();
+        let replica = world.people.another(&db.store).await.unwrap();
         for (objects, code) in [(true, Some(Code::NotFound)), (false, None)] {
-            world.people.object(&tenant, &[ann.id], objects).await.unwrap();
+            replica.object(&tenant, &[ann.id], objects).await.unwrap();
             assert_eq!(world.predict(about(ANN, 39.0)).await.err().map(|status| status.code()), code);
             let (selected, _) = world.pages(everybody()).await;
             assert_eq!(selected.len(), report().summaries.len() - usize::from(objects));
