@@ -215,7 +215,7 @@ fn figure(plot: &Plot<'_>, head: &str, names: &[String]) -> String {
 }
 
 fn table(caption: &str, heads: &[&str], rows: Vec<(String, Vec<String>)>) -> String {
-    let mut html = format!("<table><caption>{}</caption><thead><tr>", escape(caption));
+    let mut html = format!("<div class=\"wide\"><table><caption>{}</caption><thead><tr>", escape(caption));
     for head in heads {
         _ = write!(html, "<th scope=\"col\">{}</th>", escape(head));
     }
@@ -225,7 +225,7 @@ fn table(caption: &str, heads: &[&str], rows: Vec<(String, Vec<String>)>) -> Str
         cells.iter().for_each(|cell| _ = write!(html, "<td>{}</td>", escape(cell)));
         html.push_str("</tr>");
     }
-    html.push_str("</tbody></table>");
+    html.push_str("</tbody></table></div>");
     html
 }
 
@@ -240,7 +240,7 @@ const STYLE: &str = "\
 body{background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif;margin:0}\
 main{max-width:760px;margin:0 auto;padding:24px 16px}\
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}\
-figure{margin:0}svg{width:100%;height:auto}svg text{fill:var(--ink);font-size:13px}\
+figure{margin:0}figure,.wide{overflow-x:auto}svg{width:100%;min-width:560px;height:auto}svg text{fill:var(--ink);font-size:13px}\
 .small,svg text.small{fill:var(--quiet);color:var(--quiet);font-size:12px}\
 .grid{stroke:var(--grid)}.axis,.boundary{stroke:var(--quiet)}.boundary{stroke-dasharray:2 4}\
 .line{fill:none;stroke-width:2}.line.actual{stroke:var(--actual)}\
