@@ -39,7 +39,7 @@ impl OrderService for Value {
     ) -> Result<Response<proto::RecordOrdersResponse>, Status> {
         let allowed = Allowed::<can::ValueWrite>::from_grpc(&request)?;
         let mut chunks = request.into_inner().try_ready_chunks(ORDERS_PER_CALL_MAX);
-        let mut recorded: i64 = 0;
+        let mut recorded: usize = 0;
         while let Some(chunk) = chunks.next().await {
             // What came before the stream broke is taken in; all of it may be sent again.
             let (orders, broken) = match chunk {
@@ -48,18 +48,19 @@ impl OrderService for Value {
             };
             let orders = (recorded..).zip(orders).map(|(index, one)| {
                 let order = NewOrder::new(one.order_id, one.customer_id, &one.ordered_at, &one.amount, one.cancelled);
-                order.map_err(|error| error.within("orders", usize::try_from(index).unwrap_or(usize::MAX)))
+                order.map_err(|error| error.within("orders", index))
             });
             let orders = orders.collect::<Result<Vec<_>, ValueError>>()?;
             if !orders.is_empty() {
-                recorded = recorded.saturating_add(i64::try_from(orders.len()).unwrap_or(i64::MAX));
-                self.record(&allowed, orders, None).await?;
+                let first = recorded;
+                recorded = recorded.saturating_add(orders.len());
+                self.record(&allowed, (first, orders), None).await?;
             }
             if let Some(status) = broken {
                 return Err(status);
             }
         }
-        Ok(Response::new(proto::RecordOrdersResponse { recorded }))
+        Ok(Response::new(proto::RecordOrdersResponse { recorded: i64::try_from(recorded).unwrap_or(i64::MAX) }))
     }
 }
 

@@ -72,11 +72,11 @@ impl Value {
     }
 
     /// Takes orders in. The answer to `key`, if there is one, is given again to a repeat; orders that come twice count once
-    /// also without it.
+    /// also without it. Errors tell the place of an order, of which the first is `first`.
     pub(super) async fn record(
         &self,
         principal: &Principal,
-        orders: Vec<NewOrder>,
+        (first, orders): (usize, Vec<NewOrder>),
         key: Option<Key>,
     ) -> Result<Response, ValueError> {
         let (needs, tenant) = (&*self.needs, &principal.tenant);
@@ -86,7 +86,12 @@ impl Value {
         let (now, today) = (needs.clock.now(), self.today());
         // A day of the future would make everybody look as if they were silent until then.
         if let Some(index) = orders.iter().position(|order| order.ordered.purchase.day > today.saturating_add(1)) {
-            return Err(ValueError::invalid(&format!("orders[{index}].ordered_at"), "must not be in the future"));
+            let wrong = ValueError::invalid("ordered_at", "must not be in the future");
+            return Err(wrong.within("orders", first.saturating_add(index)));
+        }
+        // Whoever was erased since must not become known again by a repeat.
+        if let Some(answer) = self.answered(key.as_ref()).await? {
+            return Ok(answer);
         }
         let names: Vec<&str> = orders.iter().map(|order| order.customer_id.as_str()).collect();
         let subjects = needs.subjects.resolve_many(tenant, &names, Mint::Yes).await?;

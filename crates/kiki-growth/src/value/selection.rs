@@ -94,7 +94,11 @@ impl Value {
             let of = move |asker: &Asker| parameters.select_some((after, looked_at), &wanted, room, asker);
             let (selected, stopped_at) = self.aside(months, of).await??;
             customers.extend(selected);
-            let Some(place) = stopped_at.or(next) else { return Ok(Page { model, customers, next: None }) };
+            let Some(place) = stopped_at.or(next) else {
+                // Where the model's customers were forgotten meanwhile, what looks like the end is none.
+                let model = self.model_of_page(tenant, model.id).await?;
+                return Ok(Page { model, customers, next: None });
+            };
             after = place;
             if stopped_at.is_some() {
                 break;

@@ -7,6 +7,7 @@ mod intervals;
 mod models;
 mod personal;
 mod predictions;
+mod repeats;
 mod selection;
 mod serving;
 pub(super) mod world;

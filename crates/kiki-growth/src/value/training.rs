@@ -29,7 +29,7 @@ const LEASE_MS: i64 = 15 * 60 * 1_000;
 
 /// The trainings of this process.
 pub(super) struct Trainings {
-    places: Arc<Semaphore>,
+    pub(super) places: Arc<Semaphore>,
     /// No more than there are places.
     running: Mutex<HashMap<Uuid, Arc<Progress>>>,
 }
@@ -102,14 +102,14 @@ impl Value {
         key: Option<Key>,
     ) -> Result<Response, ValueError> {
         let needs = &*self.needs;
-        let Ok(place) = Arc::clone(&self.trainings.places).try_acquire_owned() else {
-            return Err(ValueError::TooManyTrainings);
-        };
         let (id, now) = (needs.ids.uuid(), needs.clock.now());
         let mut tx = needs.store.begin().await?;
         if let Some(answer) = self.replay(&mut tx, key.as_ref()).await? {
             return Ok(answer);
         }
+        let Ok(place) = Arc::clone(&self.trainings.places).try_acquire_owned() else {
+            return Err(ValueError::TooManyTrainings);
+        };
         trainings::insert(&mut tx, &principal.tenant, id, (now, now.plus(LEASE_MS))).await?;
         let resource = format!("value/training/{id}");
         self.audit(
@@ -145,21 +145,25 @@ impl Value {
     ) {
         let read = Arc::clone(&progress);
         let fit = move || fit_orders(&*log, &options, &mut |so_far| read.read.store(so_far.bytes, Ordering::Relaxed));
-        let outcome = match self.needs.tasks.spawn_blocking(fit).await {
+        let problem = match self.needs.tasks.spawn_blocking(fit).await {
             Ok(Ok(report)) => {
                 progress.fitted.store(1, Ordering::Relaxed);
-                self.save(principal, &report, promote).await.map(|model| model.version).map_err(|error| {
-                    tracing::error!(%error, "a fitted model cannot be saved");
-                    "the model was fitted and cannot be saved".to_owned()
-                })
+                // Saving writes down that the training ended, too.
+                match self.save_of(principal, &report, promote, Some(id)).await {
+                    Ok(_) => return,
+                    Err(error @ ValueError::Invalid { .. }) => error.to_string(),
+                    Err(error) => {
+                        tracing::error!(%error, "a fitted model cannot be saved");
+                        "the model was fitted and cannot be saved".to_owned()
+                    }
+                }
             }
-            Ok(Err(error)) => Err(told(&error)),
-            Err(_) => Err(INTERRUPTED.to_owned()),
+            Ok(Err(error)) => told(&error),
+            Err(_) => INTERRUPTED.to_owned(),
         };
-        let outcome = outcome.as_ref().copied().map_err(String::as_str);
         let ended = async {
             let mut tx = self.needs.store.begin().await?;
-            trainings::end(&mut tx, &principal.tenant, id, outcome).await?;
+            trainings::end(&mut tx, &principal.tenant, id, Err(&problem)).await?;
             tx.commit().await
         };
         if let Err(error) = ended.await {

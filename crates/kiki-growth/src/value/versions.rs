@@ -1,9 +1,11 @@
 //! Which models there are, how they compare, and which of them is in force.
 //!
 //! Promotions are a stack: a rollback takes the last one back, and what was in force before it is so again. Requests read which
-//! model is in force when they begin and keep to it to their end, so a promotion drops none of them and mixes no two models.
+//! model is in force when they begin and keep to it to their end, so a promotion drops none of them and mixes no two models. Each
+//! version has one place in the stack, that of its last promotion. None is put in force whose customers are not kept any more.
 
 use http::StatusCode;
+use kiki_store::Tx;
 use kiki_store::idempotency::{self, Key, Response};
 use kiki_types::{Principal, TenantId, UnixMillis};
 use serde::Serialize;
@@ -46,12 +48,12 @@ impl Value {
     ) -> Result<Response, ValueError> {
         let tenant = &principal.tenant;
         let mut model = self.model(tenant, version).await?;
-        self.still_knows_customers(tenant, &model).await?;
         let mut tx = self.needs.store.begin().await?;
         if let Some(answer) = self.replay(&mut tx, key.as_ref()).await? {
             return Ok(answer);
         }
         let newest = repo::newest(&mut tx, tenant).await?;
+        keeps_customers(&mut tx, tenant, &model).await?;
         model.promoted_at = self.needs.clock.now().max(newest.promoted_at.plus(1));
         repo::set_promoted(&mut tx, tenant, model.id, model.promoted_at).await?;
         let resource = format!("value/model/{}", model.id);
@@ -82,6 +84,7 @@ impl Value {
         }
         let [current, before] = <[SavedModel; 2]>::try_from(repo::in_force(&mut tx, tenant).await?)
             .map_err(|models| if models.is_empty() { ValueError::NoModel } else { ValueError::NothingBefore })?;
+        keeps_customers(&mut tx, tenant, &before).await?;
         repo::set_promoted(&mut tx, tenant, current.id, UnixMillis(0)).await?;
         let resource = format!("value/model/{}", before.id);
         self.audit(
@@ -115,4 +118,12 @@ impl Value {
         let baseline = revenue.baseline(days, model.currency).ok_or(ValueError::NoBaseline)?;
         Ok((model, baseline))
     }
+}
+
+/// An error where the customers of `model` went, as those of older models do; else they stay until `tx` ends.
+async fn keeps_customers(tx: &mut Tx, tenant: &TenantId, model: &SavedModel) -> Result<(), ValueError> {
+    if model.customers > 0 && !repo::keeps_customers(tx, tenant, model.id).await? {
+        return Err(ValueError::CustomersGone(model.version));
+    }
+    Ok(())
 }

@@ -69,5 +69,5 @@ async fn record(
         order.map_err(|error| error.within("orders", index))
     });
     let orders = orders.collect::<Result<Vec<_>, ValueError>>()?;
-    Ok(answer(value.record(&allowed, orders, key).await?))
+    Ok(answer(value.record(&allowed, (0, orders), key).await?))
 }

@@ -3,7 +3,9 @@
 use kiki_store::{Columns as _, Store, StoreError, Tx};
 use kiki_types::id::ModelId;
 use kiki_types::{TenantId, UnixMillis};
-use sqlx::AssertSqlSafe;
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe};
 
 use super::{MODEL_COLUMNS, saved_model, unreadable};
 use crate::value::baseline::Revenue;
@@ -67,12 +69,18 @@ pub(in crate::value) async fn of_version(
 
 /// Whether the model still knows customers.
 pub(in crate::value) async fn has_customers(store: &Store, tenant: &TenantId, id: ModelId) -> Result<bool, StoreError> {
-    let found = sqlx::query("SELECT 1 AS one FROM value_customer WHERE tenant = $1 AND model = $2 LIMIT 1")
-        .bind(tenant.as_str())
+    Ok(any_customer(tenant, id).fetch_optional(store.pool()).await?.is_some())
+}
+
+/// The same within a transaction: with the lock of [`newest`] or [`in_force`], they stay until it ends.
+pub(in crate::value) async fn keeps_customers(tx: &mut Tx, tenant: &TenantId, id: ModelId) -> Result<bool, StoreError> {
+    Ok(any_customer(tenant, id).fetch_optional(tx.sql()).await?.is_some())
+}
+
+fn any_customer(tenant: &TenantId, id: ModelId) -> Query<'static, Any, AnyArguments> {
+    sqlx::query("SELECT 1 AS one FROM value_customer WHERE tenant = $1 AND model = $2 LIMIT 1")
+        .bind(tenant.as_str().to_owned())
         .bind(id.to_string())
-        .fetch_optional(store.pool())
-        .await?;
-    Ok(found.is_some())
 }
 
 /// Puts a model in force, or, with 0, takes its promotion back.

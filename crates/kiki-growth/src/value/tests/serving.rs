@@ -261,7 +261,7 @@ async fn a_stream_of_orders_and_one_of_predictions_are_the_same_as_single_ones()
     assert_eq!(of_pages.history, alone.history, "a page knows the orders too");
 }
 
-async fn trained(world: &World, query: &str, log: &'static [u8]) -> Json {
+pub(super) async fn trained(world: &World, query: &str, log: impl Into<axum::body::Body>) -> Json {
     let request = Request::post(format!("/train?{query}")).header("content-type", "text/csv");
     let (status, begun) = world.http(who(), request.body(log.into()).unwrap()).await;
     assert_eq!((status, &begun["state"]), (StatusCode::ACCEPTED, &json!("running")), "{begun}");
@@ -290,7 +290,7 @@ async fn a_training_makes_a_version_with_its_figures_or_says_why_not() {
         assert_eq!(version_in_force(&world).await, json!(1));
 
         let failed =
-            trained(&world, "calibrate_until=1997-09-30", b"customer,date,amount\nann@example.com,never,1\n").await;
+            trained(&world, "calibrate_until=1997-09-30", "customer,date,amount\nann@example.com,never,1\n").await;
         assert_eq!(
             (&failed["state"], &failed["problem"]),
             (&json!("failed"), &json!("1 rows cannot be read: line 2 (date)"))
