@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use kiki_models::ltv::{
-    BgNbd, CohortEstimate, Covariance, Estimate, Fit, FitError, GammaGamma, History, MbgNbd, ParameterError,
-    ParameterEstimate, Parametric, ParetoNbd, PurchaseModel, Scale, Terms, cohort_estimate, joint_estimate,
+    BgNbd, CohortEstimate, Covariance, Estimate, Fit, FitError, GammaGamma, History, MbgNbd, ParameterEstimate,
+    Parametric, ParetoNbd, PurchaseModel, Scale, Terms, cohort_estimate, joint_estimate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -97,12 +97,11 @@ impl Purchases {
     }
 
     /// The probability that a customer with `history` makes no purchase in the `weeks` after it: they are gone, or there and
-    /// do not buy. Who is there at the age T after x repeat purchases buys like somebody new whose parameters were updated by
-    /// what is known: r + x, alpha + T, and b + x, or beta + T.
+    /// do not buy.
     #[must_use]
     pub fn probability_of_silence(&self, history: &History, weeks: f64) -> f64 {
         let alive = self.model().probability_alive(history);
-        let silent = self.silent_if_alive(history, weeks).unwrap_or(1.0);
+        let silent = self.silent_if_alive(history, weeks);
         (1.0 - alive * (1.0 - silent)).clamp(0.0, 1.0)
     }
 
@@ -144,17 +143,14 @@ impl Purchases {
         }
     }
 
-    fn silent_if_alive(&self, history: &History, weeks: f64) -> Result<f64, ParameterError> {
+    fn silent_if_alive(&self, history: &History, weeks: f64) -> f64 {
         let (x, age) = (f64::from(history.frequency()), history.age());
         let no_purchase = |r: f64, alpha: f64| (-(r + x) * (weeks / (alpha + age)).ln_1p()).exp();
-        Ok(match self {
+        match self {
             Self::BgNbd(model) => no_purchase(model.r(), model.alpha()),
             Self::MbgNbd(model) => no_purchase(model.r(), model.alpha()),
-            Self::ParetoNbd(model) => {
-                let updated = ParetoNbd::new(model.r() + x, model.alpha() + age, model.s(), model.beta() + age)?;
-                updated.probability_of_purchases(0, weeks)
-            }
-        })
+            Self::ParetoNbd(model) => model.probability_of_no_purchase_if_alive(history, weeks),
+        }
     }
 }
 

@@ -58,17 +58,19 @@ pub struct Covariance(Vec<Vec<f64>>);
 
 /// Numbers are not a covariance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a covariance is a square of at most 4 by 4 finite numbers whose diagonal is not negative")]
+#[error("a covariance is a square of at most 4 by 4 numbers within -100 and 100 whose diagonal is not negative")]
 pub struct CovarianceError;
 
 const PARAMETERS_MAX: usize = 4;
+/// Far more than what a fit may leave undetermined.
+const ENTRY_MAX: f64 = 100.0;
 
 impl TryFrom<Vec<Vec<f64>>> for Covariance {
     type Error = CovarianceError;
 
     fn try_from(rows: Vec<Vec<f64>>) -> Result<Self, CovarianceError> {
         let square = rows.len() <= PARAMETERS_MAX && rows.iter().all(|row| row.len() == rows.len());
-        let finite = rows.iter().flatten().all(|entry| entry.is_finite());
+        let finite = rows.iter().flatten().all(|entry| entry.abs() <= ENTRY_MAX);
         let positive = square && rows.iter().enumerate().all(|(i, row)| row[i] >= 0.0);
         if square && finite && positive { Ok(Self(rows)) } else { Err(CovarianceError) }
     }
@@ -139,6 +141,8 @@ impl Estimate {
             }
             Scale::Probability => (value, value),
         };
+        // Rounding must not put the number outside.
+        let (low, high) = (low.min(value), high.max(value));
         Self { value, standard_error: if certain { 0.0 } else { standard_error }, low, high }
     }
 }

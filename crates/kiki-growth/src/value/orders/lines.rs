@@ -9,6 +9,9 @@ use sha2::{Digest as _, Sha256};
 use super::csv::Quotes;
 use super::{LINE_BYTES_MAX, OrdersError, Progress};
 
+/// Lines of a record after its first. Where a quote opens on each line and none is closed, each line is looked at so often.
+const LINES_MORE_MAX: usize = 100;
+
 pub(super) struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
@@ -26,7 +29,7 @@ impl<R: BufRead> Lines<R> {
 
     /// The next record and the number of its first line, without its end, without a byte order mark, and without spaces at
     /// either end; `None` after the last. With a separator, quoted fields may hold line breaks. A quote that nothing closes
-    /// within [`LINE_BYTES_MAX`] opens nothing: its line is a record by itself.
+    /// within [`LINE_BYTES_MAX`] and [`LINES_MORE_MAX`] opens nothing: its line is a record by itself.
     pub(super) fn next(&mut self, separator: Option<u8>) -> Result<Option<(u64, &[u8])>, OrdersError> {
         let spare = std::mem::take(&mut self.buffer);
         let Some((number, line)) = self.line(spare)? else { return Ok(None) };
@@ -50,7 +53,7 @@ impl<R: BufRead> Lines<R> {
         }
         let mut joined = self.buffer.clone();
         let mut taken = Vec::new();
-        while state == Quotes::Quoted && joined.len() <= LINE_BYTES_MAX {
+        while state == Quotes::Quoted && joined.len() <= LINE_BYTES_MAX && taken.len() < LINES_MORE_MAX {
             let Some((number, line)) = self.line(Vec::new())? else { break };
             state = state.after(&line, separator);
             joined.extend_from_slice(&line);

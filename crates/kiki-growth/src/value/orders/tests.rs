@@ -178,6 +178,16 @@ fn a_field_may_hold_line_breaks_and_a_stray_quote_opens_none() {
     assert_eq!(ids, ["a", "b", "d"]);
 }
 
+/// Each line would be looked at as often as a row may have lines, were there no bound but that on bytes.
+#[test]
+fn a_row_goes_on_for_a_hundred_lines_and_no_further() {
+    for (breaks, is_row) in [(100, true), (101, false)] {
+        let note = "\n".repeat(breaks);
+        let text = format!("customer,date,amount,note\n1,1997-01-01,5,\"{note}\"\n");
+        assert_eq!(plain(text).is_ok(), is_row, "{breaks}");
+    }
+}
+
 #[test]
 fn json_lines_are_read_with_amounts_as_they_are_written() {
     let text = r#"{"customer":"a","date":"1997-01-01","amount":0.1,"more":{"x":[1]}}

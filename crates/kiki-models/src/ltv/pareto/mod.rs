@@ -91,6 +91,16 @@ impl ParetoNbd {
         [self.r, self.alpha, self.s, self.beta]
     }
 
+    /// The probability that a customer with `history` makes no purchase in the `weeks` after it, were they known to be still
+    /// there: that of somebody new whose parameters were updated by what is known, r + x, alpha + T and beta + T.
+    #[must_use]
+    pub fn probability_of_no_purchase_if_alive(&self, history: &History, weeks: f64) -> f64 {
+        let (x, age) = (f64::from(history.frequency()), history.age());
+        // Beyond the range of parameters, where the history is long, the formula holds all the same.
+        let updated = Self { r: self.r + x, alpha: self.alpha + age, s: self.s, beta: self.beta + age };
+        updated.probability_of_purchases(0, weeks)
+    }
+
     /// Weeks that somebody who is there after `age` weeks is expected to stay within the next `weeks`.
     fn stays(&self, age: f64, weeks: f64) -> f64 {
         let scale = self.beta + age;
@@ -154,13 +164,13 @@ impl PurchaseModel for ParetoNbd {
         let near = self.alpha.min(self.beta);
         let span = (end / near).ln_1p();
         let panels = (4.0 + 2.0 * span + x.sqrt() * span).ceil().min(PANELS_MAX);
-        let (width, mut gone, mut start) = (span / panels, 0.0, 0.0);
-        while start < span - 0.5 * width {
-            points(&SIXTEEN, start, width, |z, share| {
+        let (width, mut gone) = (span / panels, 0.0);
+        // Counted, as the width of a panel may be too small for a number.
+        for panel in (0_u32..).map(f64::from).take_while(|&panel| panel < panels) {
+            points(&SIXTEEN, panel * width, width, |z, share| {
                 let u = near * z.exp_m1();
                 gone += share * (ln_there(u) + z).exp() * near * self.s / (self.beta + u);
             });
-            start += width;
         }
         (ln_there(end).exp() + gone).min(1.0)
     }

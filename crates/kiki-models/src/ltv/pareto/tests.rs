@@ -40,6 +40,26 @@ fn many_customers_are_predicted_as_each_of_them() {
     }
 }
 
+#[test]
+fn the_shortest_time_that_a_number_can_tell_is_answered() {
+    let model = ParetoNbd::new(0.553, 10.578, 0.606, 11.669).unwrap();
+    for weeks in [5e-324, f64::MIN_POSITIVE, 1e-301] {
+        assert_eq!(model.probability_of_purchases(0, weeks).to_bits(), 1.0_f64.to_bits());
+        assert!(model.probability_of_purchases(1, weeks) < 1e-300);
+    }
+}
+
+/// A history that takes an updated parameter out of its range is no different.
+#[test]
+fn no_purchase_of_frequent_and_of_old_customers() {
+    let at = |x: f64, age: f64| {
+        let model = ParetoNbd::new(0.553, 10.578, 0.606, 11.669).unwrap();
+        model.probability_of_no_purchase_if_alive(&History::new(x, age, age).unwrap(), 1e-6 * age)
+    };
+    assert!((at(1e6, 1e6) / (-1.0_f64).exp() - 1.0).abs() < 1e-4, "{}", at(1e6, 1e6));
+    assert!((at(1e6, 1e6) / at(999_999.0, 999_980.0) - 1.0).abs() < 1e-4);
+}
+
 /// More purchases than the papers' form can raise a number to.
 #[test]
 fn frequent_customers_overflow_nothing() {
