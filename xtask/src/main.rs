@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod faults;
+mod fuzz;
 mod links;
 mod lint;
 mod simulate;
@@ -44,6 +45,10 @@ Commands:
   soak [--minutes N] [--seed S]
                    Real processes under load that are killed, paused and given a bad disk: a minute unless told
                    otherwise. A violation keeps its evidence and says where.
+  fuzz [SECONDS] [TARGET]...
+                   Inputs made by libFuzzer, guided by the code that they reach, for readers and models of value: a minute
+                   for each target unless told otherwise. What fails is kept and named. `test` replays the seeds, what ever
+                   failed and thousands of mutations of both; this is for who changes a reader or a model.
 
 What each needs:
   test, lint       rustfmt and clippy (added by rustup if missing), cargo-deny (installed below the target folder).
@@ -51,6 +56,7 @@ What each needs:
                    what to install. Tests start a server of their own and stop it.
                    Go 1.24 or newer and, once, its module proxy: with them verifiers of others look at the log. As root
                    on Debian or Ubuntu it is installed; where it is missing or too old that test is left out and said so.
+  fuzz             A C++ compiler and, once, the registry. Stable Rust will do.
 
 While you work, one crate is quicker:
   cargo clippy -p kiki-shield --all-targets
@@ -70,6 +76,7 @@ enum Command {
     Simulate(simulate::Options),
     Faults(faults::Gate),
     Soak(soak::Options),
+    Fuzz(fuzz::Options),
     Help,
 }
 
@@ -103,6 +110,7 @@ fn run(command: &Command) -> ExitCode {
         Command::Simulate(options) => simulate::run(&workspace, *options),
         Command::Faults(gate) => faults::run(&workspace, *gate),
         Command::Soak(options) => soak::run(&workspace, *options),
+        Command::Fuzz(options) => fuzz::run(&workspace, options),
         Command::Help => ExitCode::SUCCESS,
     }
 }
@@ -122,6 +130,7 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
         },
         ("simulate", options) => simulate::Options::parse(options).map(Command::Simulate),
         ("soak", options) => soak::Options::parse(options).map(Command::Soak),
+        ("fuzz", options) => fuzz::Options::parse(options).map(Command::Fuzz),
         ("faults", []) => Ok(Command::Faults(faults::Gate::Full)),
         ("faults", [option]) if option == "--quick" => Ok(Command::Faults(faults::Gate::Quick)),
         ("faults", [extra, ..]) => Err(format!("faults takes --quick or nothing, but was given {extra}")),

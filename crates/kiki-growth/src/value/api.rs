@@ -3,6 +3,9 @@
 mod body;
 mod cohort;
 mod drift;
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::expect_used, reason = "what is expected is what is tried")]
+pub(super) mod fuzzing;
 mod models;
 mod orders;
 mod training;

@@ -227,7 +227,7 @@ fn horizon(weeks: f64) -> Option<f64> {
     (weeks != 0.0).then_some(weeks)
 }
 
-fn question(request: proto::PredictLtvRequest) -> Result<Question, ValueError> {
+pub(super) fn question(request: proto::PredictLtvRequest) -> Result<Question, ValueError> {
     let who = match request.who {
         Some(ProtoWho::CustomerId(id)) => customer(id)?,
         Some(ProtoWho::History(given)) => history(given.frequency, given.recency, given.age, given.monetary)?,
@@ -238,7 +238,7 @@ fn question(request: proto::PredictLtvRequest) -> Result<Question, ValueError> {
     Ok(Question { who, scope, or_population: request.or_population })
 }
 
-fn selection(request: &proto::SelectCustomersRequest) -> Result<Selection, ValueError> {
+pub(super) fn selection(request: &proto::SelectCustomersRequest) -> Result<Selection, ValueError> {
     for (field, bound) in [
         ("value_min", request.value_min),
         ("value_max", request.value_max),
@@ -264,7 +264,7 @@ fn page_size(asked: i32) -> Result<usize, ValueError> {
     }
 }
 
-fn response(model: &SavedModel, prediction: Prediction) -> proto::PredictLtvResponse {
+pub(super) fn response(model: &SavedModel, prediction: Prediction) -> proto::PredictLtvResponse {
     proto::PredictLtvResponse {
         history: Some(history_of(&prediction.about)),
         population: prediction.about.population,

@@ -20,6 +20,9 @@ mod cohort;
 mod drift;
 mod error;
 pub mod fit;
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::expect_used, reason = "what is expected is what is tried")]
+pub mod fuzzing;
 mod grpc;
 pub mod holdout;
 mod intervals;

@@ -261,7 +261,7 @@ impl Value {
 }
 
 /// Without the version and times that it has where it is kept.
-fn saved_model(id: ModelId, report: &FitReport) -> Result<SavedModel, ValueError> {
+pub(super) fn saved_model(id: ModelId, report: &FitReport) -> Result<SavedModel, ValueError> {
     // Nobody is named: this is logged and told where logs of other people's names do not belong.
     if report.summaries.iter().any(|(_, summary)| i64::try_from(summary.repeat_micros).is_err()) {
         return Err(ValueError::invalid("amount", "a customer bought for more than can be kept, 9.2 * 10^12"));

@@ -225,8 +225,8 @@ fn entries_are_the_lines_of_the_wanted_sections() {
     assert_eq!(entries(manifest, |s| s.ends_with("dependencies")).collect::<Vec<_>>(), ["y.workspace = true"]);
 }
 
-/// Features that only tests may turn on: with one, the governor can be made wrong, or its disk is none.
-const FOR_TESTS: [&str; 2] = ["faults", "simulation"];
+/// Features that only tests may turn on: with one, the governor can be made wrong, its disk is none, or there is code that panics.
+const FOR_TESTS: [&str; 3] = ["faults", "fuzzing", "simulation"];
 
 #[test]
 fn what_is_for_tests_is_never_in_the_program() {

@@ -21,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<Value> {
 /// An order. The latest word about an `order_id` stands.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct OrderBody {
+pub(super) struct OrderBody {
     #[schema(example = "#1001")]
     order_id: String,
     #[schema(example = "0001")]
@@ -40,9 +40,19 @@ struct OrderBody {
 /// Orders.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct OrdersBody {
+pub(super) struct OrdersBody {
     #[schema(max_items = 1_000)]
     orders: Vec<OrderBody>,
+}
+
+impl OrdersBody {
+    pub(super) fn orders(self) -> Result<Vec<NewOrder>, ValueError> {
+        let orders = self.orders.into_iter().enumerate().map(|(index, one)| {
+            let order = NewOrder::new(one.order_id, one.customer_id, &one.ordered_at, &one.amount, one.cancelled);
+            order.map_err(|error| error.within("orders", index))
+        });
+        orders.collect()
+    }
 }
 
 /// How many were taken in.
@@ -64,10 +74,5 @@ async fn record(
 ) -> Result<Response, Problem> {
     let request = serde_json::to_vec(&body).map_err(|error| Problem::internal(&error))?;
     let key = key(&value, given.as_deref(), &allowed.tenant, "value.orders", &request)?;
-    let orders = body.orders.into_iter().enumerate().map(|(index, one)| {
-        let order = NewOrder::new(one.order_id, one.customer_id, &one.ordered_at, &one.amount, one.cancelled);
-        order.map_err(|error| error.within("orders", index))
-    });
-    let orders = orders.collect::<Result<Vec<_>, ValueError>>()?;
-    Ok(answer(value.record(&allowed, (0, orders), key).await?))
+    Ok(answer(value.record(&allowed, (0, body.orders()?), key).await?))
 }

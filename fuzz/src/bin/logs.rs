@@ -1,0 +1,4 @@
+//! `kiki_growth::value::fuzzing::logs` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kiki_growth::value::fuzzing::logs(bytes));
