@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::response::{IntoResponse, Response};
 use axum::{body, extract};
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -107,6 +107,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrQuery<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
+        require_plain(&parts.headers)?;
         let bytes = read_body(Request::new(body)).await?;
         if bytes.is_empty() {
             return parse_query(&parts.uri).map(Self);
@@ -130,6 +131,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 async fn read_body(request: Request) -> Result<Bytes, Problem> {
+    require_plain(request.headers())?;
     let context = RequestContext::current();
     let awaits = |awaits| context.iter().for_each(|context| context.set_awaits_body(awaits));
     awaits(true);
@@ -139,6 +141,16 @@ async fn read_body(request: Request) -> Result<Bytes, Problem> {
     read.map_err(|error| {
         if is_too_large(&error) { too_large() } else { Problem::malformed("The body broke off before its end.") }
     })
+}
+
+/// A compressed body would be read as what it is not.
+fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.get_all(CONTENT_ENCODING).iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let detail = "The body must come as it is, without the header content-encoding.";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+        .with_field("content-encoding"))
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kiki_kit::clock::SystemClock;
+use kiki_kit::clock::{Clock as _, SystemClock};
 use kiki_kit::config::{Config, Flag, Loaded, Origin, Sources};
 use kiki_kit::telemetry::{self, Output};
 use std::sync::Arc;
@@ -184,7 +184,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     match cli.command {
         Command::Config { template } => commands::config::run(&loaded, template),
-        Command::Value(command) => commands::value::run(command, loaded.config),
+        Command::Value(command) => commands::value::run(command, loaded.config, SystemClock::new().now()),
         Command::Spend(command) => commands::spend::run(command, &loaded.config),
         Command::Policy(command) => commands::policy::run(&command),
         Command::Consent(command) => commands::consent::run(command, &loaded.config),

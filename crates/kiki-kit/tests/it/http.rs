@@ -104,6 +104,11 @@ async fn a_body_must_say_that_it_is_json() {
         request.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
         let told = problem(World::new().ask(request).await).await;
         assert_eq!((told.0.as_u16(), told.1.as_str()), (415, "unsupported_media_type"), "{path}");
+        // As JSON it would be read as what it is not.
+        let mut request = post(path, "{\"customer_id\":\"a\"}");
+        request.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+        let told = problem(World::new().ask(request).await).await;
+        assert_eq!((told.0.as_u16(), told.1.as_str()), (415, "unsupported_media_type"), "{path}");
     }
 }
 

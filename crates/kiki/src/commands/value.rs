@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
-use kiki_growth::value::orders::{Format, OrderOptions};
+use kiki_growth::value::orders::{Format, OrderOptions, day_number};
 use kiki_growth::value::report::page;
 use kiki_growth::value::{
     Cohorts, FitOptions, FitReport, ModelKind, Needs, Promote, Terms, TimeUnit, Value, fit_orders,
@@ -18,7 +18,7 @@ use kiki_growth::value::{
 use kiki_kit::config::Config;
 use kiki_kit::service::Platform;
 use kiki_kit::shutdown::{Shutdown, Tasks};
-use kiki_types::{Principal, TenantId};
+use kiki_types::{Principal, TenantId, UnixMillis};
 
 use crate::cli::runtime;
 use crate::console::{complain, say};
@@ -118,8 +118,16 @@ pub struct Fit {
 ///
 /// # Errors
 /// The file is no order log, or its orders do not determine a model.
-pub fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+pub fn run(command: Command, config: Config, now: UnixMillis) -> anyhow::Result<ExitCode> {
     let Command::Fit(fit) = command;
+    let today = now.0.div_euclid(24 * 60 * 60 * 1_000);
+    // Everybody would look as if they were silent until then. Somewhere it is tomorrow already.
+    if i64::from(day_number(fit.calibrate_until)) > today + 1 {
+        bail!(
+            "--calibrate-until {} is in the future: name the last day that the order log has in full",
+            fit.calibrate_until
+        );
+    }
     let options = FitOptions {
         orders: OrderOptions {
             customer_column: fit.customer_column,

@@ -61,6 +61,8 @@ fn a_hold_out_report_is_a_page_whose_figures_are_in_the_json() {
     }
     let too_late = ["value", "fit", &log, "--calibrate-until", "1998-06-30", "--report", "none.html"];
     assert!(crate::harness::fail(folder.path(), &too_late).contains("no order after the last day that counts"));
+    let future = ["value", "fit", &log, "--calibrate-until", "9999-12-31"];
+    assert!(crate::harness::fail(folder.path(), &future).contains("is in the future"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{answer, key};
 use crate::value::fit::FitOptions;
-use crate::value::orders::OrderOptions;
+use crate::value::orders::{OrderOptions, day_number};
 use crate::value::service::{Promote, Value};
 use crate::value::training::TrainingView;
 use crate::value::unit::TimeUnit;
@@ -30,6 +30,7 @@ struct TrainingPath {
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct TrainQuery {
     /// The last day that counts, such as 1997-09-30. What comes after it in the log is the hold-out.
     #[param(value_type = String, example = "1997-09-30")]
@@ -62,6 +63,10 @@ impl TrainQuery {
         ) -> Result<Option<T>, Problem> {
             let parsed = text.map(|text| text.parse().map_err(|error| Problem::invalid(field, error)));
             parsed.transpose()
+        }
+        // Everybody would look silent until then, and no order that comes would count before.
+        if day_number(self.calibrate_until) > value.today().saturating_add(1) {
+            return Err(Problem::invalid("calibrate_until", "must not be in the future"));
         }
         let currency = value.needs.currency;
         Ok(FitOptions {

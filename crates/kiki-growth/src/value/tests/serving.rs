@@ -299,6 +299,13 @@ async fn a_training_makes_a_version_with_its_figures_or_says_why_not() {
             Request::post("/train?calibrate_until=1997-09-30&model=guess").body(axum::body::Body::empty()).unwrap();
         let (status, answer) = world.http(who(), wrong).await;
         assert_eq!((status, &answer["field"]), (StatusCode::BAD_REQUEST, &json!("model")));
+        // The clock of this test is at February 2026.
+        for (query, field) in [("2026-02-04", "calibrate_until"), ("1997-09-30&promot=true", "promot")] {
+            let request = Request::post(format!("/train?calibrate_until={query}")).body(axum::body::Body::empty());
+            let (status, answer) = world.http(who(), request.unwrap()).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
+            assert!(answer.to_string().contains(field), "{answer}");
+        }
     })
     .await;
 }
