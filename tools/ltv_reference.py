@@ -47,7 +47,7 @@ HORIZONS = [1e-6, 1, 52, 5200]
 
 def beta_geometric():
     """first, r, alpha, a, b, x, recency, age, weeks; alive, purchases if alive, stays, pmf at min(x, 40) by weeks."""
-    parameters = [(0.243, 4.414, 0.793, 2.426), (0.01, 0.2, 0.05, 0.1), (3, 40, 2.5, 30), (30, 25, 0.3, 900), (0.5, 1000, 1.01, 0.9)]
+    parameters = [(0.243, 4.414, 0.793, 2.426), (0.01, 0.2, 0.05, 0.1), (3, 40, 2.5, 30), (30, 25, 0.3, 900), (0.5, 1000, 1.01, 0.9), (0.13, 0.5, 1.9e-6, 1.8e-6)]
     for first, (r, alpha, a, b), (x, recency, age), weeks in itertools.product([0, 1], parameters, HISTORIES, HORIZONS):
         r, alpha, a, b, recency, age, weeks = exact(r, alpha, a, b, recency, age, weeks)
         rate, k = r + x, x + first

@@ -151,12 +151,30 @@ pub enum OrdersError {
     TooMany,
 }
 
+/// An order or a refund, ordered by customer and day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    /// The customer's place among the ids.
+    customer: u32,
+    day: i32,
+    micros: i64,
+}
+
+// A hundred million of them are kept.
+const _: () = assert!(size_of::<Order>() == 16);
+
+impl Order {
+    const fn purchase(&self) -> Purchase {
+        Purchase { day: self.day, micros: self.micros }
+    }
+}
+
 /// An order log in memory.
 #[derive(Debug)]
 pub struct OrderLog {
     /// Ids in the order in which they came up; orders name customers by their place here.
     customers: Vec<Arc<str>>,
-    orders: Vec<(u32, Purchase)>,
+    orders: Vec<Order>,
     /// Rows left out.
     pub bad_rows: BadRows,
     /// What became of refunds.
@@ -219,7 +237,7 @@ impl OrderLog {
     /// Orders that were read, refunds not among them.
     #[must_use]
     pub fn orders(&self) -> usize {
-        self.orders.iter().filter(|(_, purchase)| purchase.micros >= 0).count()
+        self.orders.iter().filter(|order| order.micros >= 0).count()
     }
 
     /// Customers that were read.
@@ -231,13 +249,13 @@ impl OrderLog {
     /// The first and the last day with an order; `None` without one.
     #[must_use]
     pub fn days(&self) -> Option<(i32, i32)> {
-        let days = self.orders.iter().filter(|(_, purchase)| purchase.micros >= 0).map(|(_, purchase)| purchase.day);
+        let days = self.orders.iter().filter(|order| order.micros >= 0).map(|order| order.day);
         days.clone().min().zip(days.max())
     }
 
     /// What was bought a day, by all customers together.
     pub(in crate::value) fn revenue(&self) -> Revenue {
-        let purchases = self.orders.iter().map(|(_, purchase)| *purchase);
+        let purchases = self.orders.iter().map(Order::purchase);
         self.days().map_or_else(Revenue::default, |(first, last)| Revenue::of(purchases, first, last))
     }
 
@@ -256,9 +274,9 @@ impl OrderLog {
     /// Tells the purchases of each customer up to the day `until`, in the order of days, refunds taken off.
     pub(in crate::value) fn each_customer(&self, until: i32, mut tell: impl FnMut(&Arc<str>, &[Purchase])) {
         let mut purchases = Vec::new();
-        for orders in self.orders.chunk_by(|(one, _), (other, _)| one == other) {
-            refunds::net(orders.iter().map(|(_, purchase)| *purchase), until, &mut purchases);
-            if let Some(id) = self.customers.get(orders[0].0 as usize) {
+        for orders in self.orders.chunk_by(|one, other| one.customer == other.customer) {
+            refunds::net(orders.iter().map(Order::purchase), until, &mut purchases);
+            if let Some(id) = self.customers.get(orders[0].customer as usize) {
                 tell(id, &purchases);
             }
         }
@@ -278,7 +296,7 @@ fn shown(field: &str) -> String {
 struct Building {
     customers: Vec<Arc<str>>,
     known: HashMap<Arc<str>, u32>,
-    orders: Vec<(u32, Purchase)>,
+    orders: Vec<Order>,
     bad_rows: BadRows,
     refunds: Refunds,
 }
@@ -300,7 +318,7 @@ impl Building {
             }
         };
         self.refunds.rows += u64::from(row.refunds);
-        self.orders.push((place, purchase));
+        self.orders.push(Order { customer: place, day: purchase.day, micros: purchase.micros });
         Ok(())
     }
 
@@ -309,8 +327,8 @@ impl Building {
         self.orders.sort_unstable();
         let Self { customers, orders, bad_rows, mut refunds, .. } = self;
         let mut net = Vec::new();
-        for orders in orders.chunk_by(|(one, _), (other, _)| one == other) {
-            let (returned, unmatched) = refunds::net(orders.iter().map(|(_, purchase)| *purchase), i32::MAX, &mut net);
+        for orders in orders.chunk_by(|one, other| one.customer == other.customer) {
+            let (returned, unmatched) = refunds::net(orders.iter().map(Order::purchase), i32::MAX, &mut net);
             refunds.returned += returned;
             refunds.unmatched += unmatched;
         }

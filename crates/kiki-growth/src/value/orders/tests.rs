@@ -56,7 +56,7 @@ fn csv_columns_are_inferred_from_names_in_use() {
         ("\"customer\",\"order date\",\"amount\"", "\"a\",\"1997-01-01\",\"10.50\""),
     ] {
         let log = plain(format!("{header}\n{row}\n")).unwrap();
-        assert_eq!(log.orders, [(0, Purchase { day: day("19970101"), micros: 10_500_000 })], "{header}");
+        assert_eq!(log.orders, [Order { customer: 0, day: day("19970101"), micros: 10_500_000 }], "{header}");
         assert_eq!(&*log.customers[0], "a");
     }
 }
@@ -71,7 +71,10 @@ fn csv_columns_are_those_that_are_named() {
         ..OrderOptions::default()
     };
     let log = read(text, &options).unwrap();
-    assert_eq!((&*log.customers[0], log.orders[0].1), ("b", Purchase { day: day("19970102"), micros: 2_000_000 }));
+    assert_eq!(
+        (&*log.customers[0], log.orders[0].purchase()),
+        ("b", Purchase { day: day("19970102"), micros: 2_000_000 })
+    );
     let missing = OrderOptions { amount_column: Some("sum".to_owned()), ..options };
     let error = read(text, &missing).unwrap_err().to_string();
     assert_eq!(
@@ -115,7 +118,7 @@ fn of_two_columns_with_one_name_the_caller_says_which() {
     let wanted = "line 1: more than one column is named \"amount\"; name the one of the amount with --amount-column";
     assert_eq!(error(text), wanted);
     let named = OrderOptions { amount_column: Some("Amount".to_owned()), ..OrderOptions::default() };
-    assert_eq!(read(text, &named).unwrap().orders[0].1.micros, 2_000_000);
+    assert_eq!(read(text, &named).unwrap().orders[0].micros, 2_000_000);
 }
 
 #[test]
@@ -205,7 +208,7 @@ fn json_lines_are_read_with_amounts_as_they_are_written() {
     assert_eq!(lines[1], (6, "amount: must be a string or a number"));
     assert_eq!((lines[2].0, lines.len()), (7, 3));
     let log = read(text, &OrderOptions { skip_bad_rows: true, ..OrderOptions::default() }).unwrap();
-    let micros: Vec<i64> = log.orders.iter().map(|(_, purchase)| purchase.micros).collect();
+    let micros: Vec<i64> = log.orders.iter().map(|order| order.micros).collect();
     assert_eq!(micros, [100_000, 12_340_000, 9_007_199_254_123_456]);
     let ids: Vec<&str> = log.customers.iter().map(|id| &**id).collect();
     assert_eq!(ids, ["a", "7", "q\"é"]);
@@ -225,7 +228,7 @@ fn json_keys_are_those_that_are_named_and_a_refund_comes_off() {
         ..OrderOptions::default()
     };
     let log = read(text, &options).unwrap();
-    let micros: Vec<i64> = log.orders.iter().map(|(_, purchase)| purchase.micros).collect();
+    let micros: Vec<i64> = log.orders.iter().map(|order| order.micros).collect();
     assert_eq!(micros, [7_500_000, 10_000_000]);
     assert_eq!(log.refunds, Refunds { rows: 1, returned: 1, unmatched: 0 });
 }
@@ -245,7 +248,7 @@ fn shopifys_export_is_known_by_its_columns() {
         let orders: Vec<(&str, i32, i64)> = log
             .orders
             .iter()
-            .map(|(place, purchase)| (&*log.customers[*place as usize], purchase.day, purchase.micros))
+            .map(|order| (&*log.customers[order.customer as usize], order.day, order.micros))
             .collect();
         let expected = [
             ("ann@example.com", day("2024-02-01"), 17_500_000),

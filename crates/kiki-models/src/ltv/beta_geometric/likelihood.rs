@@ -80,7 +80,8 @@ impl Total {
     fn add_rows(&mut self, block: &Block, chances: u32, rows: &[Row], &[r, alpha, a, b]: &[f64; 4]) {
         let Self { value, gradient, hessian } = self;
         let rate = r + f64::from(block.frequency);
-        let (by_a, by_b) = (1.0 / a, -1.0 / (b + f64::from(chances) - 1.0));
+        // Adding all chances and taking one off would lose the digits of a small b.
+        let (by_a, by_b) = (1.0 / a, -1.0 / (b + f64::from(chances.saturating_sub(1))));
         let sums = match chances {
             0 => sum_without_chances(rows, alpha),
             _ => sum(rows, alpha, rate, (a * -by_b).ln()),

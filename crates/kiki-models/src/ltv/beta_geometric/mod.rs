@@ -144,7 +144,7 @@ impl<const FIRST: u32> PurchaseModel for BetaGeometric<FIRST> {
         }
         let silence = ((history.age() - history.recency()) / (self.alpha + history.recency())).ln_1p();
         let rate = self.r + f64::from(history.frequency());
-        let ln_odds_gone = (self.a / (self.b + f64::from(chances) - 1.0)).ln() + rate * silence;
+        let ln_odds_gone = (self.a / (self.b + f64::from(chances - 1))).ln() + rate * silence;
         1.0 / (1.0 + ln_odds_gone.exp())
     }
 
