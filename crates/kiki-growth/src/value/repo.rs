@@ -22,6 +22,8 @@ use super::model::{Known, SavedModel};
 
 /// Rows of one statement: far below the bound on parameters of both databases, and few enough to stay short.
 const ROWS_PER_STATEMENT: usize = 500;
+/// Rows of people's orders that one statement reads; where there are as many, it is made for fewer people.
+const ROWS_READ_MAX: usize = 200_000;
 
 const MODEL_COLUMNS: &str = "id, version, created_at, promoted_at, currency, parameters, covariances, purchases_log_likelihood, \
                              gamma_gamma_log_likelihood, data_sha256, orders, customers, calibrate_until, figures";
@@ -194,8 +196,21 @@ fn summary_of(bytes: &[u8]) -> Option<Summary> {
     })
 }
 
+/// People of whom more rows were found than are read at once, in two parts that are read one after the other: what is known of
+/// somebody must not depend on which of their rows came.
+fn halves<T>(people: &[T]) -> Result<(&[T], &[T]), StoreError> {
+    match people.len() {
+        0 | 1 => Err(unreadable("order_key", &"has more orders of one person than are read at once")),
+        many => Ok(people.split_at(many / 2)),
+    }
+}
+
 fn unreadable(column: &str, why: &dyn std::fmt::Display) -> StoreError {
     StoreError::Unreadable { column: column.to_owned(), why: why.to_string() }
+}
+
+fn rows_bound(rows_max: usize) -> i64 {
+    i64::try_from(rows_max).unwrap_or(i64::MAX)
 }
 
 /// `($3, $4, ...)` with `count` numbers from `first` on.

@@ -9,12 +9,10 @@ use kiki_types::id::ModelId;
 use kiki_types::{TenantId, UnixMillis};
 use sqlx::AssertSqlSafe;
 
-use super::{ROWS_PER_STATEMENT, numbered, placeholders, unreadable};
+use super::{ROWS_PER_STATEMENT, ROWS_READ_MAX, halves, numbered, placeholders, rows_bound, unreadable};
 
 const SEALED: &str = "value_order.sealed";
 const VALUES: usize = 5;
-/// Orders of one statement's customers that are read at the most.
-const ORDERS_READ_MAX: i64 = 200_000;
 
 /// What is known of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,18 +76,34 @@ pub(in crate::value) async fn of(
     tenant: &TenantId,
     subjects: &[Subject],
 ) -> Result<HashMap<SubjectId, Vec<Purchase>>, StoreError> {
+    of_at_once(store, tenant, subjects, ROWS_READ_MAX).await
+}
+
+/// The same, fewer than `rows_max` rows at once.
+pub(super) async fn of_at_once(
+    store: &Store,
+    tenant: &TenantId,
+    subjects: &[Subject],
+    rows_max: usize,
+) -> Result<HashMap<SubjectId, Vec<Purchase>>, StoreError> {
     let mut found: HashMap<SubjectId, Vec<Purchase>> = HashMap::new();
-    for subjects in subjects.chunks(ROWS_PER_STATEMENT) {
+    let mut parts: Vec<&[Subject]> = subjects.chunks(ROWS_PER_STATEMENT).collect();
+    while let Some(subjects) = parts.pop() {
         let sql = format!(
             "SELECT order_key, subject, sealed FROM value_order WHERE tenant = $1 AND subject IN {} LIMIT $2",
             numbered(3, subjects.len())
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant.as_str()).bind(ORDERS_READ_MAX);
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant.as_str()).bind(rows_bound(rows_max));
         for subject in subjects {
             query = query.bind(subject.id.to_string());
         }
+        let rows = query.fetch_all(store.pool()).await?;
+        if rows.len() >= rows_max {
+            parts.extend(<[_; 2]>::from(halves(subjects)?));
+            continue;
+        }
         let by_id: HashMap<SubjectId, &Subject> = subjects.iter().map(|subject| (subject.id, subject)).collect();
-        for row in &query.fetch_all(store.pool()).await? {
+        for row in &rows {
             let Some(subject) = by_id.get(&row.parsed("subject")?) else { continue };
             let sealed = row.bytes_opt("sealed")?.unwrap_or_default();
             let ordered = opened(subject, &row.text("order_key")?, &sealed)?;

@@ -13,10 +13,8 @@ use kiki_types::TenantId;
 use kiki_types::id::ModelId;
 
 use super::live;
-use super::{ROWS_PER_STATEMENT, numbered, opened, unreadable};
+use super::{ROWS_PER_STATEMENT, ROWS_READ_MAX, halves, numbered, opened, rows_bound, unreadable};
 
-/// Rows of one statement that are read; with as many it is an error, since an answer must not depend on which ones came.
-const ROWS_READ_MAX: usize = 200_000;
 /// Numbers of people that statements are made for: powers of two, and as many as one may have. Few texts are prepared.
 const SIZES: usize = ROWS_PER_STATEMENT.ilog2() as usize + 3;
 
@@ -71,14 +69,44 @@ pub(in crate::value) async fn read(
     tenant: &TenantId,
     people: &[SubjectId],
 ) -> Result<Option<Reading>, StoreError> {
-    let mut chunks = people.chunks(ROWS_PER_STATEMENT);
-    let first = chunks.next().unwrap_or_default();
-    let Some(mut reading) = read_some(store, tenant, Wanted::InForce, first).await? else { return Ok(None) };
-    for people in chunks {
-        let more = read_some(store, tenant, Wanted::Of(reading.model), people).await?;
-        reading.people.extend(more.into_iter().flat_map(|more| more.people));
+    read_at_once(store, tenant, people, ROWS_READ_MAX).await
+}
+
+/// The same, fewer than `rows_max` rows at once.
+pub(super) async fn read_at_once(
+    store: &Store,
+    tenant: &TenantId,
+    people: &[SubjectId],
+    rows_max: usize,
+) -> Result<Option<Reading>, StoreError> {
+    // The first is the last.
+    let mut parts: Vec<&[SubjectId]> = people.chunks(ROWS_PER_STATEMENT).rev().collect();
+    if parts.is_empty() {
+        parts.push(people);
     }
-    Ok(Some(reading))
+    let mut reading: Option<Reading> = None;
+    while let Some(people) = parts.pop() {
+        let wanted = reading.as_ref().map_or(Wanted::InForce, |reading| Wanted::Of(reading.model));
+        match (read_some(store, tenant, wanted, people, rows_max).await?, &mut reading) {
+            (Found::TooMuch, _) => {
+                let (one, other) = halves(people)?;
+                parts.extend([other, one]);
+            }
+            (Found::NoModel, None) => return Ok(None),
+            (Found::NoModel, Some(_)) => {}
+            (Found::Read(first), None) => reading = Some(first),
+            (Found::Read(more), Some(reading)) => reading.people.extend(more.people),
+        }
+    }
+    Ok(reading)
+}
+
+/// What a statement found.
+enum Found {
+    Read(Reading),
+    NoModel,
+    /// More rows than are read at once.
+    TooMuch,
 }
 
 async fn read_some(
@@ -86,7 +114,8 @@ async fn read_some(
     tenant: &TenantId,
     wanted: Wanted,
     people: &[SubjectId],
-) -> Result<Option<Reading>, StoreError> {
+    rows_max: usize,
+) -> Result<Found, StoreError> {
     let (text, places) = statement(wanted, people.len());
     let mut query = sqlx::query(text).bind(tenant.as_str());
     query = match wanted {
@@ -97,10 +126,11 @@ async fn read_some(
     for person in people.iter().chain(people.last().into_iter().cycle()).take(places) {
         query = query.bind(person.to_string());
     }
-    let rows = query.fetch_all(store.pool()).await?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    if rows.len() >= ROWS_READ_MAX {
-        return Err(unreadable("order_key", &"has more orders than are read at once"));
+    let rows = query.bind(rows_bound(rows_max)).fetch_all(store.pool()).await?;
+    let Some(first) = rows.first() else { return Ok(Found::NoModel) };
+    // Without people there is one row.
+    if rows.len() >= rows_max && !people.is_empty() {
+        return Ok(Found::TooMuch);
     }
     let until = first.int_opt("until_day")?.map(i32::try_from).transpose();
     let until = until.map_err(|error| unreadable("until_day", &error))?;
@@ -115,7 +145,7 @@ async fn read_some(
             of.orders.push((key, row.bytes_opt("ordered")?.unwrap_or_default()));
         }
     }
-    Ok(Some(Reading { model: first.parsed("model")?, observed_until: until, people: found }))
+    Ok(Found::Read(Reading { model: first.parsed("model")?, observed_until: until, people: found }))
 }
 
 /// The statement for so many people, and how many places it has for them.
@@ -140,6 +170,7 @@ fn text_of(wanted: Wanted, places: usize) -> String {
          LEFT JOIN value_feed f ON f.tenant = $1 \
          LEFT JOIN subject s ON s.tenant = $1 AND s.restricted = 0 AND s.objected = 0 AND {who} \
          LEFT JOIN value_customer c ON c.tenant = s.tenant AND c.model = m.id AND c.subject = s.id \
-         LEFT JOIN value_order o ON o.tenant = s.tenant AND o.subject = s.id LIMIT {ROWS_READ_MAX}"
+         LEFT JOIN value_order o ON o.tenant = s.tenant AND o.subject = s.id LIMIT ${}",
+        places + 3
     )
 }

@@ -255,6 +255,17 @@ async fn a_reading_tells_of_each_what_the_model_in_force_knew_and_what_came_sinc
             expected[asked..].fill(nothing);
             assert_eq!(told, expected, "of {asked}");
         }
+        // Where more rows come than are read at once, fewer people are asked for: nothing is left out.
+        let whole = serving::read(&db.store, &own, &ids(&who)).await.unwrap().unwrap();
+        let parts = serving::read_at_once(&db.store, &own, &ids(&who), 3).await.unwrap().unwrap();
+        for subject in &who {
+            assert_eq!(parts.of(subject).unwrap(), whole.of(subject).unwrap());
+        }
+        let orders = live::of(&db.store, &own, &who).await.unwrap();
+        assert_eq!(live::of_at_once(&db.store, &own, &who, 3).await.unwrap(), orders);
+        assert!(serving::read_at_once(&db.store, &own, &ids(&who), 2).await.is_err(), "two of one person");
+        assert!(live::of_at_once(&db.store, &own, &who, 2).await.is_err());
+
         let of_other = serving::read(&db.store, &other, &ids(&who)).await.unwrap().unwrap();
         assert_eq!((of_other.observed_until, of_other.of(&who[0]).unwrap()), (None, (None, Vec::new())));
     })
